@@ -1,0 +1,1 @@
+"""Part 2 as data: constants, attributes, interface types and structures, without behavior."""

@@ -1,0 +1,1 @@
+"""How octets become values: the TPM's grammar as constructs, and `@structure`."""

@@ -1,0 +1,53 @@
+"""Integers of Part 2, clause 5 (Table 3), and named constants of a fixed width."""
+
+import struct
+from enum import IntEnum
+from io import BytesIO
+from typing import Annotated, Any, ClassVar
+
+from vtpm.wire.codec import Codec, take
+
+FORMATS = {1: "B", 2: "H", 4: "I", 8: "Q"}
+
+
+class Constant(IntEnum):
+    """A named value of the specification; `octets` is its width on the wire."""
+
+    octets: ClassVar[int]
+
+    def __init_subclass__(cls, *, octets: int = 4) -> None:
+        cls.octets = octets
+
+
+class Integer(Codec):
+    """A big-endian integer; `Record` reads neighboring ones with one `struct` call, then calls `accept`."""
+
+    def __init__(self, form: str) -> None:
+        super().__init__()
+        self.form = form
+        self.codec = struct.Struct(">" + form)
+
+    accept: Any = None
+    """Turns the integer read into the value, or raises; `None` where every integer is its own value."""
+
+    def _parse(self, stream: BytesIO, context: Any, path: str) -> Any:
+        (value,) = self.codec.unpack(take(stream, self.codec.size))
+        return value if self.accept is None else self.accept(value)
+
+    def _build(self, obj: Any, stream: BytesIO, context: Any, path: str) -> Any:
+        stream.write(self.codec.pack(obj))
+        return obj
+
+    def _sizeof(self, context: Any, path: str) -> int:
+        return self.codec.size
+
+
+UINT8 = Annotated[int, Integer("B")]
+BYTE = UINT8
+INT8 = Annotated[int, Integer("b")]
+UINT16 = Annotated[int, Integer("H")]
+INT16 = Annotated[int, Integer("h")]
+UINT32 = Annotated[int, Integer("I")]
+INT32 = Annotated[int, Integer("i")]
+UINT64 = Annotated[int, Integer("Q")]
+INT64 = Annotated[int, Integer("q")]

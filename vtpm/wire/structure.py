@@ -1,0 +1,121 @@
+"""`@structure`: an annotated class is a construct, and its instances are values."""
+
+import dataclasses
+import struct
+from io import BytesIO
+from typing import Any, TypeVar, dataclass_transform, get_type_hints, overload
+
+from vtpm.wire.codec import Codec
+from vtpm.wire.error import TPM_RC, TpmError
+from vtpm.wire.integers import Integer
+from vtpm.wire.vocabulary import codec_of
+
+T = TypeVar("T")
+
+
+class Run:
+    """Neighboring integers of a record, read and written by one `struct` call."""
+
+    def __init__(self, fields: list[tuple[str, Integer]]) -> None:
+        self.fields = fields
+        self.names = [name for name, _ in fields]
+        self.codec = struct.Struct(">" + "".join(integer.form for _, integer in fields))
+        self.accepts = [(name, integer.accept) for name, integer in fields if integer.accept is not None]
+
+    def parse(self, stream: BytesIO, values: dict[str, Any], path: str) -> None:
+        octets = stream.read(self.codec.size)
+        if len(octets) != self.codec.size:
+            # The first field at fault decides the response code, so a short run is read field by field.
+            stream.seek(-len(octets), 1)
+            for name, integer in self.fields:
+                values[name] = integer._parse(stream, values, path)
+        values.update(zip(self.names, self.codec.unpack(octets), strict=True))
+        for name, accept in self.accepts:
+            values[name] = accept(values[name])
+
+    def build(self, obj: Any, stream: BytesIO) -> None:
+        stream.write(self.codec.pack(*[getattr(obj, name) for name in self.names]))
+
+
+class Record(Codec):
+    """The fields of one structure, in order."""
+
+    def __init__(self, cls: type, fields: dict[str, Codec]) -> None:
+        super().__init__()
+        self.cls = cls
+        self.fields = fields
+        self.plan: list[tuple[Run | None, Any, str]] = []
+        run: list[tuple[str, Integer]] = []
+        for name, codec in fields.items():
+            if isinstance(codec, Integer):
+                run.append((name, codec))
+                continue
+            if run:
+                self.plan.append((Run(run), None, ""))
+                run = []
+            self.plan.append((None, codec, name))
+        if run:
+            self.plan.append((Run(run), None, ""))
+
+    def _parse(self, stream: BytesIO, context: Any, path: str) -> Any:
+        values: dict[str, Any] = {}
+        for run, codec, name in self.plan:
+            if run is not None:
+                run.parse(stream, values, path)
+            else:
+                values[name] = codec._parse(stream, values, path)
+        return self.cls(**values)
+
+    def _build(self, obj: Any, stream: BytesIO, context: Any, path: str) -> Any:
+        for run, codec, name in self.plan:
+            if run is not None:
+                run.build(obj, stream)
+            else:
+                codec._build(getattr(obj, name), stream, Fields(obj), path)
+        return obj
+
+
+class Fields:
+    """The fields of a value by name, for a union that looks for its selector while it is written."""
+
+    __slots__ = ("obj",)
+
+    def __init__(self, obj: Any) -> None:
+        self.obj = obj
+
+    def __getitem__(self, name: str) -> Any:
+        return getattr(self.obj, name)
+
+
+@dataclass_transform(frozen_default=True)
+def structure(cls: type[T]) -> type[T]:
+    """
+    Make a frozen dataclass of a class whose annotations carry constructs; `codec_of` gives its construct.
+
+    A class that holds secrets defines `__repr__` itself.
+    """
+    own_repr = "__repr__" in vars(cls)
+    made: Any = dataclasses.dataclass(frozen=True, slots=True, repr=not own_repr)(cls)
+    hints = get_type_hints(made, include_extras=True)
+    made.wire = Record(made, {field.name: codec_of(hints[field.name]) for field in dataclasses.fields(made)})
+    return made  # type: ignore[no-any-return]
+
+
+def marshal(value: Any, kind: Any = None) -> bytes:
+    """The octets of a structure, or of any value whose `kind` (an annotation) is given."""
+    stream = BytesIO()
+    codec_of(value if kind is None else kind)._build(value, stream, None, "")
+    return stream.getvalue()
+
+
+@overload
+def unmarshal(kind: type[T], octets: bytes) -> T: ...
+@overload
+def unmarshal(kind: Any, octets: bytes) -> Any: ...
+def unmarshal(kind: Any, octets: bytes) -> Any:
+    """The value of all the octets; TPM_RC_SIZE if some are left over, and whatever else the kind raises."""
+    stream = BytesIO(octets)
+    value = codec_of(kind)._parse(stream, None, "")
+    if stream.read(1):
+        raise TpmError(TPM_RC.SIZE)
+    return value
