@@ -1,0 +1,39 @@
+# Every target makes ready what it needs: Debian packages as root, .venv/ in any case (.ci/setup).
+.PHONY: help install setup demo test lint bench conformance fuzz soak clean
+.DEFAULT_GOAL := help
+
+python := .venv/bin/python
+
+help: ## show the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1:\2/p' Makefile | awk -F: '{ printf "make %-12s %s\n", $$1, $$2 }'
+
+install: ## make .venv/ with the entry points in .venv/bin/
+	@.ci/setup --venv-only
+
+setup:
+	@.ci/setup
+
+demo: setup ## watch a guest use its TPM, and tampered state be refused (under a minute)
+	@$(python) -m examples.demo
+
+test: setup ## format, lint, types and all tests
+	@.ci/check
+
+lint: setup ## format, lint and types alone
+	@.ci/check --static
+
+bench: setup ## time the TPM beside swtpm
+	@$(python) -m tests.bench
+
+conformance: setup ## foreign test suites and the matrix of guests
+	@$(python) -m tests.conformance
+
+fuzz: setup ## random and mutated octets against every interface (SECONDS=60)
+	@$(python) -m tests.fuzz --seconds $(or $(SECONDS),60)
+
+soak: setup ## guests and clients for a long time, watching memory and latency (SECONDS=600)
+	@$(python) -m tests.soak --seconds $(or $(SECONDS),600)
+
+clean: ## remove .venv/ and all that tools leave behind
+	@rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+	@find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
