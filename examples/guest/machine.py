@@ -1,0 +1,185 @@
+"""A virtual machine that boots, runs one job and powers off."""
+
+import base64
+import os
+import re
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cache
+from pathlib import Path
+
+from examples.guest import initramfs
+from examples.guest.processes import ProgramFailedError, command_line, end
+
+QEMU = "qemu-system-x86_64"
+FINDING = re.compile(rb"finding ([a-z0-9_]+) ([A-Za-z0-9+/]*=*)")
+FIRMWARE_DIRECTORY = Path("/usr/share/OVMF")
+
+
+class Firmware(Enum):
+    """What runs before the kernel, and measures it."""
+
+    SEABIOS = "SeaBIOS"
+    OVMF = "OVMF"
+
+
+class TpmDevice(Enum):
+    """The guest's interface to its TPM: FIFO registers, or command and response buffers."""
+
+    TIS = "tpm-tis"
+    CRB = "tpm-crb"
+
+
+class GuestError(ProgramFailedError):
+    """The guest did not reach the end of its job; the message carries the end of its console."""
+
+
+@dataclass
+class Run:
+    """What a guest told before it powered off."""
+
+    findings: dict[str, bytes] = field(default_factory=dict)
+    seconds_to_userspace: float = 0.0
+    seconds: float = 0.0
+
+    def text(self, name: str) -> str:
+        """A finding that is text, without the blanks around it."""
+        return self.findings[name].decode().strip()
+
+
+@cache
+def kernel() -> Path:
+    """
+    The newest of Debian's cloud kernels that is installed, or that .ci/setup unpacked into the cache.
+
+    Raises FileNotFoundError with the remedy.
+    """
+    cached = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vtpm/kernel/boot"
+    for directory in (Path("/boot"), cached):
+        found = [path for path in directory.glob("vmlinuz-*-cloud-amd64") if os.access(path, os.R_OK)]
+        if found:
+            return max(found, key=lambda path: [int(number) for number in re.findall(r"\d+", path.name)])
+    raise FileNotFoundError(f"no kernel for the guest in /boot or {cached}; run .ci/setup")
+
+
+def _ovmf() -> tuple[Path, Path]:
+    # The smaller build boots two seconds sooner under emulation; Debian 13 has the larger one alone.
+    for size in ("", "_4M"):
+        code, variables = (FIRMWARE_DIRECTORY / f"OVMF_{part}{size}.fd" for part in ("CODE", "VARS"))
+        if code.exists() and variables.exists():
+            return code, variables
+    raise FileNotFoundError(f"no OVMF firmware in {FIRMWARE_DIRECTORY}; run .ci/setup")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A virtual machine whose files are in a directory of its own."""
+
+    directory: Path
+    firmware: Firmware = Firmware.SEABIOS
+    device: TpmDevice = TpmDevice.CRB
+    accelerator: str = "tcg"
+
+    def boot(
+        self, job: str, tpm: Path | None, limit: float, on_finding: Callable[[str, bytes], None] | None = None
+    ) -> Run:
+        """
+        Boot with the TPM of a control socket, run a shell script, power off; `limit` is in seconds.
+
+        `on_finding` hears of each finding when the guest reports it.
+        Raises GuestError when the guest or the job fails, or at the limit.
+        """
+        initrd = self.directory / "initramfs"
+        initrd.write_bytes(initramfs.with_job(job))
+        began = time.monotonic()
+        run = Run()
+        with subprocess.Popen(
+            command_line(QEMU, *self._arguments(initrd, tpm)),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=(self.directory / "qemu.log").open("wb"),
+        ) as process:
+            timer = threading.Timer(limit, process.kill)
+            timer.start()
+            try:
+                self._listen(process, began, run, on_finding)
+                process.wait()
+            finally:
+                timer.cancel()
+                end(process)
+        run.seconds = time.monotonic() - began
+        self._check(process, run, limit)
+        return run
+
+    def _listen(
+        self,
+        process: subprocess.Popen[bytes],
+        began: float,
+        run: Run,
+        on_finding: Callable[[str, bytes], None] | None,
+    ) -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            match = FINDING.fullmatch(line.rstrip())
+            if match is None:
+                continue
+            name = match[1].decode()
+            run.findings[name] = base64.b64decode(match[2])
+            if name == "userspace":
+                run.seconds_to_userspace = time.monotonic() - began
+            if on_finding is not None:
+                on_finding(name, run.findings[name])
+
+    def _check(self, process: subprocess.Popen[bytes], run: Run, limit: float) -> None:
+        if process.returncode == 0 and run.findings.get("exit_status") == b"0":
+            return
+        logs = [self.directory / name for name in ("qemu.log", "console.log")]
+        said = "".join(log.read_text(errors="replace")[-2000:] for log in logs if log.exists())
+        what = (
+            f"was killed after {limit:.0f} s" if run.seconds >= limit else f"ended with {process.returncode}"
+        )
+        raise GuestError(f"the guest {what}, its job with {run.findings.get('exit_status')!r}:\n{said}")
+
+    def _arguments(self, initrd: Path, tpm: Path | None) -> list[str | Path]:
+        arguments: list[str | Path] = [
+            *("-machine", f"q35,accel={self.accelerator}", "-m", "512"),
+            *("-nodefaults", "-display", "none", "-monitor", "none", "-no-reboot"),
+            *("-serial", f"file:{self.directory}/console.log", "-serial", "stdio"),
+            *("-kernel", kernel(), "-initrd", initrd, "-append", "console=ttyS0 quiet panic=-1"),
+        ]
+        if self.firmware is Firmware.OVMF:
+            code, variables = _ovmf()
+            copy = self.directory / "firmware-variables"
+            if not copy.exists():
+                shutil.copy(variables, copy)
+            arguments += ["-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={code}"]
+            arguments += ["-drive", f"if=pflash,format=raw,unit=1,file={copy}"]
+        if tpm is not None:
+            arguments += [
+                "-chardev",
+                f"socket,id=control,path={tpm}",
+                "-tpmdev",
+                "emulator,id=tpm,chardev=control",
+            ]
+            arguments += ["-device", f"{self.device.value},tpmdev=tpm"]
+        return arguments
+
+
+def _has_virtualization() -> bool:
+    return re.search(r"^flags\s*:.* (vmx|svm)\b", Path("/proc/cpuinfo").read_text(), re.MULTILINE) is not None
+
+
+def choose_accelerator(directory: Path) -> str:
+    """KVM where a guest really runs under it, which an openable /dev/kvm does not prove; else emulation."""
+    if not (os.access("/dev/kvm", os.R_OK | os.W_OK) and _has_virtualization()):
+        return "tcg"
+    try:
+        Machine(directory, accelerator="kvm").boot("true", None, limit=5)
+    except GuestError:
+        return "tcg"
+    return "kvm"
