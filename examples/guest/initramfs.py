@@ -31,23 +31,10 @@ class Archive:
             return
         self._names.add(name)
         path = name.encode() + b"\0"
-        # inode, mode, user, group, links, time, size, device and node (major, minor), name, checksum
-        numbers = (
-            len(self._names),
-            mode,
-            0,
-            0,
-            1,
-            0,
-            len(content),
-            0,
-            0,
-            device >> 8,
-            device & 0xFF,
-            len(path),
-            0,
-        )
-        self._append(b"070701" + b"".join(b"%08X" % number for number in numbers) + path)
+        header = {"inode": len(self._names), "mode": mode, "user": 0, "group": 0, "links": 1, "time": 0}
+        header |= {"size": len(content), "device_major": 0, "device_minor": 0}
+        header |= {"node_major": device >> 8, "node_minor": device & 0xFF, "name": len(path), "checksum": 0}
+        self._append(b"070701" + b"".join(b"%08X" % number for number in header.values()) + path)
         self._append(content)
 
     def link(self, name: str, target: str) -> None:
