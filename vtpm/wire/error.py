@@ -123,6 +123,18 @@ class TPM_RC(IntEnum):  # noqa: N801 - the specification's name
         """Can this code carry a position (6.6.2: bit 7 is set)?"""
         return bool(self & RC_FMT1)
 
+    def handle(self, number: int) -> int:
+        """6.6.2: this code, for the handle of that number (from 1)."""
+        return positioned(self, handle=number)
+
+    def parameter(self, number: int) -> int:
+        """6.6.2: this code, for the parameter of that number (from 1)."""
+        return positioned(self, parameter=number)
+
+    def session(self, number: int) -> int:
+        """6.6.2: this code, for the session of that number (from 1)."""
+        return positioned(self, session=number)
+
 
 class Session(int):
     """The number of a session in the authorization area, from 1, as the place an error points to."""

@@ -99,7 +99,7 @@ class Sized(Codec):
 
 
 class ListOf(Codec):
-    """TPML_x, as a tuple: a UINT32 count from `minimum` to `maximum` (else TPM_RC_SIZE), then the elements."""
+    """TPML_x, as a tuple: a UINT32 count from `minimum` to `maximum` (else TPM_RC_SIZE), the elements."""
 
     def __init__(self, element: Any, maximum: int, *, minimum: int = 0) -> None:
         super().__init__()

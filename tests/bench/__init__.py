@@ -1,0 +1,1 @@
+"""Timing of this TPM beside swtpm: `make bench`."""

@@ -1,0 +1,46 @@
+"""What is timed: each workload prepares a TPM and gives the octets of the command to repeat."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.bench.channel import Channel
+from tests.scenarios import Caller
+from vtpm.spec.algorithms import TPMT_RSA_SCHEME, TPMT_SIG_SCHEME, TPMT_SYM_DEF_OBJECT
+from vtpm.spec.attributes import TPMA_NV, TPMA_OBJECT
+from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_RH, TPM_ST, TPM_SU
+
+OWNER = TPM_RH.OWNER
+INDEX = 0x01800001
+
+
+class Remote(Caller):
+    """The TPM of a channel."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+
+    def send(self, request: bytes, locality: int = 0) -> bytes:
+        """Send octets as they are, at locality 0."""
+        assert locality == 0
+        return self.channel.send(request)
+
+    def name_of(self, handle: int) -> bytes:
+        """Passwords need no Names."""
+        return handle.to_bytes(4, "big")
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A command to repeat: `prepare` makes the octets for one TPM, `after` undoes what each repetition leaves."""
+
+    name: str
+    rounds: int
+    prepare: Callable[[Remote], bytes]
+    after: Callable[[Remote, bytes], None] | None = None
+
+
+def flush_new(tpm: Remote, response: bytes) -> None:
+    """Flush the object whose handle the response begins with."""
+    handle = int.from_bytes(response[10:14], "big")
+    request = TPM_ST.NO_SESSIONS.to_bytes(2, "big") + bytes([0, 0, 0, 14])
+    tpm.send(request + TPM_CC.FlushContext.to_bytes(4, "big") + handle.to_bytes(4, "big"))

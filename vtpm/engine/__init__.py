@@ -1,0 +1,1 @@
+"""The command pipeline: octets in, `Outcome` out."""

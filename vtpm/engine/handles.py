@@ -1,0 +1,76 @@
+"""Part 3, 5.4: the handle area; finds the entity behind each handle."""
+
+from vtpm.spec.constants import TPM_HT, TPM_RH
+from vtpm.state.entity import Entity
+from vtpm.state.object import Object
+from vtpm.state.sequence import Sequence
+from vtpm.state.session import Session
+from vtpm.state.tpm import TpmState
+from vtpm.wire.error import TPM_RC, TpmError
+
+REFERENCE_H = [TPM_RC(TPM_RC.REFERENCE_H0 + number) for number in range(7)]
+
+
+def entity_of(tpm: TpmState, handle: int, number: int) -> Entity | None:
+    """The entity of a well-formed handle, the `number`-th of its command (from 0); None for TPM_RH_NULL of no use.
+
+    TPM_RC_REFERENCE_Hx if it is not loaded, TPM_RC_HANDLE if it does not exist, TPM_RC_HIERARCHY if disabled.
+    """
+    kind = handle >> 24
+    if kind == TPM_HT.PERMANENT:
+        return permanent_entity(tpm, handle)
+    if kind == TPM_HT.TRANSIENT:
+        return transient_entity(tpm, handle, number)
+    if kind in (TPM_HT.HMAC_SESSION, TPM_HT.POLICY_SESSION):
+        return session_entity(tpm, handle, number)
+    if kind == TPM_HT.NV_INDEX:
+        return nv_entity(tpm, handle)
+    if kind == TPM_HT.PERSISTENT:
+        return persistent_entity(tpm, handle)
+    if kind == TPM_HT.PCR:
+        return tpm.pcr_entity(handle)
+    raise TpmError(TPM_RC.VALUE)
+
+
+def permanent_entity(tpm: TpmState, handle: int) -> Entity:
+    """A hierarchy or lockout."""
+    if handle == TPM_RH.LOCKOUT:
+        return tpm.lockout
+    return tpm.enabled_hierarchy(handle)
+
+
+def transient_entity(tpm: TpmState, handle: int, number: int) -> Object | Sequence:
+    """A transient object, which must be loaded."""
+    item = tpm.volatile.objects.get(handle)
+    if item is None:
+        raise TpmError(REFERENCE_H[number])
+    return item
+
+
+def session_entity(tpm: TpmState, handle: int, number: int) -> Session:
+    """A loaded session, of the type that its handle says."""
+    session = tpm.volatile.sessions.get(handle & 0xFFFFFF)
+    if session is None:
+        raise TpmError(REFERENCE_H[number])
+    if session.handle != handle:
+        raise TpmError(TPM_RC.HANDLE)
+    return session
+
+
+def nv_entity(tpm: TpmState, handle: int) -> Entity:
+    """An NV Index, which must be defined and whose hierarchy must be enabled (Part 3, 5.4)."""
+    index = tpm.nv.get(handle)
+    if index is None:
+        raise TpmError(TPM_RC.HANDLE)
+    enabled = tpm.clear.ph_enable_nv if index.attributes.PLATFORMCREATE else tpm.hierarchies[TPM_RH.OWNER].enabled
+    if not enabled:
+        raise TpmError(TPM_RC.HANDLE)
+    return index
+
+
+def persistent_entity(tpm: TpmState, handle: int) -> Object:
+    """A persistent object, which must exist and whose hierarchy must be enabled."""
+    item = tpm.persistent.get(handle)
+    if item is None or not tpm.hierarchies[item.hierarchy].enabled:
+        raise TpmError(TPM_RC.HANDLE)
+    return item

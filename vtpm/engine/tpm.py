@@ -1,0 +1,48 @@
+"""The TPM as its user sees it: octets in, octets and changes out, and the signals that are no commands."""
+
+from vtpm.commands import COMMANDS
+from vtpm.engine.execute import HEADER, Outcome, execute
+from vtpm.engine.launch import hash_data, hash_end, hash_start
+from vtpm.state.clock import Instant
+from vtpm.state.power import power_on
+from vtpm.state.tpm import TpmState
+
+
+class Tpm(TpmState):
+    """A TPM 2.0, free of I/O, clocks and entropy of its own; used by one thread at a time.
+
+    `manufacture` makes a new one, `restore` one from its durable blobs; then `power_on`, and `execute` for every
+    command, the first of which is Startup.
+    """
+
+    def execute(self, request: bytes, locality: int = 0, now: Instant | None = None) -> Outcome:
+        """Execute one command (Part 3, clause 5); any octets end in a well-formed response.
+
+        `locality` is 0 to 4, or 32 to 255 for an extended one; `now` defaults to the time of the last command.
+        """
+        return execute(self, request, locality, now or Instant(self.clock.last))
+
+    def power_on(self, now: Instant) -> None:
+        """_TPM_Init: power is applied; Startup must follow."""
+        power_on(self, now)
+
+    def hash_start(self) -> None:
+        """_TPM_Hash_Start: hardware begins to measure at locality 4."""
+        self.established = True
+        hash_start(self)
+
+    def hash_data(self, octets: bytes) -> None:
+        """_TPM_Hash_Data: more of what is measured."""
+        hash_data(self, octets)
+
+    def hash_end(self) -> None:
+        """_TPM_Hash_End: the measurement is complete."""
+        hash_end(self)
+
+    @staticmethod
+    def is_costly(request: bytes) -> bool:
+        """May the command take many milliseconds, so that a server had better not wait for it?"""
+        if len(request) < HEADER.size:
+            return False
+        command = COMMANDS.get(HEADER.unpack_from(request)[2])
+        return command is not None and command.costly

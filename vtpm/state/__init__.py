@@ -1,0 +1,1 @@
+"""What a TPM remembers, one module per lifetime or kind of entity."""

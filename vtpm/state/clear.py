@@ -1,0 +1,11 @@
+"""What lasts until the next TPM Reset or Restart: Part 1, "State Clear Data"."""
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True, eq=False)
+class ClearData:
+    """Kept by a Resume only; the enables, platform authorization and saved PCR are kept beside it."""
+
+    ph_enable_nv: bool = True
+    read_only: bool = False

@@ -1,0 +1,57 @@
+"""Part 1, "Timing Components": Time, Clock and their rate."""
+
+from dataclasses import dataclass
+
+CLOCK_UPDATE_INTERVAL = 1 << 22
+"""Milliseconds of Clock between two savings of it (TPM_PT_CLOCK_UPDATE): 70 minutes, the most that Part 2 allows."""
+
+RATE_NOMINAL = 30_000
+"""Ticks of the host that make a millisecond at the nominal rate; ClockRateAdjust changes it by up to 15 %."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instant:
+    """A reading of the host's clock: milliseconds since an arbitrary start, never going backwards."""
+
+    milliseconds: int
+
+
+@dataclass(slots=True, eq=False)
+class Clock:
+    """Time since power-on and Clock, in milliseconds; Clock is permanent, saved at every orderly shutdown."""
+
+    time: int = 0
+    clock: int = 0
+    safe: bool = True
+    """Can no greater value of Clock have been reported before?"""
+    rate: int = RATE_NOMINAL
+    epoch: int = 0
+    """Changes whenever Time is discontinuous, so that a timeout of another power cycle is not taken for current."""
+    last: int = 0
+    remainder: int = 0
+
+    def power_on(self, now: Instant, epoch: int) -> None:
+        """_TPM_Init: Time starts again from zero."""
+        self.time = 0
+        self.last = now.milliseconds
+        self.remainder = 0
+        self.epoch = epoch
+
+    def update(self, now: Instant) -> bool:
+        """Advance to `now`; has Clock passed a multiple of its update interval, so that it must be saved?"""
+        elapsed = now.milliseconds - self.last
+        if elapsed <= 0:
+            return False
+        self.last = now.milliseconds
+        advance, self.remainder = divmod(elapsed * RATE_NOMINAL + self.remainder, self.rate)
+        before = self.clock // CLOCK_UPDATE_INTERVAL
+        self.time += advance
+        self.clock += advance
+        if self.clock // CLOCK_UPDATE_INTERVAL == before:
+            return False
+        self.safe = True
+        return True
+
+    def resume_unorderly(self) -> None:
+        """Start-up after a loss of power: Clock may have been greater than it is now."""
+        self.safe = False

@@ -1,0 +1,57 @@
+"""Part 1, "Hierarchies": the owner, endorsement, platform and null hierarchies."""
+
+from dataclasses import dataclass
+
+from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_RH
+from vtpm.state.entity import Role
+
+SEED_SIZE = 64
+"""Octets of a primary seed and of a proof value: the largest digest of the TPM."""
+
+PROOF_SIZE = 64
+
+
+@dataclass(slots=True, eq=False)
+class Hierarchy:
+    """One hierarchy: its primary seed, proof value, authorization and state.
+
+    The lifetimes of its fields differ: seeds and proofs of all but the null hierarchy are permanent, as are the
+    authorizations of owner and endorsement; the platform's authorization and every `enabled` last until the next
+    TPM Reset or Restart; the null hierarchy's seed and proof last until the next TPM Reset.
+    `firmware_limited` and `svn` mark the variants whose objects depend on the firmware (Part 1, "Firmware-Limited").
+    """
+
+    handle: int
+    seed: bytes
+    proof: bytes
+    auth_value: bytes = b""
+    auth_policy: bytes = b""
+    policy_alg: TPM_ALG = TPM_ALG.NULL
+    enabled: bool = True
+    seed_level: int = 1
+    """How primary objects are derived from the seed, as libtpms numbers it (1 since 2019)."""
+
+    def __repr__(self) -> str:
+        return f"Hierarchy({TPM_RH(self.handle).name})"
+
+    @property
+    def name(self) -> bytes:
+        """Part 1, "Names": the handle itself."""
+        return self.handle.to_bytes(4, "big")
+
+    @property
+    def is_da_protected(self) -> bool:
+        """Permanent entities other than lockout are exempt."""
+        return False
+
+    def is_policy_required(self, role: Role) -> bool:
+        """ADMIN and DUP need a policy."""
+        return role is not Role.USER
+
+    def is_auth_value_available(self, role: Role, code: TPM_CC) -> bool:  # noqa: ARG002 - the same for all
+        """Every hierarchy has an authValue."""
+        return True
+
+    def is_policy_available(self, role: Role, code: TPM_CC) -> bool:  # noqa: ARG002
+        """A policy must have been set."""
+        return bool(self.auth_policy)

@@ -1,0 +1,108 @@
+"""Part 1, "NV Memory": NV Indices."""
+
+from dataclasses import dataclass
+
+from vtpm.crypto.digest import digest
+from vtpm.spec.attributes import TPMA_NV
+from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_NT
+from vtpm.spec.nv import TPMS_NV_PUBLIC
+from vtpm.state.entity import Role, without_trailing_zeros
+from vtpm.wire.structure import marshal
+
+WRITES = frozenset(
+    {TPM_CC.NV_Write, TPM_CC.NV_Increment, TPM_CC.NV_SetBits, TPM_CC.NV_Extend, TPM_CC.NV_WriteLock}
+)
+"""Commands for which the authorization of an Index is a matter of AUTHWRITE and POLICYWRITE, not of the READ ones."""
+
+
+@dataclass(slots=True, eq=False)
+class NvIndex:
+    """An NV Index: its public area, authValue and data (`data_size` octets, meaningful once WRITTEN)."""
+
+    public: TPMS_NV_PUBLIC
+    auth_value: bytes
+    data: bytes = b""
+
+    def __post_init__(self) -> None:
+        self.auth_value = without_trailing_zeros(self.auth_value)
+
+    def __repr__(self) -> str:
+        return f"NvIndex(0x{self.handle:08X}, {self.attributes!r})"
+
+    @property
+    def handle(self) -> int:
+        """The handle, which is the Index's own number."""
+        return self.public.nv_index
+
+    @property
+    def attributes(self) -> TPMA_NV:
+        """The attributes as they are now: WRITTEN and the locks change."""
+        return self.public.attributes
+
+    @property
+    def kind(self) -> TPM_NT:
+        """What the Index holds."""
+        return TPM_NT(self.attributes.TPM_NT)
+
+    @property
+    def name(self) -> bytes:
+        """Part 1, "Names": nameAlg || H(public area), with the attributes as they are now."""
+        alg = self.public.name_alg
+        return alg.to_bytes(2, "big") + digest(alg, marshal(self.public))
+
+    @property
+    def auth_policy(self) -> bytes:
+        """The authPolicy of the public area."""
+        return self.public.auth_policy
+
+    @property
+    def policy_alg(self) -> TPM_ALG:
+        """An Index's policy is computed with its nameAlg."""
+        return self.public.name_alg
+
+    @property
+    def is_da_protected(self) -> bool:
+        """Unless TPMA_NV_NO_DA is set."""
+        return not self.attributes.NO_DA
+
+    @property
+    def is_pin(self) -> bool:
+        """Is it a PIN Pass or PIN Fail Index?"""
+        return self.kind in (TPM_NT.PIN_FAIL, TPM_NT.PIN_PASS)
+
+    @property
+    def pin(self) -> tuple[int, int]:
+        """pinCount and pinLimit of a written PIN Index."""
+        return int.from_bytes(self.data[:4], "big"), int.from_bytes(self.data[4:8], "big")
+
+    def set_attributes(self, attributes: TPMA_NV) -> None:
+        """Change the attributes, and with them the Name."""
+        public = self.public
+        self.public = TPMS_NV_PUBLIC(
+            nv_index=public.nv_index,
+            name_alg=public.name_alg,
+            attributes=attributes,
+            auth_policy=public.auth_policy,
+            data_size=public.data_size,
+        )
+
+    def is_policy_required(self, role: Role) -> bool:
+        """ADMIN and DUP need a policy."""
+        return role is not Role.USER
+
+    def is_auth_value_available(self, role: Role, code: TPM_CC) -> bool:  # noqa: ARG002 - the same for all
+        """AUTHWRITE for writing; AUTHREAD for reading; a PIN Index while its count is below its limit."""
+        if code in WRITES:
+            return self.attributes.AUTHWRITE
+        if self.is_pin:
+            count, limit = self.pin
+            return self.attributes.WRITTEN and count < limit
+        return self.attributes.AUTHREAD
+
+    def is_policy_available(self, role: Role, code: TPM_CC) -> bool:
+        """POLICYWRITE for writing, POLICYREAD for reading; the ADMIN role needs only an authPolicy."""
+        if not self.auth_policy:
+            return False
+        if self.is_policy_required(role):
+            return True
+        return self.attributes.POLICYWRITE if code in WRITES else self.attributes.POLICYREAD

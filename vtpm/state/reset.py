@@ -1,0 +1,27 @@
+"""What lasts until the next TPM Reset: Part 1, "State Reset Data"."""
+
+from dataclasses import dataclass, field
+
+FIRST_CONTEXT = 17
+"""The first number of a saved session context: smaller ones would be mistaken for slots of loaded sessions."""
+
+
+@dataclass(slots=True, eq=False)
+class ResetData:
+    """Counters, saved contexts and the audit; kept by a Restart or Resume after Shutdown(STATE)."""
+
+    clear_count: int = 0
+    restart_count: int = 0
+    object_context: int = 0
+    """How many object contexts have been saved."""
+    session_context: int = FIRST_CONTEXT
+    """The number that the next saved session context gets."""
+    saved_sessions: dict[int, int] = field(default_factory=dict)
+    """The number of the saved context of every session that is saved, by the low 24 bits of its handle."""
+    command_audit_digest: bytes = b""
+    """Empty until an audited command is executed."""
+    pcr_counter: int = 0
+    commit_counter: int = 0
+    commit_nonce: bytes = b""
+    commit_used: int = 0
+    """Which commit counters, modulo the slots, are open (bits)."""

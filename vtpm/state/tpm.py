@@ -1,0 +1,207 @@
+"""The state of one TPM: its parts by lifetime, and which of them a command has changed."""
+
+from collections.abc import Callable, Mapping
+from typing import Self
+
+from vtpm.crypto.digest import digest_size
+from vtpm.crypto.drbg import RandomGenerator
+from vtpm.spec.constants import TPM_RH
+from vtpm.state import saved, suspended
+from vtpm.state.clear import ClearData
+from vtpm.state.clock import Clock, Instant
+from vtpm.state.hierarchy import PROOF_SIZE, SEED_SIZE, Hierarchy
+from vtpm.state.lockout import Lockout
+from vtpm.state.nv import NvIndex
+from vtpm.state.object import Object
+from vtpm.state.pcr import GROUP_PCR, Pcr, PcrBanks, PcrGroup
+from vtpm.state.permanent import Permanent
+from vtpm.state.profile import ALL_PCR, Profile
+from vtpm.state.reset import ResetData
+from vtpm.state.session import Session
+from vtpm.state.volatile import Volatile
+from vtpm.wire.error import TPM_RC, TpmError
+
+Entropy = Callable[[int], bytes]
+"""Where randomness comes from: a function of the number of octets."""
+
+BASE_HIERARCHIES = (TPM_RH.OWNER, TPM_RH.ENDORSEMENT, TPM_RH.PLATFORM, TPM_RH.NULL)
+
+
+class TpmState:
+    """Everything a TPM remembers, as command handlers see it.
+
+    A handler that changes something permanent says so with a `touch_` or `erase_` method; `changes` then has the
+    blobs that must be durable before the response leaves.
+    """
+
+    def __init__(self, profile: Profile, entropy: Entropy) -> None:
+        self.profile = profile
+        self.random = RandomGenerator(entropy)
+        self.permanent = Permanent()
+        self.lockout = Lockout()
+        self.clock = Clock()
+        self.reset = ResetData()
+        self.clear = ClearData()
+        self.volatile = Volatile(profile.transient_slots, profile.loaded_sessions)
+        self.hierarchies: dict[int, Hierarchy] = {}
+        self.nv: dict[int, NvIndex] = {}
+        self.persistent: dict[int, Object] = {}
+        self.pcr_group = PcrGroup()
+        self.pcr = PcrBanks({alg: digest_size(alg) for alg in profile.pcr_banks})
+        self.locality = 0
+        self.physical_presence = False
+        self.established = False
+        """TPM_ACCESS.tpmEstablishment of the platform interface: has a dynamic launch happened?"""
+        self.saved: dict[str, bytes] = {}
+        """The durable blobs whose live state runs ahead of them: what a loss of power goes back to."""
+        self._changed: dict[str, Callable[[], bytes] | None] = {}
+
+    @classmethod
+    def manufacture(cls, profile: Profile, entropy: Entropy) -> Self:
+        """Make a new TPM: fresh seeds and proofs, nothing else; `changes` has all its blobs."""
+        tpm = cls(profile, entropy)
+        for handle in BASE_HIERARCHIES:
+            tpm.hierarchies[handle] = Hierarchy(handle, tpm.random(SEED_SIZE), tpm.random(PROOF_SIZE))
+        tpm.permanent.pcr_allocation = {
+            alg: ALL_PCR if alg in profile.active_banks else 0 for alg in profile.pcr_banks
+        }
+        tpm.touch_permanent()
+        tpm.touch_orderly()
+        return tpm
+
+    @property
+    def owner(self) -> Hierarchy:
+        """The storage hierarchy."""
+        return self.hierarchies[TPM_RH.OWNER]
+
+    @property
+    def endorsement(self) -> Hierarchy:
+        """The endorsement hierarchy."""
+        return self.hierarchies[TPM_RH.ENDORSEMENT]
+
+    @property
+    def platform(self) -> Hierarchy:
+        """The platform hierarchy."""
+        return self.hierarchies[TPM_RH.PLATFORM]
+
+    @property
+    def null(self) -> Hierarchy:
+        """The null hierarchy."""
+        return self.hierarchies[TPM_RH.NULL]
+
+    def enabled_hierarchy(self, handle: int) -> Hierarchy:
+        """The hierarchy of a handle; TPM_RC_HIERARCHY if it is disabled, TPM_RC_VALUE if there is none."""
+        hierarchy = self.hierarchies.get(handle)
+        if hierarchy is None:
+            raise TpmError(TPM_RC.VALUE)
+        if not hierarchy.enabled:
+            raise TpmError(TPM_RC.HIERARCHY)
+        return hierarchy
+
+    def pcr_entity(self, handle: int) -> Pcr:
+        """The entity behind a PCR handle."""
+        return Pcr(handle, self.pcr_group if handle in GROUP_PCR else None)
+
+    def begin(self, locality: int, now: Instant) -> None:
+        """A command arrives: advance the clock, and forgive failed authorizations for the time passed."""
+        self.locality = locality
+        if self.clock.update(now):
+            self.touch_orderly()
+        if self.lockout.heal(self.clock.time):
+            self.touch_permanent()
+
+    def fail(self, reason: str) -> None:
+        """Enter failure mode (Part 1, "Failure Mode"); nothing that the failed command changed becomes durable."""
+        self.volatile.failed = True
+        self.volatile.failure = reason
+        self.forget_changes()
+
+    @property
+    def has_changes(self) -> bool:
+        """Has anything permanent changed since the last `changes`?"""
+        return bool(self._changed)
+
+    def forget_changes(self) -> None:
+        """Nothing that has changed since the last `changes` is to become durable."""
+        self._changed.clear()
+
+    def flush_session(self, session: Session) -> None:
+        """End a session."""
+        self.volatile.sessions.pop(session.handle & 0xFFFFFF, None)
+        if self.volatile.exclusive_session == session.handle:
+            self.volatile.exclusive_session = 0
+
+    def touch_permanent(self) -> None:
+        """Permanent data, a hierarchy's permanent part or lockout has changed."""
+        self._changed[saved.PERMANENT] = lambda: saved.save_permanent(self)
+
+    def touch_orderly(self) -> None:
+        """Clock must be saved."""
+        self._changed[saved.ORDERLY] = lambda: saved.save_orderly(self.clock)
+
+    def touch_suspended(self) -> None:
+        """Shutdown(STATE): reset data and clear data must be saved."""
+        self._changed[saved.RESET] = lambda: suspended.save_reset(self)
+        self._changed[saved.CLEAR] = lambda: suspended.save_clear(self)
+
+    def touch_nv(self, index: NvIndex) -> None:
+        """An NV Index has changed."""
+        self._changed[saved.nv_blob(index.handle)] = lambda: saved.save_nv(index)
+
+    def erase_nv(self, index: NvIndex) -> None:
+        """An NV Index is deleted."""
+        del self.nv[index.handle]
+        self._changed[saved.nv_blob(index.handle)] = None
+
+    def touch_object(self, item: Object) -> None:
+        """A persistent object is new."""
+        self._changed[saved.object_blob(item.handle)] = lambda: saved.save_object(item)
+
+    def erase_object(self, item: Object) -> None:
+        """A persistent object is deleted."""
+        del self.persistent[item.handle]
+        self._changed[saved.object_blob(item.handle)] = None
+
+    def changes(self) -> dict[str, bytes | None]:
+        """The blobs changed since the last call, by name; `None` is a deleted one."""
+        if not self._changed:
+            return {}
+        blobs = {name: save() if save else None for name, save in self._changed.items()}
+        self._changed.clear()
+        for name, blob in blobs.items():
+            if blob is None:
+                self.saved.pop(name, None)
+            elif self._runs_ahead(name):
+                self.saved[name] = blob
+        return blobs
+
+    def _runs_ahead(self, name: str) -> bool:
+        """May the live state differ from its durable blob, so that the blob must be kept for the next power-on?"""
+        if name.startswith(saved.NV_PREFIX):
+            return self.nv[int(name.removeprefix(saved.NV_PREFIX), 16)].attributes.ORDERLY
+        return name in (saved.ORDERLY, saved.RESET, saved.CLEAR)
+
+    @classmethod
+    def restore(cls, blobs: Mapping[str, bytes], entropy: Entropy) -> Self:
+        """A TPM from its durable blobs, as it is when power comes back; SavedStateError if they cannot be read."""
+        if saved.PERMANENT not in blobs:
+            raise saved.SavedStateError(saved.PERMANENT, "it is missing")
+        tpm = cls(saved.profile_of(blobs[saved.PERMANENT]), entropy)
+        saved.load_permanent(tpm, blobs[saved.PERMANENT])
+        tpm.hierarchies[TPM_RH.NULL] = Hierarchy(TPM_RH.NULL, tpm.random(SEED_SIZE), tpm.random(PROOF_SIZE))
+        for name, blob in blobs.items():
+            if name.startswith(saved.NV_PREFIX):
+                index = saved.load_nv(name, blob)
+                tpm.nv[index.handle] = index
+            elif name.startswith(saved.OBJECT_PREFIX):
+                item = saved.load_object(name, blob)
+                tpm.persistent[item.handle] = item
+        tpm.saved = {name: blob for name, blob in blobs.items() if tpm._runs_ahead(name)}
+        return tpm
+
+    def snapshot(self) -> dict[str, bytes]:
+        """All durable blobs, as a restored TPM needs them: what `changes` has reported in all, put together."""
+        blobs = {saved.PERMANENT: saved.save_permanent(self)}
+        blobs |= {saved.nv_blob(index.handle): saved.save_nv(index) for index in self.nv.values()}
+        blobs |= {saved.object_blob(item.handle): saved.save_object(item) for item in self.persistent.values()}
+        return blobs | self.saved
