@@ -18,6 +18,7 @@ from examples.guest.processes import ProgramFailedError, command_line, end
 
 QEMU = "qemu-system-x86_64"
 FINDING = re.compile(rb"finding ([a-z0-9_]+) ([A-Za-z0-9+/]*=*)")
+ESCAPE_SEQUENCE = re.compile(r"\x1b\[[0-9;=?]*[A-Za-z]")
 FIRMWARE_DIRECTORY = Path("/usr/share/OVMF")
 
 
@@ -98,12 +99,15 @@ class Machine:
         initrd.write_bytes(initramfs.with_job(job))
         began = time.monotonic()
         run = Run()
-        with subprocess.Popen(
-            command_line(QEMU, *self._arguments(initrd, tpm)),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=(self.directory / "qemu.log").open("wb"),
-        ) as process:
+        with (
+            (self.directory / "qemu.log").open("wb") as log,
+            subprocess.Popen(
+                command_line(QEMU, *self._arguments(initrd, tpm)),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+            ) as process,
+        ):
             timer = threading.Timer(limit, process.kill)
             timer.start()
             try:
@@ -140,6 +144,7 @@ class Machine:
             return
         logs = [self.directory / name for name in ("qemu.log", "console.log")]
         said = "".join(log.read_text(errors="replace")[-2000:] for log in logs if log.exists())
+        said = ESCAPE_SEQUENCE.sub("", said)
         what = (
             f"was killed after {limit:.0f} s" if run.seconds >= limit else f"ended with {process.returncode}"
         )

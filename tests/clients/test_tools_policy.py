@@ -133,7 +133,7 @@ class TestCommandAndObject:
     @pytest.mark.parametrize(
         ("step", "code"),
         [
-            ("policycphash --cphash sized", 0x163),
+            ("policycphash --cphash sized", 0x16E),
             ("policynamehash -n digest", 0x170),
             ("policytemplate --template-hash digest", 0x190),
         ],
