@@ -87,7 +87,7 @@ class SavedHierarchy:
     seed: OCTETS
     proof: OCTETS
     seed_level: UINT8
-    authorization: Annotated[SavedAuthorization, SavedAuthorization]
+    authorization: SavedAuthorization
 
     __repr__ = object.__repr__
 
@@ -106,7 +106,7 @@ class SavedPermanent:
 
     profile: OCTETS
     hierarchies: Annotated[tuple[SavedHierarchy, ...], ListOf(SavedHierarchy, 64)]
-    lockout: Annotated[SavedAuthorization, SavedAuthorization]
+    lockout: SavedAuthorization
     failed_tries: UINT32
     max_tries: UINT32
     recovery_time: UINT32
@@ -123,7 +123,7 @@ class SavedPermanent:
     audited: CODES
     physical_presence: CODES
     pcr_allocation: Annotated[tuple[SavedBank, ...], ListOf(SavedBank, 16)]
-    pcr_policy: Annotated[SavedAuthorization, SavedAuthorization]
+    pcr_policy: SavedAuthorization
     max_counter: UINT64
     shutdown: INT64
     startup_locality: UINT8

@@ -48,7 +48,7 @@ class SavedContextNumber:
 class SavedReset:
     """Version 1 of `reset`."""
 
-    null: Annotated[SavedHierarchy, SavedHierarchy]
+    null: SavedHierarchy
     clear_count: UINT32
     restart_count: UINT32
     object_context: UINT64
@@ -78,7 +78,7 @@ BANKS = Annotated[tuple[SavedPcrBank, ...], ListOf(SavedPcrBank, 16)]
 class SavedClear:
     """Version 1 of `clear`."""
 
-    platform: Annotated[SavedAuthorization, SavedAuthorization]
+    platform: SavedAuthorization
     sh_enable: YES_NO
     eh_enable: YES_NO
     ph_enable: YES_NO
@@ -158,9 +158,9 @@ class SavedRun:
     pcr_reconfigured: YES_NO
     established: YES_NO
     exclusive_session: UINT32
-    time: Annotated[SavedTime, SavedTime]
+    time: SavedTime
     pcr: BANKS
-    null: Annotated[SavedHierarchy, SavedHierarchy]
+    null: SavedHierarchy
     sessions: Annotated[tuple[SavedSession, ...], ListOf(SavedSession, LIST_MAX)]
     objects: Annotated[tuple[bytes, ...], ListOf(LONG_OCTETS, LIST_MAX)]
     sequences: Annotated[tuple[bytes, ...], ListOf(LONG_OCTETS, LIST_MAX)]

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, field
 
-from vtpm.spec.constants import TPM_HT, TPM_RC
+from vtpm.spec.constants import TPM_HT
 from vtpm.state.object import Object
 from vtpm.state.sequence import Sequence
 from vtpm.state.session import Session
-from vtpm.wire.error import TpmError
+from vtpm.wire.error import TPM_RC, TpmError
 
 TRANSIENT_FIRST = TPM_HT.TRANSIENT << 24
 
