@@ -28,10 +28,11 @@ BASE_HIERARCHIES = (TPM_RH.OWNER, TPM_RH.ENDORSEMENT, TPM_RH.PLATFORM, TPM_RH.NU
 
 
 class TpmState:
-    """Everything a TPM remembers, as command handlers see it.
+    """
+    Everything a TPM remembers, as command handlers see it.
 
-    A handler that changes something permanent says so with a `touch_` or `erase_` method; `changes` then has the
-    blobs that must be durable before the response leaves.
+    A handler that changes something permanent says so with a `touch_` or `erase_` method.
+    `changes` then has the blobs that must be durable before the response leaves.
     """
 
     def __init__(self, profile: Profile, entropy: Entropy) -> None:
@@ -98,6 +99,10 @@ class TpmState:
             raise TpmError(TPM_RC.HIERARCHY)
         return hierarchy
 
+    def proof_of(self, hierarchy: int) -> bytes:
+        """The proof value of a hierarchy, which keys its tickets and saved contexts."""
+        return self.hierarchies[hierarchy].proof
+
     def pcr_entity(self, handle: int) -> Pcr:
         """The entity behind a PCR handle."""
         return Pcr(handle, self.pcr_group if handle in GROUP_PCR else None)
@@ -111,7 +116,7 @@ class TpmState:
             self.touch_permanent()
 
     def fail(self, reason: str) -> None:
-        """Enter failure mode (Part 1, "Failure Mode"); nothing that the failed command changed becomes durable."""
+        """Enter failure mode; nothing that the failed command changed becomes durable."""
         self.volatile.failed = True
         self.volatile.failure = reason
         self.forget_changes()
@@ -176,14 +181,14 @@ class TpmState:
         return blobs
 
     def _runs_ahead(self, name: str) -> bool:
-        """May the live state differ from its durable blob, so that the blob must be kept for the next power-on?"""
+        """May the live state differ from its durable blob, which the next power-on goes back to?"""
         if name.startswith(saved.NV_PREFIX):
             return self.nv[int(name.removeprefix(saved.NV_PREFIX), 16)].attributes.ORDERLY
         return name in (saved.ORDERLY, saved.RESET, saved.CLEAR)
 
     @classmethod
     def restore(cls, blobs: Mapping[str, bytes], entropy: Entropy) -> Self:
-        """A TPM from its durable blobs, as it is when power comes back; SavedStateError if they cannot be read."""
+        """A TPM from its durable blobs; SavedStateError if they cannot be read."""
         if saved.PERMANENT not in blobs:
             raise saved.SavedStateError(saved.PERMANENT, "it is missing")
         tpm = cls(saved.profile_of(blobs[saved.PERMANENT]), entropy)
@@ -200,8 +205,10 @@ class TpmState:
         return tpm
 
     def snapshot(self) -> dict[str, bytes]:
-        """All durable blobs, as a restored TPM needs them: what `changes` has reported in all, put together."""
+        """All durable blobs: what `changes` has reported in all, put together."""
         blobs = {saved.PERMANENT: saved.save_permanent(self)}
         blobs |= {saved.nv_blob(index.handle): saved.save_nv(index) for index in self.nv.values()}
-        blobs |= {saved.object_blob(item.handle): saved.save_object(item) for item in self.persistent.values()}
+        blobs |= {
+            saved.object_blob(item.handle): saved.save_object(item) for item in self.persistent.values()
+        }
         return blobs | self.saved
