@@ -11,7 +11,7 @@ from vtpm import Instant, Tpm
 from vtpm.commands import COMMANDS, Command
 from vtpm.spec.constants import TPM_RH, TPM_ST, TPM_SU
 from vtpm.state.profile import DEFAULT, Profile
-from vtpm.wire.error import decode
+from vtpm.wire.error import TpmError, decode
 
 HEADER = struct.Struct(">HII")
 
@@ -61,11 +61,13 @@ class Password:
 
 
 class Caller:
-    """The commands of the table as methods, for a TPM that `send` reaches.
+    """
+    The commands of the table as methods, for a TPM that `send` reaches.
 
-    `caller.nv_write(owner, index, data=b"x", offset=0)` sends TPM2_NV_Write: handles by position, parameters by name.
-    `auths` are passwords, one for each authorization (empty by default); `sessions` are session objects that give
-    their octets; `locality` is the locality of the command.
+    `caller.nv_write(owner, index, data=b"x", offset=0)` sends TPM2_NV_Write.
+    Handles are given by position, parameters by name.
+    `auths` are passwords, one for each authorization (empty by default).
+    `sessions` are session objects that give their octets; `locality` is the locality of the command.
     """
 
     def send(self, request: bytes, locality: int = 0) -> bytes:
@@ -112,7 +114,7 @@ class Caller:
 
 
 class Client(Caller):
-    """A TPM in this process, with deterministic entropy and a clock that stands still unless told otherwise."""
+    """A TPM in this process, with deterministic entropy and a clock that only `wait` moves."""
 
     def __init__(self, *, profile: Profile = DEFAULT, seed: bytes = b"test", start: bool = True) -> None:
         self.tpm = Tpm.manufacture(profile, seeded(seed))
@@ -205,7 +207,8 @@ def reply_of(command: Command, response: bytes) -> Reply:
         try:
             stream = BytesIO(handle + reply.parameters)
             answer = command.response._parse(stream, None, "")
-        except Exception:  # an encrypted first parameter may not parse: the session object decrypts it
+        except (TpmError, ValueError):
+            # An encrypted first parameter need not parse: whoever owns the session decrypts it.
             return reply
         assert stream.read() == b""
         reply.fields = {name: getattr(answer, name) for name in command.response.fields}

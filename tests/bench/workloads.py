@@ -5,9 +5,7 @@ from dataclasses import dataclass
 
 from tests.bench.channel import Channel
 from tests.scenarios import Caller
-from vtpm.spec.algorithms import TPMT_RSA_SCHEME, TPMT_SIG_SCHEME, TPMT_SYM_DEF_OBJECT
-from vtpm.spec.attributes import TPMA_NV, TPMA_OBJECT
-from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_RH, TPM_ST, TPM_SU
+from vtpm.spec.constants import TPM_CC, TPM_RH, TPM_ST
 
 OWNER = TPM_RH.OWNER
 INDEX = 0x01800001
@@ -31,7 +29,7 @@ class Remote(Caller):
 
 @dataclass(frozen=True)
 class Workload:
-    """A command to repeat: `prepare` makes the octets for one TPM, `after` undoes what each repetition leaves."""
+    """A command to repeat: `prepare` makes its octets, `after` undoes what a repetition leaves."""
 
     name: str
     rounds: int

@@ -1,4 +1,4 @@
-"""The command table: `@command` fills it from the signatures of the handlers (Part 3, clause 5 and Part 2, 8.9)."""
+"""The command table, which `@command` fills from the signatures of the handlers (Part 2, 8.9)."""
 
 import inspect
 from collections.abc import Callable
@@ -67,7 +67,9 @@ class Command:
     @cached_property
     def response_handle(self) -> bool:
         """Does the response have a handle area?"""
-        return self.response is not None and isinstance(next(iter(self.response.fields.values()), None), Handle)
+        return self.response is not None and isinstance(
+            next(iter(self.response.fields.values()), None), Handle
+        )
 
     @cached_property
     def authorizations(self) -> int:
@@ -109,7 +111,8 @@ class Command:
 
 
 def handle_argument(name: str, hint: Any) -> HandleArgument:
-    """Read the annotation of one handle: `Annotated[entity type, TPMI_x, Role, TPM_RC]`.
+    """
+    Read the annotation of one handle: `Annotated[entity type, TPMI_x, Role, TPM_RC]`.
 
     An entity type with `| None` takes TPM_RH_NULL; the TPM_RC (TPM_RC_TYPE by default) refuses other types.
     """
@@ -141,7 +144,8 @@ def command(
     read_only: bool = True,
     costly: bool = False,
 ) -> Callable[[F], F]:
-    """Declare a command: arguments before `/` are its handle area, those after it its parameter area.
+    """
+    Declare a command: arguments before `/` are its handle area, those after it its parameter area.
 
     `nv`, `extensive` and `flushed` are the bits of TPMA_CC; `sessions` forbids an authorization area.
     `physical_presence`: may TPM2_PP_Commands make the command need physical presence?

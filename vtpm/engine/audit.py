@@ -33,7 +33,7 @@ def extended(call: Call, session: LoadedSession, old: bytes, parameters: bytes) 
 
 
 def audit_command(tpm: TpmState, call: Call, parameters: bytes) -> None:
-    """Extend the command audit digest; the first audited command since it was last read counts in the NV counter."""
+    """Extend the command audit digest; the first command of a new digest counts in the audit counter."""
     alg = tpm.permanent.audit_alg
     if tpm.volatile.audit_just_read:
         # Part 3, 21.2: reading the digest ends the audit, so that it does not begin with its own reading.

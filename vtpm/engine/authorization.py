@@ -15,6 +15,8 @@ from vtpm.state.session import Session as LoadedSession
 from vtpm.state.tpm import TpmState
 from vtpm.wire.error import TPM_RC, Session, TpmError
 
+FIRST_RESERVED_LOCALITY = 5
+EXTENDED_LOCALITY = 32
 TEMPLATE_COMMANDS = frozenset({TPM_CC.Create, TPM_CC.CreatePrimary, TPM_CC.CreateLoaded})
 
 
@@ -25,7 +27,9 @@ def authorize(tpm: TpmState, call: Call) -> None:
             continue
         if position >= len(call.sessions):
             raise TpmError(TPM_RC.AUTH_MISSING)
-        call.sessions[position].entity = call.entities[position]
+        entity = call.entities[position]
+        assert not isinstance(entity, LoadedSession)
+        call.sessions[position].entity = entity
         call.sessions[position].role = argument.role
 
     for use in call.sessions:
@@ -94,7 +98,7 @@ def check_authorization(tpm: TpmState, call: Call, use: SessionUse, entity: Enti
 
 
 def needs_auth_value(session: LoadedSession | None, entity: Entity) -> bool:
-    """Must whoever authorizes know the authValue? Not in a session bound to the entity, nor by policy alone."""
+    """Must the caller know the authValue? Not in a session bound to the entity, nor by policy alone."""
     if session is None:
         return True
     if session.policy is not None:
@@ -103,7 +107,7 @@ def needs_auth_value(session: LoadedSession | None, entity: Entity) -> bool:
 
 
 def check_not_locked_out(tpm: TpmState, *, lockout: bool) -> None:
-    """Part 1, "Dictionary Attack Protection": TPM_RC_LOCKOUT; and remember that a protected entity was used."""
+    """Part 1, "Dictionary Attack Protection": TPM_RC_LOCKOUT; remembers that such an entity was used."""
     if lockout:
         if not tpm.lockout.auth_enabled:
             raise TpmError(TPM_RC.LOCKOUT)
@@ -161,7 +165,7 @@ def count_pin(tpm: TpmState, use: SessionUse, entity: Entity, *, succeeded: bool
 
 
 def check_policy(tpm: TpmState, call: Call, session: LoadedSession, entity: Entity, role: Role) -> None:
-    """Part 1, "Policy Session": what the policy has accumulated must be the entity's policy, and must fit now."""
+    """Part 1, "Policy Session": the session must have accumulated the entity's policy, and fit now."""
     policy, code = session.the_policy, call.command.code
     if code == TPM_CC.PolicySecret and not (policy.password_needed or policy.auth_value_needed):
         raise TpmError(TPM_RC.MODE)
@@ -179,10 +183,15 @@ def check_policy(tpm: TpmState, call: Call, session: LoadedSession, entity: Enti
     check_locality(policy.locality, tpm.locality)
     if policy.physical_presence and not tpm.physical_presence:
         raise TpmError(TPM_RC.PP)
+    check_fit(call, session, policy, entity)
+
+
+def check_fit(call: Call, session: LoadedSession, policy: Policy, entity: Entity) -> None:
+    """What the policy says of the command's parameters and Names, of the Index and of the channel."""
     if policy.bound_hash and not compare_digest(policy.bound_hash, bound_hash_of(call, session, policy)):
         raise TpmError(TPM_RC.POLICY_FAIL)
     if policy.nv_written is not None and (
-        not isinstance(entity, NvIndex) or entity.attributes.WRITTEN != policy.nv_written
+        not isinstance(entity, NvIndex) or policy.nv_written != entity.attributes.WRITTEN
     ):
         raise TpmError(TPM_RC.POLICY_FAIL)
     if policy.secure_channel:
@@ -194,10 +203,10 @@ def check_locality(allowed: int, locality: int) -> None:
     """Part 2, 8.5: bits for localities 0 to 4, or one extended locality as a number."""
     if allowed == 0:
         return
-    if locality < 5:
-        fits = allowed < 32 and allowed >> locality & 1
+    if locality < FIRST_RESERVED_LOCALITY:
+        fits = allowed < EXTENDED_LOCALITY and bool(allowed >> locality & 1)
     else:
-        fits = locality > 31 and allowed == locality
+        fits = locality >= EXTENDED_LOCALITY and allowed == locality
     if not fits:
         raise TpmError(TPM_RC.LOCALITY)
 

@@ -36,7 +36,7 @@ class Call:
 
     command: Command
     handles: list[int]
-    entities: list[Entity | None]
+    entities: list[Entity | Session | None]
     names: list[bytes]
     parameters: bytes = b""
     sessions: list[SessionUse] = field(default_factory=list)

@@ -44,20 +44,15 @@ class Outcome:
 
 def execute(tpm: TpmState, request: bytes, locality: int, now: Instant) -> Outcome:
     """Execute one command; whatever the octets are, the outcome has a well-formed response."""
+    if tpm.volatile.failed:
+        return Outcome(execute_failed(tpm, request), {})
     command = None
     try:
-        if tpm.volatile.failed:
-            return Outcome(execute_failed(tpm, request), {})
         tpm.begin(locality, now)
         tag, command = command_of(tpm, request)  # 5.2, 5.3
         call, stream = resolve(tpm, command, request)  # 5.4
-        if tag == TPM_ST.SESSIONS:
-            check_sessions(tpm, call, stream)  # 5.5, 5.6
-            decrypt_first_parameter(call)  # 5.7
-        else:
-            call.parameters = stream.read()
-            if command.authorizations:
-                raise TpmError(TPM_RC.AUTH_MISSING)
+        check_sessions(tpm, call, tag, stream)  # 5.5, 5.6
+        decrypt_first_parameter(call)  # 5.7
         if command.code in tpm.permanent.audited:
             call.cp_hash(tpm.permanent.audit_alg)
         answer = run(tpm, call)  # 5.8
@@ -117,8 +112,13 @@ def resolve(tpm: TpmState, command: Command, request: bytes) -> tuple[Call, Byte
     return call, stream
 
 
-def check_sessions(tpm: TpmState, call: Call, stream: BytesIO) -> None:
-    """5.5 and 5.6: the authorization area, then the authorizations."""
+def check_sessions(tpm: TpmState, call: Call, tag: int, stream: BytesIO) -> None:
+    """5.5 and 5.6: the authorization area, if there is one, then the authorizations."""
+    if tag != TPM_ST.SESSIONS:
+        call.parameters = stream.read()
+        if call.command.authorizations:
+            raise TpmError(TPM_RC.AUTH_MISSING)
+        return
     size_octets = stream.read(4)
     if len(size_octets) != 4:
         raise TpmError(TPM_RC.INSUFFICIENT)
@@ -161,18 +161,12 @@ def respond(tpm: TpmState, call: Call, tag: int, answer: Any) -> bytes:
         parameters = stream.getvalue()
         if command.response_handle:
             handle, parameters = parameters[:4], parameters[4:]
-    if tag == TPM_ST.SESSIONS:
-        for use in call.sessions:
-            if use.session is not None:
-                use.session.nonce_tpm = tpm.random(len(use.session.nonce_tpm))
-        if call.encrypt is not None and call.encrypt.session is not None:
-            parameters = encrypt_first_parameter(call.encrypt, call.encrypt.session, parameters)
-    if call.audit is not None:
-        audit_session(tpm, call, call.audit, parameters)
-    elif command.sessions is not Area.FORBIDDEN:
-        tpm.volatile.exclusive_session = 0
-    if command.code in tpm.permanent.audited:
-        audit_command(tpm, call, parameters)
+    for use in call.sessions:
+        if use.session is not None:
+            use.session.nonce_tpm = tpm.random(len(use.session.nonce_tpm))
+    if call.encrypt is not None and call.encrypt.session is not None:
+        parameters = encrypt_first_parameter(call.encrypt, call.encrypt.session, parameters)
+    audit(tpm, call, parameters)
     if tag != TPM_ST.SESSIONS:
         size = HEADER.size + len(handle) + len(parameters)
         return HEADER.pack(tag, size, TPM_RC.SUCCESS) + handle + parameters
@@ -182,8 +176,19 @@ def respond(tpm: TpmState, call: Call, tag: int, answer: Any) -> bytes:
     return header + handle + SIZE.pack(len(parameters)) + parameters + acknowledgments
 
 
+def audit(tpm: TpmState, call: Call, parameters: bytes) -> None:
+    """5.9: session audit and command audit; a command without audit ends the exclusive session."""
+    command = call.command
+    if call.audit is not None:
+        audit_session(tpm, call, call.audit, parameters)
+    elif command.sessions is not Area.FORBIDDEN:
+        tpm.volatile.exclusive_session = 0
+    if command.code in tpm.permanent.audited:
+        audit_command(tpm, call, parameters)
+
+
 def acknowledge(tpm: TpmState, call: Call, parameters: bytes) -> bytes:
-    """Part 1, "Session-based Authorizations": the response's authorization area; ends what does not continue."""
+    """The response's authorization area; ends the sessions that do not continue."""
     octets = bytearray()
     for use in call.sessions:
         session = use.session

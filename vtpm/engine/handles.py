@@ -11,8 +11,9 @@ from vtpm.wire.error import TPM_RC, TpmError
 REFERENCE_H = [TPM_RC(TPM_RC.REFERENCE_H0 + number) for number in range(7)]
 
 
-def entity_of(tpm: TpmState, handle: int, number: int) -> Entity | None:
-    """The entity of a well-formed handle, the `number`-th of its command (from 0); None for TPM_RH_NULL of no use.
+def entity_of(tpm: TpmState, handle: int, number: int) -> Entity | Session:
+    """
+    The entity of a well-formed handle, the `number`-th of its command (from 0).
 
     TPM_RC_REFERENCE_Hx if it is not loaded, TPM_RC_HANDLE if it does not exist, TPM_RC_HIERARCHY if disabled.
     """
@@ -62,7 +63,9 @@ def nv_entity(tpm: TpmState, handle: int) -> Entity:
     index = tpm.nv.get(handle)
     if index is None:
         raise TpmError(TPM_RC.HANDLE)
-    enabled = tpm.clear.ph_enable_nv if index.attributes.PLATFORMCREATE else tpm.hierarchies[TPM_RH.OWNER].enabled
+    enabled = (
+        tpm.clear.ph_enable_nv if index.attributes.PLATFORMCREATE else tpm.hierarchies[TPM_RH.OWNER].enabled
+    )
     if not enabled:
         raise TpmError(TPM_RC.HANDLE)
     return index

@@ -1,4 +1,4 @@
-"""The signals _TPM_Hash_Start, _TPM_Hash_Data and _TPM_Hash_End (Part 1, "H-CRTM" and "Dynamic Root of Trust")."""
+"""The signals _TPM_Hash_Start, _TPM_Hash_Data and _TPM_Hash_End (Part 1, "H-CRTM")."""
 
 from vtpm.crypto.digest import digest
 from vtpm.state.pcr import DRTM_PCR, HCRTM_PCR

@@ -1,4 +1,4 @@
-"""Part 3, 5.5: the authorization area; and Part 1, "Session-based Authorizations": HMAC and parameter encryption."""
+"""Part 3, 5.5: the authorization area; the HMACs and the encryption of its sessions."""
 
 import struct
 from io import BytesIO
@@ -24,7 +24,7 @@ SIZE = struct.Struct(">H")
 
 
 def sessions_of(tpm: TpmState, call: Call, area: bytes) -> None:
-    """Read the sessions of the authorization area into the call, and check what can be checked of each alone."""
+    """Read the sessions of the authorization area, and check what can be checked of each alone."""
     stream = BytesIO(area)
     while stream.tell() < len(area):
         number = len(call.sessions) + 1
@@ -110,7 +110,12 @@ def command_hmac(call: Call, use: SessionUse, session: LoadedSession) -> bytes:
     if use.number == 1 and use.entity is not None:
         if call.decrypt and call.decrypt is not use and call.decrypt.session:
             extra += call.decrypt.session.nonce_tpm
-        if call.encrypt and call.encrypt is not use and call.encrypt is not call.decrypt and call.encrypt.session:
+        if (
+            call.encrypt
+            and call.encrypt is not use
+            and call.encrypt is not call.decrypt
+            and call.encrypt.session
+        ):
             extra += call.encrypt.session.nonce_tpm
     attributes = bytes((use.attributes,))
     message = call.cp_hash(session.hash) + use.nonce_caller + session.nonce_tpm + extra + attributes
@@ -138,7 +143,7 @@ def cfb_key(use: SessionUse, session: LoadedSession, newer: bytes, older: bytes)
 
 
 def decrypt_first_parameter(call: Call) -> None:
-    """Part 3, 5.7: decrypt the contents of the first parameter, which is a sized buffer; its size is in the clear."""
+    """Part 3, 5.7: decrypt the contents of the first parameter; its size is in the clear."""
     use = call.decrypt
     if use is None or use.session is None:
         return

@@ -9,16 +9,18 @@ from vtpm.state.tpm import TpmState
 
 
 class Tpm(TpmState):
-    """A TPM 2.0, free of I/O, clocks and entropy of its own; used by one thread at a time.
+    """
+    A TPM 2.0, free of I/O, clocks and entropy of its own; used by one thread at a time.
 
-    `manufacture` makes a new one, `restore` one from its durable blobs; then `power_on`, and `execute` for every
-    command, the first of which is Startup.
+    `manufacture` makes a new one, `restore` one from its durable blobs.
+    Then comes `power_on`, and `execute` for every command, the first of which is Startup.
     """
 
     def execute(self, request: bytes, locality: int = 0, now: Instant | None = None) -> Outcome:
-        """Execute one command (Part 3, clause 5); any octets end in a well-formed response.
+        """
+        Execute one command (Part 3, clause 5); any octets end in a well-formed response.
 
-        `locality` is 0 to 4, or 32 to 255 for an extended one; `now` defaults to the time of the last command.
+        `locality` is 0 to 4, or 32 to 255 for an extended one; `now` defaults to the last command's.
         """
         return execute(self, request, locality, now or Instant(self.clock.last))
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 CLOCK_UPDATE_INTERVAL = 1 << 22
-"""Milliseconds of Clock between two savings of it (TPM_PT_CLOCK_UPDATE): 70 minutes, the most that Part 2 allows."""
+"""Milliseconds of Clock between two savings of it (TPM_PT_CLOCK_UPDATE): about 70 minutes."""
 
 RATE_NOMINAL = 30_000
 """Ticks of the host that make a millisecond at the nominal rate; ClockRateAdjust changes it by up to 15 %."""
@@ -26,7 +26,7 @@ class Clock:
     """Can no greater value of Clock have been reported before?"""
     rate: int = RATE_NOMINAL
     epoch: int = 0
-    """Changes whenever Time is discontinuous, so that a timeout of another power cycle is not taken for current."""
+    """Changes whenever Time is discontinuous, so that a timeout of another power cycle does not count."""
     last: int = 0
     remainder: int = 0
 

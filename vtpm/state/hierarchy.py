@@ -13,12 +13,13 @@ PROOF_SIZE = 64
 
 @dataclass(slots=True, eq=False)
 class Hierarchy:
-    """One hierarchy: its primary seed, proof value, authorization and state.
+    """
+    One hierarchy: its primary seed, proof value, authorization and state.
 
-    The lifetimes of its fields differ: seeds and proofs of all but the null hierarchy are permanent, as are the
-    authorizations of owner and endorsement; the platform's authorization and every `enabled` last until the next
-    TPM Reset or Restart; the null hierarchy's seed and proof last until the next TPM Reset.
-    `firmware_limited` and `svn` mark the variants whose objects depend on the firmware (Part 1, "Firmware-Limited").
+    The lifetimes of its fields differ.
+    Seeds and proofs are permanent, but the null hierarchy's last until the next TPM Reset.
+    Authorizations are permanent, but the platform's lasts until the next TPM Reset or Restart.
+    So does `enabled`.
     """
 
     handle: int

@@ -8,7 +8,8 @@ from vtpm.state.entity import Role
 
 @dataclass(slots=True, eq=False)
 class Lockout:
-    """TPM_RH_LOCKOUT and the dictionary attack parameters; permanent, but for the timers.
+    """
+    TPM_RH_LOCKOUT and the dictionary attack parameters; permanent, but for the timers.
 
     Times are in seconds, timers in milliseconds of TPM Time.
     """
@@ -23,7 +24,7 @@ class Lockout:
     auth_enabled: bool = True
     """May lockoutAuth be used? Not for `lockout_recovery` seconds after it failed."""
     used: bool = False
-    """Has a protected entity been used since the last orderly shutdown? Then losing power counts as a failure."""
+    """Has a protected entity been used since the last Shutdown? Then losing power counts as a failure."""
     self_heal_timer: int = 0
     lockout_timer: int = 0
 
@@ -78,17 +79,19 @@ class Lockout:
         changed = False
         if self.failed_tries:
             if self.recovery_time:
-                forgiven = min((time - self.self_heal_timer) // (1000 * self.recovery_time), self.failed_tries)
+                forgiven = min(
+                    (time - self.self_heal_timer) // (1000 * self.recovery_time), self.failed_tries
+                )
             else:
                 forgiven = self.failed_tries
             if forgiven > 0:
                 self.failed_tries -= forgiven
                 self.self_heal_timer += forgiven * 1000 * self.recovery_time
                 changed = True
-        if not self.auth_enabled and self.lockout_recovery:
-            if time - self.lockout_timer >= 1000 * self.lockout_recovery:
-                self.auth_enabled = True
-                changed = True
+        waited = time - self.lockout_timer
+        if not self.auth_enabled and self.lockout_recovery and waited >= 1000 * self.lockout_recovery:
+            self.auth_enabled = True
+            changed = True
         return changed
 
     def start(self, time: int, *, orderly: bool) -> None:

@@ -12,7 +12,7 @@ from vtpm.wire.structure import marshal
 WRITES = frozenset(
     {TPM_CC.NV_Write, TPM_CC.NV_Increment, TPM_CC.NV_SetBits, TPM_CC.NV_Extend, TPM_CC.NV_WriteLock}
 )
-"""Commands for which the authorization of an Index is a matter of AUTHWRITE and POLICYWRITE, not of the READ ones."""
+"""Commands that AUTHWRITE and POLICYWRITE of an Index allow; the others need AUTHREAD or POLICYREAD."""
 
 
 @dataclass(slots=True, eq=False)
@@ -72,7 +72,7 @@ class NvIndex:
 
     @property
     def pin(self) -> tuple[int, int]:
-        """pinCount and pinLimit of a written PIN Index."""
+        """PinCount and pinLimit of a written PIN Index."""
         return int.from_bytes(self.data[:4], "big"), int.from_bytes(self.data[4:8], "big")
 
     def set_attributes(self, attributes: TPMA_NV) -> None:

@@ -27,7 +27,8 @@ def qualified_name_of(parent: bytes, name: bytes, alg: TPM_ALG) -> bytes:
 
 @dataclass(slots=True, eq=False)
 class Object:
-    """A loaded object: a key, sealed data, or the public part of either (`sensitive` is None).
+    """
+    A loaded object: a key, sealed data, or the public part of either (`sensitive` is None).
 
     `hierarchy` is the handle of the hierarchy it belongs to, firmware- and SVN-limited ones included.
     """
@@ -55,7 +56,7 @@ class Object:
 
     @property
     def auth_value(self) -> bytes:
-        """The authValue of the sensitive area, without trailing zeros; empty if only the public area is loaded."""
+        """The authValue without trailing zeros; empty if only the public area is loaded."""
         return without_trailing_zeros(self.sensitive.auth_value) if self.sensitive else b""
 
     @property

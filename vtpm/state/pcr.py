@@ -30,12 +30,39 @@ STATIC = PcrAttributes(saved=True, extend_localities=0b11111, reset_localities=0
 ATTRIBUTES: tuple[PcrAttributes, ...] = (
     *[STATIC] * 16,
     PcrAttributes(saved=False, extend_localities=0b11111, reset_localities=0b01111, increments=False),
-    PcrAttributes(False, 0b11100, 0b10000, drtm_reset=True, starts_as_ones=True),
-    PcrAttributes(False, 0b11100, 0b10000, drtm_reset=True, starts_as_ones=True),
-    PcrAttributes(False, 0b01100, 0b10000, drtm_reset=True, starts_as_ones=True),
-    PcrAttributes(False, 0b01110, 0b10100, increments=False, drtm_reset=True, starts_as_ones=True),
-    PcrAttributes(False, 0b00100, 0b10100, increments=False, drtm_reset=True, starts_as_ones=True),
-    PcrAttributes(False, 0b00100, 0b10100, increments=False, drtm_reset=True, starts_as_ones=True),
+    PcrAttributes(
+        saved=False, extend_localities=0b11100, reset_localities=0b10000, drtm_reset=True, starts_as_ones=True
+    ),
+    PcrAttributes(
+        saved=False, extend_localities=0b11100, reset_localities=0b10000, drtm_reset=True, starts_as_ones=True
+    ),
+    PcrAttributes(
+        saved=False, extend_localities=0b01100, reset_localities=0b10000, drtm_reset=True, starts_as_ones=True
+    ),
+    PcrAttributes(
+        saved=False,
+        extend_localities=0b01110,
+        reset_localities=0b10100,
+        increments=False,
+        drtm_reset=True,
+        starts_as_ones=True,
+    ),
+    PcrAttributes(
+        saved=False,
+        extend_localities=0b00100,
+        reset_localities=0b10100,
+        increments=False,
+        drtm_reset=True,
+        starts_as_ones=True,
+    ),
+    PcrAttributes(
+        saved=False,
+        extend_localities=0b00100,
+        reset_localities=0b10100,
+        increments=False,
+        drtm_reset=True,
+        starts_as_ones=True,
+    ),
     PcrAttributes(saved=False, extend_localities=0b11111, reset_localities=0b01111, increments=False),
 )
 """PC Client Platform TPM Profile, Table 5: PCR 0 to 23."""
@@ -120,7 +147,7 @@ class PcrBanks:
         return bool(self.selected.get(alg, 0) >> index & 1)
 
     def startup(self, *, resume: bool, locality: int) -> None:
-        """Set every PCR to its value after Startup (Part 1, "Initializing PCR"); a resume keeps the saved ones."""
+        """Part 1, "Initializing PCR": every PCR gets its first value; a resume keeps the saved ones."""
         for alg, bank in self.banks.items():
             size = self.sizes[alg]
             for index, attributes in enumerate(ATTRIBUTES):
@@ -161,7 +188,7 @@ class PcrBanks:
 
 
 def property_select(tag: TPM_PT_PCR) -> bytes | None:
-    """Part 2, 6.14: which PCR have a property, as GetCapability reports it; `None` for an unknown property."""
+    """Part 2, 6.14: which PCR have a property; `None` for an unknown one."""
     if tag == TPM_PT_PCR.SAVE:
         chosen = [a.saved for a in ATTRIBUTES]
     elif tag == TPM_PT_PCR.NO_INCREMENT:

@@ -1,7 +1,7 @@
 """Power cycles: what _TPM_Init, Startup and Shutdown do to the state (Part 1, "Operational States")."""
 
 from vtpm.spec.attributes import TPMA_NV
-from vtpm.spec.constants import TPM_ALG, TPM_NT, TPM_RH, TPM_SU
+from vtpm.spec.constants import TPM_ALG, TPM_NT, TPM_SU
 from vtpm.state import saved, suspended
 from vtpm.state.clear import ClearData
 from vtpm.state.clock import Instant
@@ -130,7 +130,8 @@ def note_divergence(tpm: TpmState) -> None:
 
 def _has_diverged(tpm: TpmState) -> bool:
     if tpm.permanent.shutdown == TPM_SU.STATE and (
-        suspended.save_reset(tpm) != tpm.saved[saved.RESET] or suspended.save_clear(tpm) != tpm.saved[saved.CLEAR]
+        suspended.save_reset(tpm) != tpm.saved[saved.RESET]
+        or suspended.save_clear(tpm) != tpm.saved[saved.CLEAR]
     ):
         return True
     return any(

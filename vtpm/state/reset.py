@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 FIRST_CONTEXT = 17
-"""The first number of a saved session context: smaller ones would be mistaken for slots of loaded sessions."""
+"""The first number of a saved session context."""
 
 
 @dataclass(slots=True, eq=False)

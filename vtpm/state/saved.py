@@ -1,8 +1,11 @@
-"""The saved forms of a TPM's state, versioned.
+"""
+The saved forms of a TPM's state, versioned.
 
-Rules for changing them: a released form never changes; a new version is a new class that is read beside every older
-one; a saved structure shares no class with live state (structures of Part 2 excepted, which cannot change); each
-released version leaves a directory of golden states under `tests/states`.
+Rules for changing them:
+a released form never changes;
+a new version is a new class that is read beside every older one;
+a saved structure shares no class with live state, structures of Part 2 excepted;
+each released version leaves golden states under `tests/states`.
 """
 
 from io import BytesIO
@@ -33,6 +36,7 @@ NV_PREFIX = "nv/"
 OBJECT_PREFIX = "object/"
 
 LIST_MAX = 4096
+
 
 class Long(Codec):
     """Octets behind a 32-bit size, for what may be longer than a TPM2B."""

@@ -18,7 +18,8 @@ class SequenceKind(Enum):
 
 @dataclass(slots=True, eq=False)
 class Sequence:
-    """A sequence object; `states` are the running digests or MAC, one for each algorithm (several for an event).
+    """
+    A sequence object; `states` are the running digests or MAC, one for each algorithm (several for an event).
 
     `first_block` says what the first octets were: TPM_GENERATED_VALUE denies a hash a ticket.
     """

@@ -10,7 +10,7 @@ from vtpm.state.entity import Entity
 
 
 class Hashed(Enum):
-    """Which part of the command `Policy.bound_hash` is compared with (Part 1, "Policy Session Context Values")."""
+    """Which part of the command `Policy.bound_hash` is compared with."""
 
     CP_HASH = auto()
     NAME_HASH = auto()
@@ -87,7 +87,8 @@ class Session:
 
 
 def binding_of(entity: Entity) -> bytes:
-    """What a session remembers of the entity it is bound to: its Name and authValue must be the same later.
+    """
+    What a session remembers of the entity it is bound to: its Name and authValue must be the same later.
 
     Only a digest is kept, so that the authValue is not in a second place.
     """

@@ -1,4 +1,4 @@
-"""Part 1, "Startup Alternatives": what a start-up keeps, by how the last run ended and how this one begins."""
+"""Part 1, "Startup Alternatives": what a start-up keeps, by the last Shutdown and this Startup."""
 
 from enum import Enum
 

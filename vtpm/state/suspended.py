@@ -1,6 +1,8 @@
-"""The saved forms of what does not outlive power: reset data, clear data, sessions and transient objects.
+"""
+The saved forms of what does not outlive power: reset data, clear data, sessions and transient objects.
 
-Reset and clear data are saved by Shutdown(STATE); all of it together is the snapshot of a suspended or migrating TPM.
+Reset and clear data are saved by Shutdown(STATE).
+All of it together is a snapshot, for suspension or migration.
 The rules of `saved` hold here, too.
 """
 
