@@ -1,0 +1,99 @@
+"""Test suites of other projects, fetched when they are run, and what they said."""
+
+import os
+import subprocess
+import sys
+import tarfile
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+LIMIT = 1800
+
+
+class SuiteError(RuntimeError):
+    """A suite could not be fetched, or did not run to its end."""
+
+
+@dataclass
+class Report:
+    """The outcome of one suite."""
+
+    passed: int = 0
+    failed: list[str] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A suite, which runs in a directory and an environment in which `swtpm` on PATH is the TPM."""
+
+    name: str
+    run: Callable[[Path, dict[str, str]], Report]
+
+
+def read_junit(path: Path) -> Report:
+    """What pytest wrote with --junit-xml."""
+    report = Report()
+    for case in ET.parse(path).getroot().iter("testcase"):
+        skip = case.find("skipped")
+        if case.find("failure") is not None or case.find("error") is not None:
+            report.failed.append(f"{case.get('classname')}::{case.get('name')}")
+        elif skip is not None:
+            report.skipped[skip.get("message", "")] += 1
+        else:
+            report.passed += 1
+    return report
+
+
+def run_pytest(directory: Path, work: Path, environment: dict[str, str], *options: str) -> Report:
+    """Run pytest in a directory, with its output in work/output."""
+    junit = work / "junit.xml"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--numprocesses", "auto"]
+    with (work / "output").open("wb") as output:
+        done = subprocess.run(
+            [*command, "--junit-xml", junit, *options],
+            cwd=directory,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            timeout=LIMIT,
+            check=False,
+        )
+    if done.returncode not in (0, 1) or not junit.exists():
+        raise SuiteError((work / "output").read_text(errors="replace")[-3000:])
+    return read_junit(junit)
+
+
+def run_pytss(work: Path, environment: dict[str, str]) -> Report:
+    """The suite in the source distribution of tpm2-pytss, in the version that is installed."""
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", "tpm2-pytss"]
+    requirement = f"tpm2-pytss=={version('tpm2-pytss')}"
+    fetched = subprocess.run(
+        [*pip, "--dest", work, requirement],
+        env={**os.environ, "PIP_CONSTRAINT": "constraints.txt", "PIP_BUILD_CONSTRAINT": "constraints.txt"},
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=False,
+    )
+    if fetched.returncode != 0:
+        raise SuiteError(f"pip could not fetch {requirement}: {fetched.stderr}")
+    with tarfile.open(next(work.glob("tpm2_pytss-*.tar.gz"))) as archive:
+        archive.extractall(work, filter="data")
+    root = next(path for path in work.glob("tpm2_pytss-*") if path.is_dir())
+    return run_pytest(root, work, environment, "--config-file", os.devnull, "--rootdir", ".", "test")
+
+
+def run_guests(work: Path, environment: dict[str, str]) -> Report:
+    """Every firmware with every TPM device, in a guest of our own lab."""
+    return run_pytest(Path.cwd(), work, environment, "-m", "conformance", "tests/guest")
+
+
+SUITES = [
+    Suite("tpm2-pytss", run_pytss),
+    Suite("guests", run_guests),
+]
