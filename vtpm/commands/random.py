@@ -2,8 +2,9 @@
 
 from vtpm.commands.table import command
 from vtpm.crypto.digest import digest_size
+from vtpm.spec.algorithms import TPM2B_SENSITIVE_DATA
 from vtpm.spec.constants import TPM_ALG, TPM_CC
-from vtpm.spec.structures import TPM2B_DIGEST, TPM2B_SENSITIVE_DATA
+from vtpm.spec.structures import TPM2B_DIGEST
 from vtpm.state.tpm import TpmState
 from vtpm.wire.integers import UINT16
 from vtpm.wire.structure import structure

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from vtpm.spec.constants import TPM_ALG
-from vtpm.spec.structures import DIGEST_SIZES
+from vtpm.spec.limits import DIGEST_SIZES
 
 NAMES = {
     TPM_ALG.SHA1: "sha1",

@@ -1,17 +1,17 @@
-"""Part 2, clauses 14 and 15: context data and creation data."""
+"""Part 2, clauses 14 and 15: saved contexts and creation data."""
 
 from typing import Annotated
 
 from vtpm.spec.attributes import TPMA_LOCALITY
 from vtpm.spec.handles import TPMI_DH_SAVED, TPMI_RH_HIERARCHY
 from vtpm.spec.interface import TPM_ALG_ID
-from vtpm.spec.limits import MAX_CONTEXT_DATA, MAX_CONTEXT_SIZE
+from vtpm.spec.limits import MAX_CONTEXT_SIZE
 from vtpm.spec.structures import TPM2B_DATA, TPM2B_DIGEST, TPM2B_NAME, TPML_PCR_SELECTION
 from vtpm.wire.integers import UINT64
 from vtpm.wire.structure import structure
-from vtpm.wire.vocabulary import Sized, Tpm2b
+from vtpm.wire.vocabulary import Sized, Tpm2b, codec_of
 
-TPM2B_CONTEXT_SENSITIVE = Annotated[bytes, Tpm2b(MAX_CONTEXT_SIZE)]
+TPM2B_CONTEXT_SENSITIVE = Annotated[bytes, Tpm2b(MAX_CONTEXT_SIZE)]  # 14.2
 
 
 @structure
@@ -22,12 +22,12 @@ class TPMS_CONTEXT_DATA:
     encrypted: TPM2B_CONTEXT_SENSITIVE
 
 
-TPM2B_CONTEXT_DATA = Annotated[bytes, Tpm2b(MAX_CONTEXT_DATA)]
+TPM2B_CONTEXT_DATA = Annotated[bytes, Tpm2b(codec_of(TPMS_CONTEXT_DATA).most())]  # 14.4
 
 
 @structure
 class TPMS_CONTEXT:
-    """14.5"""
+    """14.5: an object or a session outside of the TPM"""
 
     sequence: UINT64
     saved_handle: TPMI_DH_SAVED
@@ -37,7 +37,7 @@ class TPMS_CONTEXT:
 
 @structure
 class TPMS_CREATION_DATA:
-    """15.1"""
+    """15.1: the circumstances in which an object was created"""
 
     pcr_select: TPML_PCR_SELECTION
     pcr_digest: TPM2B_DIGEST
@@ -48,4 +48,4 @@ class TPMS_CREATION_DATA:
     outside_info: TPM2B_DATA
 
 
-TPM2B_CREATION_DATA = Annotated[TPMS_CREATION_DATA, Sized(TPMS_CREATION_DATA)]
+TPM2B_CREATION_DATA = Annotated[TPMS_CREATION_DATA, Sized(TPMS_CREATION_DATA)]  # 15.2

@@ -1,114 +1,84 @@
-"""Part 2, clause 10: structures."""
+"""
+Part 2, clause 10: digests, sized buffers, PCR selections, tickets, lists, attestation, authorization.
 
-from io import BytesIO
+`X_NULL` is what Part 2 and Part 3 write as `X+` (or `+X`): the type with its conditional value.
+Left out is what only post-quantum cryptography needs: TPM2B_KEM_CIPHERTEXT holds no ML-KEM ciphertext.
+TPM2B_PUBLIC comes after this clause, so what is made of it (10.8.14, 10.9) stands in `vtpm.spec.capability`.
+"""
+
 from typing import Annotated, Any
 
 from vtpm.spec.attributes import TPMA_ACT, TPMA_ALGORITHM, TPMA_CC, TPMA_SESSION
-from vtpm.spec.constants import TPM_ALG, TPM_CAP, TPM_ST
-from vtpm.spec.handles import TPM_HANDLE, TPMI_RH_HIERARCHY, TPMI_SH_AUTH_SESSION_PW
+from vtpm.spec.constants import TPM_ALG, TPM_ECC_CURVE, TPM_GENERATED_VALUE, TPM_ST
+from vtpm.spec.handles import TPM_HANDLE, TPMI_RH_HIERARCHY, TPMI_SH_AUTH_SESSION_NULL
 from vtpm.spec.interface import (
-    HASHES,
+    TICKET_TAGS,
     TPM_ALG_ID,
-    TPM_CAP_TYPE,
-    TPM_CC_CODE,
-    TPM_PROPERTY,
+    TPM_CC_TYPE,
+    TPM_ECC_CURVE_TYPE,
+    TPM_PT_PCR_TYPE,
+    TPM_PT_TYPE,
     TPMI_ALG_HASH,
     TPMI_ALG_HASH_NULL,
     TPMI_ST_ATTEST,
     TPMI_YES_NO,
 )
 from vtpm.spec.limits import (
+    DIGEST_SIZES,
     HASH_COUNT,
-    MAX_ACT_DATA,
+    MAX_2B_BUFFER_SIZE,
     MAX_ALG_LIST_SIZE,
-    MAX_ATTEST,
-    MAX_CAP_ALGS,
-    MAX_CAP_CC,
-    MAX_CAP_HANDLES,
-    MAX_DIGEST,
-    MAX_DIGEST_BUFFER,
-    MAX_ECC_CURVES,
-    MAX_EVENT,
+    MAX_CAP_DATA,
+    MAX_DIGEST_LIST,
+    MAX_DIGEST_SIZE,
+    MAX_ECC_KEY_BYTES,
+    MAX_EVENT_SIZE,
+    MAX_NAME_SIZE,
     MAX_NV_BUFFER_SIZE,
-    MAX_PCR_PROPERTIES,
-    MAX_SPDM_SESSION_INFO,
+    MAX_SHARED_SECRET_SIZE,
     MAX_SYM_BLOCK_SIZE,
-    MAX_SYM_DATA,
-    MAX_TAGGED_POLICIES,
-    MAX_TPM_PROPERTIES,
+    MAX_VENDOR_PROPERTY_SIZE,
     PCR_SELECT_MAX,
     PCR_SELECT_MIN,
 )
-from vtpm.wire.codec import Codec, take
-from vtpm.wire.error import TPM_RC, TpmError
+from vtpm.wire.error import TPM_RC
 from vtpm.wire.integers import UINT16, UINT32, UINT64
-from vtpm.wire.structure import structure
-from vtpm.wire.vocabulary import Choice, Limited, ListOf, Octets, Selected, Tpm2b
-
-DIGEST_SIZES = {
-    TPM_ALG.SHA1: 20,
-    TPM_ALG.SHA256: 32,
-    TPM_ALG.SHA384: 48,
-    TPM_ALG.SHA512: 64,
-    TPM_ALG.SM3_256: 32,
-    TPM_ALG.SHA3_256: 32,
-    TPM_ALG.SHA3_384: 48,
-    TPM_ALG.SHA3_512: 64,
-}
-"""Octets of a digest: the members of TPMU_HA, 10.3.1."""
+from vtpm.wire.structure import but, structure
+from vtpm.wire.vocabulary import Choice, Limited, ListOf, Octets, PcrSelect, Selected, Tpm2b, codec_of
 
 TPMU_HA = Annotated[
-    bytes | None,
-    Selected("hash_alg", {**{alg: Octets(DIGEST_SIZES[alg]) for alg in HASHES}, TPM_ALG.NULL: None}),
-]
+    bytes,
+    Selected("hash_alg", {TPM_ALG.NULL: None} | {a: Octets(n) for a, n in DIGEST_SIZES.items()}, empty=b""),
+]  # 10.2.1
 
 
 @structure
 class TPMT_HA:
-    """10.3.2"""
+    """10.2.2"""
 
     hash_alg: TPMI_ALG_HASH
     digest: TPMU_HA
 
 
-@structure
-class TPMT_HA_NULL:
-    """10.3.2, with TPM_ALG_NULL and no digest allowed"""
+TPMT_HA_NULL = Annotated[TPMT_HA, but(TPMT_HA, hash_alg=TPMI_ALG_HASH_NULL)]
 
-    hash_alg: TPMI_ALG_HASH_NULL
-    digest: TPMU_HA
+TPM2B_DIGEST = Annotated[bytes, Tpm2b(MAX_DIGEST_SIZE)]  # 10.3.2
+TPM2B_DATA = Annotated[bytes, Tpm2b(codec_of(TPMT_HA).most())]  # 10.3.3
+TPM2B_NONCE = TPM2B_DIGEST  # 10.3.4
+TPM2B_AUTH = TPM2B_DIGEST  # 10.3.5
+TPM2B_OPERAND = TPM2B_DIGEST  # 10.3.6
+TPM2B_EVENT = Annotated[bytes, Tpm2b(MAX_EVENT_SIZE)]  # 10.3.7
+TPM2B_MAX_BUFFER = Annotated[bytes, Tpm2b(MAX_2B_BUFFER_SIZE)]  # 10.3.8
+TPM2B_MAX_NV_BUFFER = Annotated[bytes, Tpm2b(MAX_NV_BUFFER_SIZE)]  # 10.3.9
+TPM2B_TIMEOUT = Annotated[bytes, Tpm2b(codec_of(UINT64).most())]  # 10.3.10
+TPM2B_IV = Annotated[bytes, Tpm2b(MAX_SYM_BLOCK_SIZE)]  # 10.3.11
+TPM2B_SHARED_SECRET = Annotated[bytes, Tpm2b(MAX_SHARED_SECRET_SIZE)]  # 10.3.12
+TPM2B_KEM_CIPHERTEXT = Annotated[bytes, Tpm2b(2 * (2 + MAX_ECC_KEY_BYTES))]  # 10.3.14
+TPM2B_VENDOR_PROPERTY = Annotated[bytes, Tpm2b(MAX_VENDOR_PROPERTY_SIZE)]  # 10.3.15
+TPM2B_NAME = Annotated[bytes, Tpm2b(MAX_NAME_SIZE)]  # 10.4.3
 
-
-TPM2B_DIGEST = Annotated[bytes, Tpm2b(MAX_DIGEST)]
-TPM2B_DATA = Annotated[bytes, Tpm2b(2 + MAX_DIGEST)]
-TPM2B_NONCE = TPM2B_DIGEST
-TPM2B_AUTH = TPM2B_DIGEST
-TPM2B_OPERAND = TPM2B_DIGEST
-TPM2B_EVENT = Annotated[bytes, Tpm2b(MAX_EVENT)]
-TPM2B_MAX_BUFFER = Annotated[bytes, Tpm2b(MAX_DIGEST_BUFFER)]
-TPM2B_MAX_NV_BUFFER = Annotated[bytes, Tpm2b(MAX_NV_BUFFER_SIZE)]
-TPM2B_TIMEOUT = Annotated[bytes, Tpm2b(8)]
-TPM2B_IV = Annotated[bytes, Tpm2b(MAX_SYM_BLOCK_SIZE)]
-TPM2B_NAME = Annotated[bytes, Tpm2b(2 + MAX_DIGEST)]
-TPM2B_SENSITIVE_DATA = Annotated[bytes, Tpm2b(MAX_SYM_DATA)]
-TPM2B_ATTEST = Annotated[bytes, Tpm2b(MAX_ATTEST)]
-
-
-class PcrSelect(Codec):
-    """A UINT8 size from PCR_SELECT_MIN to PCR_SELECT_MAX (else TPM_RC_VALUE), then that many octets."""
-
-    def _parse(self, stream: BytesIO, context: Any, path: str) -> bytes:  # noqa: ARG002 - construct's signature
-        (count,) = take(stream, 1)
-        if not PCR_SELECT_MIN <= count <= PCR_SELECT_MAX:
-            raise TpmError(TPM_RC.VALUE)
-        return take(stream, count)
-
-    def _build(self, obj: bytes, stream: BytesIO, context: Any, path: str) -> bytes:  # noqa: ARG002
-        stream.write(bytes((len(obj),)) + obj)
-        return obj
-
-
-PCR_SELECT = Annotated[bytes, PcrSelect()]
+PCR_SELECT = Annotated[bytes, PcrSelect(PCR_SELECT_MIN, PCR_SELECT_MAX)]
+"""10.5.1: sizeofSelect and pcrSelect, which are one field in Python; PCR n is bit n % 8 of octet n // 8."""
 
 
 @structure
@@ -126,42 +96,50 @@ class TPMS_PCR_SELECTION:
     pcr_select: PCR_SELECT
 
 
-def _tag(*tags: TPM_ST) -> Choice:
-    return Choice(*tags, otherwise=TPM_RC.TAG)
-
-
 @structure
 class TPMT_TK_CREATION:
-    """10.6.3"""
+    """10.6.3: proves that this TPM made the object and its creation data"""
 
-    tag: Annotated[TPM_ST, _tag(TPM_ST.CREATION)]
+    tag: Annotated[TPM_ST, Choice(TPM_ST.CREATION, otherwise=TPM_RC.TAG, unknown=TPM_RC.VALUE)]
     hierarchy: TPMI_RH_HIERARCHY
     digest: TPM2B_DIGEST
+
+
+TPMU_TK_VERIFIED_META = Annotated[
+    TPM_ALG | None,
+    Selected(
+        "tag",
+        {TPM_ST.VERIFIED: None, TPM_ST.MESSAGE_VERIFIED: None, TPM_ST.DIGEST_VERIFIED: TPMI_ALG_HASH},
+    ),
+]  # 10.6.4
 
 
 @structure
 class TPMT_TK_VERIFIED:
-    """10.6.4; the metadata of TPM_ST_VERIFIED is empty, and the other tags belong to post-quantum commands"""
+    """10.6.5: proves that this TPM verified the signature of a key"""
 
-    tag: Annotated[TPM_ST, _tag(TPM_ST.VERIFIED)]
+    tag: Annotated[TPM_ST, Choice(*TICKET_TAGS, otherwise=TPM_RC.TAG, unknown=TPM_RC.VALUE)]
     hierarchy: TPMI_RH_HIERARCHY
-    digest: TPM2B_DIGEST
+    metadata: TPMU_TK_VERIFIED_META
+    hmac: TPM2B_DIGEST
 
 
 @structure
 class TPMT_TK_AUTH:
-    """10.6.5"""
+    """10.6.6: proves that an authorization by PolicySigned or PolicySecret was given"""
 
-    tag: Annotated[TPM_ST, _tag(TPM_ST.AUTH_SIGNED, TPM_ST.AUTH_SECRET)]
+    tag: Annotated[
+        TPM_ST, Choice(TPM_ST.AUTH_SIGNED, TPM_ST.AUTH_SECRET, otherwise=TPM_RC.TAG, unknown=TPM_RC.VALUE)
+    ]
     hierarchy: TPMI_RH_HIERARCHY
     digest: TPM2B_DIGEST
 
 
 @structure
 class TPMT_TK_HASHCHECK:
-    """10.6.6"""
+    """10.6.7: proves that a hashed message did not begin with TPM_GENERATED_VALUE"""
 
-    tag: Annotated[TPM_ST, _tag(TPM_ST.HASHCHECK)]
+    tag: Annotated[TPM_ST, Choice(TPM_ST.HASHCHECK, otherwise=TPM_RC.TAG, unknown=TPM_RC.VALUE)]
     hierarchy: TPMI_RH_HIERARCHY
     digest: TPM2B_DIGEST
 
@@ -178,7 +156,7 @@ class TPMS_ALG_PROPERTY:
 class TPMS_TAGGED_PROPERTY:
     """10.7.2"""
 
-    property: TPM_PROPERTY
+    property: TPM_PT_TYPE
     value: UINT32
 
 
@@ -186,7 +164,7 @@ class TPMS_TAGGED_PROPERTY:
 class TPMS_TAGGED_PCR_SELECT:
     """10.7.3"""
 
-    tag: TPM_PROPERTY
+    tag: TPM_PT_PCR_TYPE
     pcr_select: PCR_SELECT
 
 
@@ -215,69 +193,49 @@ class TPMS_SPDM_SESSION_INFO:
     tpm_key_name: TPM2B_NAME
 
 
-TPML_CC = Annotated[tuple[int, ...], ListOf(TPM_CC_CODE, MAX_CAP_CC)]
-TPML_CCA = Annotated[tuple[TPMA_CC, ...], ListOf(TPMA_CC, MAX_CAP_CC)]
-TPML_ALG = Annotated[tuple[int, ...], ListOf(TPM_ALG_ID, MAX_ALG_LIST_SIZE)]
-TPML_HANDLE = Annotated[tuple[int, ...], ListOf(TPM_HANDLE, MAX_CAP_HANDLES)]
-TPML_DIGEST = Annotated[tuple[bytes, ...], ListOf(TPM2B_DIGEST, 8)]
-TPML_DIGEST_OR = Annotated[tuple[bytes, ...], ListOf(TPM2B_DIGEST, 8, minimum=2)]
-"""10.8.5: the list of PolicyOR has at least two digests."""
-TPML_DIGEST_VALUES = Annotated[tuple[TPMT_HA, ...], ListOf(TPMT_HA, HASH_COUNT)]
-TPML_PCR_SELECTION = Annotated[tuple[TPMS_PCR_SELECTION, ...], ListOf(TPMS_PCR_SELECTION, HASH_COUNT)]
-TPML_ALG_PROPERTY = Annotated[tuple[TPMS_ALG_PROPERTY, ...], ListOf(TPMS_ALG_PROPERTY, MAX_CAP_ALGS)]
+def fitting(kind: Any) -> int:
+    """10.9: how many of these fit into the answer of GetCapability."""
+    return MAX_CAP_DATA // codec_of(kind).most()
+
+
+TPML_CC = Annotated[tuple[int, ...], ListOf(TPM_CC_TYPE, fitting(TPM_CC_TYPE))]  # 10.8.1
+TPML_CCA = Annotated[tuple[TPMA_CC, ...], ListOf(TPMA_CC, fitting(TPMA_CC))]  # 10.8.2
+TPML_ALG = Annotated[tuple[int, ...], ListOf(TPM_ALG_ID, MAX_ALG_LIST_SIZE)]  # 10.8.3
+TPML_HANDLE = Annotated[tuple[int, ...], ListOf(TPM_HANDLE, fitting(TPM_HANDLE))]  # 10.8.4
+TPML_DIGEST = Annotated[tuple[bytes, ...], ListOf(TPM2B_DIGEST, MAX_DIGEST_LIST, minimum=2)]  # 10.8.5
+TPML_DIGEST_READ = Annotated[tuple[bytes, ...], ListOf(TPM2B_DIGEST, MAX_DIGEST_LIST)]
+"""10.8.5, as PCR_Read returns it: the minimum of two is for PolicyOR."""
+TPML_DIGEST_VALUES = Annotated[tuple[TPMT_HA, ...], ListOf(TPMT_HA, HASH_COUNT)]  # 10.8.6
+TPML_PCR_SELECTION = Annotated[
+    tuple[TPMS_PCR_SELECTION, ...], ListOf(TPMS_PCR_SELECTION, HASH_COUNT)
+]  # 10.8.7
+TPML_ALG_PROPERTY = Annotated[
+    tuple[TPMS_ALG_PROPERTY, ...], ListOf(TPMS_ALG_PROPERTY, fitting(TPMS_ALG_PROPERTY))
+]  # 10.8.8
 TPML_TAGGED_TPM_PROPERTY = Annotated[
-    tuple[TPMS_TAGGED_PROPERTY, ...], ListOf(TPMS_TAGGED_PROPERTY, MAX_TPM_PROPERTIES)
-]
+    tuple[TPMS_TAGGED_PROPERTY, ...], ListOf(TPMS_TAGGED_PROPERTY, fitting(TPMS_TAGGED_PROPERTY))
+]  # 10.8.9
 TPML_TAGGED_PCR_PROPERTY = Annotated[
-    tuple[TPMS_TAGGED_PCR_SELECT, ...], ListOf(TPMS_TAGGED_PCR_SELECT, MAX_PCR_PROPERTIES)
-]
-TPML_ECC_CURVE = Annotated[tuple[int, ...], ListOf(UINT16, MAX_ECC_CURVES)]
+    tuple[TPMS_TAGGED_PCR_SELECT, ...], ListOf(TPMS_TAGGED_PCR_SELECT, fitting(TPMS_TAGGED_PCR_SELECT))
+]  # 10.8.10
+TPML_ECC_CURVE = Annotated[
+    tuple[TPM_ECC_CURVE, ...], ListOf(TPM_ECC_CURVE_TYPE, fitting(TPM_ECC_CURVE_TYPE))
+]  # 10.8.11
 TPML_TAGGED_POLICY = Annotated[
-    tuple[TPMS_TAGGED_POLICY, ...], ListOf(TPMS_TAGGED_POLICY, MAX_TAGGED_POLICIES)
-]
-TPML_ACT_DATA = Annotated[tuple[TPMS_ACT_DATA, ...], ListOf(TPMS_ACT_DATA, MAX_ACT_DATA)]
+    tuple[TPMS_TAGGED_POLICY, ...], ListOf(TPMS_TAGGED_POLICY, fitting(TPMS_TAGGED_POLICY))
+]  # 10.8.12
+TPML_ACT_DATA = Annotated[tuple[TPMS_ACT_DATA, ...], ListOf(TPMS_ACT_DATA, fitting(TPMS_ACT_DATA))]  # 10.8.13
 TPML_SPDM_SESSION_INFO = Annotated[
-    tuple[TPMS_SPDM_SESSION_INFO, ...], ListOf(TPMS_SPDM_SESSION_INFO, MAX_SPDM_SESSION_INFO)
-]
-
-TPMU_CAPABILITIES = Annotated[
-    tuple[Any, ...],
-    Selected(
-        "capability",
-        {
-            TPM_CAP.ALGS: TPML_ALG_PROPERTY,
-            TPM_CAP.HANDLES: TPML_HANDLE,
-            TPM_CAP.COMMANDS: TPML_CCA,
-            TPM_CAP.PP_COMMANDS: TPML_CC,
-            TPM_CAP.AUDIT_COMMANDS: TPML_CC,
-            TPM_CAP.PCRS: TPML_PCR_SELECTION,
-            TPM_CAP.TPM_PROPERTIES: TPML_TAGGED_TPM_PROPERTY,
-            TPM_CAP.PCR_PROPERTIES: TPML_TAGGED_PCR_PROPERTY,
-            TPM_CAP.ECC_CURVES: TPML_ECC_CURVE,
-            TPM_CAP.AUTH_POLICIES: TPML_TAGGED_POLICY,
-            TPM_CAP.ACT: TPML_ACT_DATA,
-            TPM_CAP.SPDM_SESSION_INFO: TPML_SPDM_SESSION_INFO,
-        },
-    ),
-]
-"""10.10.1"""
-
-
-@structure
-class TPMS_CAPABILITY_DATA:
-    """10.10.2"""
-
-    capability: TPM_CAP_TYPE
-    data: TPMU_CAPABILITIES
-
-
-TPM2B_SET_CAPABILITY_DATA = Annotated[bytes, Tpm2b(MAX_DIGEST_BUFFER)]
-"""10.10.5: no capability is settable, so the contents are not taken apart."""
+    tuple[TPMS_SPDM_SESSION_INFO, ...], ListOf(TPMS_SPDM_SESSION_INFO, fitting(TPMS_SPDM_SESSION_INFO))
+]  # 10.8.15
+TPML_VENDOR_PROPERTY = Annotated[
+    tuple[bytes, ...], ListOf(TPM2B_VENDOR_PROPERTY, fitting(TPM2B_VENDOR_PROPERTY))
+]  # 10.8.16
 
 
 @structure
 class TPMS_CLOCK_INFO:
-    """10.11.1"""
+    """10.10.1: `clock` in milliseconds"""
 
     clock: UINT64
     reset_count: UINT32
@@ -287,7 +245,7 @@ class TPMS_CLOCK_INFO:
 
 @structure
 class TPMS_TIME_INFO:
-    """10.11.6"""
+    """10.10.6: `time` in milliseconds since power was last applied"""
 
     time: UINT64
     clock_info: TPMS_CLOCK_INFO
@@ -295,7 +253,7 @@ class TPMS_TIME_INFO:
 
 @structure
 class TPMS_TIME_ATTEST_INFO:
-    """10.12.2"""
+    """10.11.2"""
 
     time: TPMS_TIME_INFO
     firmware_version: UINT64
@@ -303,7 +261,7 @@ class TPMS_TIME_ATTEST_INFO:
 
 @structure
 class TPMS_CERTIFY_INFO:
-    """10.12.3"""
+    """10.11.3"""
 
     name: TPM2B_NAME
     qualified_name: TPM2B_NAME
@@ -311,7 +269,7 @@ class TPMS_CERTIFY_INFO:
 
 @structure
 class TPMS_QUOTE_INFO:
-    """10.12.4"""
+    """10.11.4"""
 
     pcr_select: TPML_PCR_SELECTION
     pcr_digest: TPM2B_DIGEST
@@ -319,7 +277,7 @@ class TPMS_QUOTE_INFO:
 
 @structure
 class TPMS_COMMAND_AUDIT_INFO:
-    """10.12.5"""
+    """10.11.5"""
 
     audit_counter: UINT64
     digest_alg: TPM_ALG_ID
@@ -329,7 +287,7 @@ class TPMS_COMMAND_AUDIT_INFO:
 
 @structure
 class TPMS_SESSION_AUDIT_INFO:
-    """10.12.6"""
+    """10.11.6"""
 
     exclusive_session: TPMI_YES_NO
     session_digest: TPM2B_DIGEST
@@ -337,7 +295,7 @@ class TPMS_SESSION_AUDIT_INFO:
 
 @structure
 class TPMS_CREATION_INFO:
-    """10.12.7"""
+    """10.11.7"""
 
     object_name: TPM2B_NAME
     creation_hash: TPM2B_DIGEST
@@ -345,7 +303,7 @@ class TPMS_CREATION_INFO:
 
 @structure
 class TPMS_NV_CERTIFY_INFO:
-    """10.12.8"""
+    """10.11.8"""
 
     index_name: TPM2B_NAME
     offset: UINT16
@@ -354,14 +312,21 @@ class TPMS_NV_CERTIFY_INFO:
 
 @structure
 class TPMS_NV_DIGEST_CERTIFY_INFO:
-    """10.12.9"""
+    """10.11.9"""
 
     index_name: TPM2B_NAME
     nv_digest: TPM2B_DIGEST
 
 
 TPMU_ATTEST = Annotated[
-    Any,
+    TPMS_CERTIFY_INFO
+    | TPMS_CREATION_INFO
+    | TPMS_QUOTE_INFO
+    | TPMS_COMMAND_AUDIT_INFO
+    | TPMS_SESSION_AUDIT_INFO
+    | TPMS_TIME_ATTEST_INFO
+    | TPMS_NV_CERTIFY_INFO
+    | TPMS_NV_DIGEST_CERTIFY_INFO,
     Selected(
         "type",
         {
@@ -375,15 +340,14 @@ TPMU_ATTEST = Annotated[
             TPM_ST.ATTEST_NV_DIGEST: TPMS_NV_DIGEST_CERTIFY_INFO,
         },
     ),
-]
-"""10.12.11"""
+]  # 10.11.11
 
 
 @structure
 class TPMS_ATTEST:
-    """10.12.12"""
+    """10.11.12: what an attestation command signs"""
 
-    magic: Annotated[int, Limited("I", 0xFF544347)]
+    magic: Annotated[int, Limited("I", TPM_GENERATED_VALUE)]
     type: TPMI_ST_ATTEST
     qualified_signer: TPM2B_NAME
     extra_data: TPM2B_DATA
@@ -392,21 +356,25 @@ class TPMS_ATTEST:
     attested: TPMU_ATTEST
 
 
+TPM2B_ATTEST = Annotated[bytes, Tpm2b(codec_of(TPMS_ATTEST).most())]  # 10.11.13
+
+
 @structure
 class TPMS_AUTH_COMMAND:
-    """10.13.2"""
+    """10.12.2; `hmac` may be a password"""
 
-    session_handle: TPMI_SH_AUTH_SESSION_PW
+    session_handle: TPMI_SH_AUTH_SESSION_NULL
     nonce: TPM2B_NONCE
     session_attributes: TPMA_SESSION
     hmac: TPM2B_AUTH
 
-    __repr__ = object.__repr__
+    def __repr__(self) -> str:
+        return f"TPMS_AUTH_COMMAND(0x{self.session_handle:08X}, {self.session_attributes!r})"
 
 
 @structure
 class TPMS_AUTH_RESPONSE:
-    """10.13.3"""
+    """10.12.3"""
 
     nonce: TPM2B_NONCE
     session_attributes: TPMA_SESSION

@@ -20,6 +20,10 @@ class Codec(Construct):
     def _build(self, obj: Any, stream: BytesIO, context: Any, path: str) -> Any:
         """Write a value, which is well formed."""
 
+    def most(self) -> int:
+        """The most octets that a value takes: what Part 2 calls its sizeof."""
+        raise TypeError(f"the values of {type(self).__name__} have no largest size")
+
 
 def take(stream: BytesIO, count: int) -> bytes:
     """Exactly `count` octets; TPM_RC_INSUFFICIENT if the stream ends before."""

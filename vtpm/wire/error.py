@@ -1,5 +1,7 @@
 """Response codes (Part 2, clause 6.6) and the error that carries one to the end of a command."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 from typing import Self
 
@@ -166,6 +168,15 @@ class TpmError(Exception):
             self.at = at
             self.args = (self.rc, at)
         return self
+
+
+@contextmanager
+def blaming(at: str) -> Iterator[None]:
+    """Point errors raised in the body to the argument `at`, unless they point elsewhere."""
+    try:
+        yield
+    except TpmError as error:
+        raise error.positioned_at(at) from None
 
 
 def positioned(rc: int, *, handle: int = 0, parameter: int = 0, session: int = 0) -> int:

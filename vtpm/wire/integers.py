@@ -38,7 +38,7 @@ class Integer(Codec):
         stream.write(self.codec.pack(obj))
         return obj
 
-    def _sizeof(self, context: Any, path: str) -> int:
+    def most(self) -> int:
         return self.codec.size
 
 

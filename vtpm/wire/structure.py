@@ -74,6 +74,9 @@ class Record(Codec):
                 codec._build(getattr(obj, name), stream, Fields(obj), path)
         return obj
 
+    def most(self) -> int:
+        return sum(codec.most() for codec in self.fields.values())
+
 
 class Fields:
     """The fields of a value by name, for a union that looks for its selector while it is written."""
@@ -99,6 +102,13 @@ def structure(cls: type[T]) -> type[T]:
     hints = get_type_hints(made, include_extras=True)
     made.wire = Record(made, {field.name: codec_of(hints[field.name]) for field in dataclasses.fields(made)})
     return made  # type: ignore[no-any-return]
+
+
+def but(kind: Any, **fields: Any) -> Record:
+    """The structure `kind` with other constructs for some fields: Part 2's "+" before its first field."""
+    record = codec_of(kind)
+    assert isinstance(record, Record)
+    return Record(record.cls, record.fields | {name: codec_of(field) for name, field in fields.items()})
 
 
 def marshal(value: Any, kind: Any = None) -> bytes:

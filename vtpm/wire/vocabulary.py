@@ -47,6 +47,31 @@ class Tpm2b(Codec):
         stream.write(SIZE.pack(len(obj)) + obj)
         return obj
 
+    def most(self) -> int:
+        return SIZE.size + self.maximum
+
+
+class PcrSelect(Codec):
+    """sizeofSelect and pcrSelect: a UINT8 size, `minimum` to `maximum` (else TPM_RC_VALUE), the octets."""
+
+    def __init__(self, minimum: int, maximum: int) -> None:
+        super().__init__()
+        self.minimum = minimum
+        self.maximum = maximum
+
+    def _parse(self, stream: BytesIO, context: Any, path: str) -> bytes:
+        count = take(stream, 1)[0]
+        if not self.minimum <= count <= self.maximum:
+            raise TpmError(TPM_RC.VALUE)
+        return take(stream, count)
+
+    def _build(self, obj: bytes, stream: BytesIO, context: Any, path: str) -> bytes:
+        stream.write(bytes((len(obj),)) + obj)
+        return obj
+
+    def most(self) -> int:
+        return 1 + self.maximum
+
 
 class Octets(Codec):
     """A fixed number of octets, without a size."""
@@ -62,6 +87,9 @@ class Octets(Codec):
         assert len(obj) == self.count
         stream.write(obj)
         return obj
+
+    def most(self) -> int:
+        return self.count
 
 
 class Sized(Codec):
@@ -97,6 +125,9 @@ class Sized(Codec):
         stream.write(SIZE.pack(len(octets)) + octets)
         return obj
 
+    def most(self) -> int:
+        return SIZE.size + self.inner.most()
+
 
 class ListOf(Codec):
     """TPML_x, as a tuple: a UINT32 count from `minimum` to `maximum` (else TPM_RC_SIZE), the elements."""
@@ -120,17 +151,22 @@ class ListOf(Codec):
             self.element._build(element, stream, context, path)
         return obj
 
+    def most(self) -> int:
+        return COUNT.size + self.maximum * self.element.most()
+
 
 class Selected(Codec):
     """
     TPMU_x: the arm that the field `by` of the same structure selects; `None` is an empty arm.
 
+    The value of an empty arm is `empty`.
     A selector without an arm is TPM_RC_SELECTOR.
     """
 
-    def __init__(self, by: str, arms: Mapping[Any, Any]) -> None:
+    def __init__(self, by: str, arms: Mapping[Any, Any], *, empty: Any = None) -> None:
         super().__init__()
         self.by = by
+        self.empty = empty
         self.arms = {key: None if arm is None else codec_of(arm) for key, arm in arms.items()}
 
     def _parse(self, stream: BytesIO, context: Any, path: str) -> Any:
@@ -138,7 +174,7 @@ class Selected(Codec):
             arm = self.arms[context[self.by]]
         except KeyError:
             raise TpmError(TPM_RC.SELECTOR) from None
-        return None if arm is None else arm._parse(stream, context, path)
+        return self.empty if arm is None else arm._parse(stream, context, path)
 
     def _build(self, obj: Any, stream: BytesIO, context: Any, path: str) -> Any:
         arm = self.arms[context[self.by]]
@@ -146,21 +182,33 @@ class Selected(Codec):
             arm._build(obj, stream, context, path)
         return obj
 
+    def most(self) -> int:
+        return max((arm.most() for arm in self.arms.values() if arm is not None), default=0)
+
 
 class Choice(Integer):
-    """TPMI_x: one of the named values of one `Constant`; any other is the code `otherwise`."""
+    """
+    TPMI_x: one of the named values of one `Constant`; any other is the code `otherwise`.
 
-    def __init__(self, *members: Constant, otherwise: TPM_RC = TPM_RC.VALUE) -> None:
-        form = FORMATS[type(members[0]).octets]
+    `unknown` is the code of a value without a name, where that is another one.
+    """
+
+    def __init__(
+        self, *members: Constant, otherwise: TPM_RC = TPM_RC.VALUE, unknown: TPM_RC | None = None
+    ) -> None:
+        self.kind = type(members[0])
+        form = FORMATS[self.kind.octets]
         super().__init__(form.lower() if min(members) < 0 else form)
         self.members: dict[int, IntEnum] = {int(member): member for member in members}
         self.otherwise = otherwise
+        self.unknown = otherwise if unknown is None else unknown
 
     def accept(self, value: int) -> Any:
         try:
             return self.members[value]
         except KeyError:
-            raise TpmError(self.otherwise) from None
+            named = value in self.kind._value2member_map_
+            raise TpmError(self.otherwise if named else self.unknown) from None
 
 
 class Limited(Integer):
