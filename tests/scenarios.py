@@ -117,7 +117,7 @@ class Client(Caller):
     """A TPM in this process, with deterministic entropy and a clock that only `wait` moves."""
 
     def __init__(self, *, profile: Profile = DEFAULT, seed: bytes = b"test", start: bool = True) -> None:
-        self.tpm = Tpm.manufacture(profile, seeded(seed))
+        self.tpm = Tpm.manufacture(seeded(seed), profile)
         self.durable: dict[str, bytes] = {}
         self.changes: dict[str, bytes | None] = {}
         self.keep(self.tpm.changes())

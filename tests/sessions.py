@@ -1,4 +1,5 @@
-"""The caller's side of HMAC and policy sessions, written against Part 1 with the standard library's hashes.
+"""
+The caller's side of HMAC and policy sessions, written against Part 1 with the standard library's hashes.
 
 It shares no code with the engine, so that each judges the other.
 """
@@ -37,7 +38,8 @@ def kdf_a(alg: TPM_ALG, key: bytes, label: bytes, first: bytes, second: bytes, b
 
 @dataclass
 class CallerSession:
-    """A session as its owner keeps it; `auth` is the authValue of what it authorizes in the next command.
+    """
+    A session as its owner keeps it; `auth` is the authValue of what it authorizes in the next command.
 
     `symmetric` is the key size of AES-CFB in bits, 0 for XOR; `bound_auth` and `salt` make the session key.
     """

@@ -2,13 +2,27 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from tests.bench.channel import Channel
-from tests.scenarios import Caller
-from vtpm.spec.constants import TPM_CC, TPM_RH, TPM_ST
+from tests.scenarios import BY_HANDLER, Caller, Password, parameters_of, request_of
+from vtpm.spec.algorithms import TPMS_SENSITIVE_CREATE, TPMT_SIG_SCHEME
+from vtpm.spec.attributes import TPMA_NV
+from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_RH, TPM_ST, TPM_SU
+from vtpm.spec.nv import TPMS_NV_PUBLIC
+from vtpm.spec.objects import TPMT_PUBLIC
+from vtpm.spec.structures import TPMT_HA, TPMT_TK_HASHCHECK
+from vtpm.wire.structure import unmarshal
 
 OWNER = TPM_RH.OWNER
 INDEX = 0x01800001
+ORDINARY_INDEX = TPMA_NV(OWNERWRITE=True, OWNERREAD=True, AUTHREAD=True, AUTHWRITE=True, NO_DA=True)
+
+STORAGE_RSA = "0001000b00030472000000060080004300100800000000000000"
+STORAGE_ECC = "0023000b000304720000000600800043001000030010 0000 0000"
+SIGN_RSA = "0001000b0004007200000010 0014000b 0800 00000000 0000"
+SIGN_ECC = "0023000b0004007200000010 0018000b 0003 0010 0000 0000"
+SEALED = "0008000b00000052 0000 0010 0000"
 
 
 class Remote(Caller):
@@ -27,6 +41,91 @@ class Remote(Caller):
         return handle.to_bytes(4, "big")
 
 
+def request(name: str, *handles: int, **given: Any) -> bytes:
+    """The octets of a command, with empty passwords."""
+    command = BY_HANDLER[name]
+    parameters = parameters_of(command, given)
+    password = Password().octets(command, [], parameters)
+    return request_of(command, handles, password * command.authorizations, parameters)
+
+
+def template(octets: str) -> TPMT_PUBLIC:
+    """A public area from its octets."""
+    return unmarshal(TPMT_PUBLIC, bytes.fromhex(octets))
+
+
+def creation(public: str, data: bytes = b"") -> dict[str, Any]:
+    """The parameters of Create and CreatePrimary."""
+    return {
+        "in_sensitive": TPMS_SENSITIVE_CREATE(user_auth=b"", data=data),
+        "in_public": template(public),
+        "outside_info": b"",
+        "creation_pcr": (),
+    }
+
+
+def primary(tpm: Remote, public: str = STORAGE_ECC) -> int:
+    """A storage key; its handle."""
+    reply = tpm.create_primary(OWNER, **creation(public))
+    assert reply.rc == 0, hex(reply.rc)
+    return int.from_bytes(reply.octets[10:14], "big")
+
+
+def loaded(tpm: Remote, public: str, data: bytes = b"") -> int:
+    """A key or sealed data under a fresh storage key; its handle."""
+    parent = primary(tpm)
+    reply = tpm.create(parent, **creation(public, data))
+    reply = tpm.load(parent, in_private=reply.out_private, in_public=reply.out_public)
+    assert reply.rc == 0, hex(reply.rc)
+    flush(tpm, parent)
+    return int.from_bytes(reply.octets[10:14], "big")
+
+
+def flush(tpm: Remote, handle: int) -> None:
+    """TPM2_FlushContext."""
+    header = TPM_ST.NO_SESSIONS.to_bytes(2, "big") + (14).to_bytes(4, "big")
+    tpm.send(header + TPM_CC.FlushContext.to_bytes(4, "big") + handle.to_bytes(4, "big"))
+
+
+def flush_new(tpm: Remote, response: bytes) -> None:
+    """Flush the object whose handle the response begins with."""
+    flush(tpm, int.from_bytes(response[10:14], "big"))
+
+
+def define(tpm: Remote) -> int:
+    """An ordinary Index of 64 octets, written once."""
+    public = TPMS_NV_PUBLIC(
+        nv_index=INDEX, name_alg=TPM_ALG.SHA256, attributes=ORDINARY_INDEX, auth_policy=b"", data_size=64
+    )
+    assert tpm.nv_define_space(OWNER, auth=b"", public_info=public).rc == 0
+    assert tpm.nv_write(OWNER, INDEX, data=bytes(64), offset=0).rc == 0
+    return INDEX
+
+
+def signing(public: str) -> Callable[[Remote], bytes]:
+    """Sign a digest with a key of this template."""
+
+    def prepare(tpm: Remote) -> bytes:
+        no_ticket = TPMT_TK_HASHCHECK(tag=TPM_ST.HASHCHECK, hierarchy=TPM_RH.NULL, digest=b"")
+        scheme = TPMT_SIG_SCHEME(scheme=TPM_ALG.NULL, details=None)
+        key = loaded(tpm, public)
+        return request("sign", key, digest=bytes(range(32)), in_scheme=scheme, validation=no_ticket)
+
+    return prepare
+
+
+def prepare_load(tpm: Remote) -> bytes:
+    """Load an ECC signing key."""
+    parent = primary(tpm)
+    reply = tpm.create(parent, **creation(SIGN_ECC))
+    return request("load", parent, in_private=reply.out_private, in_public=reply.out_public)
+
+
+def prepare_extend(tpm: Remote) -> bytes:
+    """Extend the SHA-256 bank of the debug PCR."""
+    return request("pcr_extend", 16, digests=(TPMT_HA(hash_alg=TPM_ALG.SHA256, digest=bytes(range(32))),))
+
+
 @dataclass(frozen=True)
 class Workload:
     """A command to repeat: `prepare` makes its octets, `after` undoes what a repetition leaves."""
@@ -37,8 +136,28 @@ class Workload:
     after: Callable[[Remote, bytes], None] | None = None
 
 
-def flush_new(tpm: Remote, response: bytes) -> None:
-    """Flush the object whose handle the response begins with."""
-    handle = int.from_bytes(response[10:14], "big")
-    request = TPM_ST.NO_SESSIONS.to_bytes(2, "big") + bytes([0, 0, 0, 14])
-    tpm.send(request + TPM_CC.FlushContext.to_bytes(4, "big") + handle.to_bytes(4, "big"))
+def with_index(name: str, **given: Any) -> Callable[[Remote], bytes]:
+    """A command on a fresh Index."""
+    return lambda tpm: request(name, OWNER, define(tpm), **given)
+
+
+WORKLOADS = [
+    Workload("GetRandom, 32 octets", 2000, lambda _: request("get_random", bytes_requested=32)),
+    Workload("GetCapability, one property", 2000, lambda _: request("get_capability", capability=6, property=0x100, property_count=1)),
+    Workload("PCR_Extend, one bank", 2000, prepare_extend),
+    Workload("NV_Read, 64 octets", 2000, with_index("nv_read", size=64, offset=0)),
+    Workload("NV_Write, 64 octets", 300, with_index("nv_write", data=bytes(range(64)), offset=0)),
+    Workload("CreatePrimary ECC P-256", 30, lambda _: request("create_primary", OWNER, **creation(STORAGE_ECC)), flush_new),
+    Workload("CreatePrimary RSA-2048", 10, lambda _: request("create_primary", OWNER, **creation(STORAGE_RSA)), flush_new),
+    Workload("Create ECC P-256", 100, lambda tpm: request("create", primary(tpm), **creation(SIGN_ECC))),
+    Workload("Create RSA-2048", 15, lambda tpm: request("create", primary(tpm), **creation(SIGN_RSA))),
+    Workload("Load ECC P-256", 200, prepare_load, flush_new),
+    Workload("Sign RSASSA-2048", 100, signing(SIGN_RSA)),
+    Workload("Sign ECDSA P-256", 300, signing(SIGN_ECC)),
+    Workload("Unseal, 32 octets", 500, lambda tpm: request("unseal", loaded(tpm, SEALED, bytes(range(32))))),
+]  # fmt: skip
+
+
+def start(tpm: Remote) -> None:
+    """Startup(CLEAR)."""
+    assert tpm.startup(startup_type=TPM_SU.CLEAR).rc == 0

@@ -5,6 +5,9 @@ from vtpm.engine.execute import HEADER, Outcome, execute
 from vtpm.engine.launch import hash_data, hash_end, hash_start
 from vtpm.state.clock import Instant
 from vtpm.state.power import power_on
+from vtpm.state.saved import SavedStateError
+from vtpm.state.snapshot import resume, snapshot_volatile
+from vtpm.state.suspended import VOLATILE
 from vtpm.state.tpm import TpmState
 
 
@@ -27,6 +30,17 @@ class Tpm(TpmState):
     def power_on(self, now: Instant) -> None:
         """_TPM_Init: power is applied; Startup must follow."""
         power_on(self, now)
+
+    def snapshot_volatile(self) -> dict[str, bytes]:
+        """What power would take, as blobs; with those of `snapshot`, the TPM goes on elsewhere."""
+        return snapshot_volatile(self)
+
+    def resume(self, now: Instant) -> None:
+        """In place of `power_on`: go on where the volatile blob given to `restore` was taken."""
+        if self.suspended is None:
+            raise SavedStateError(VOLATILE, "it is missing")
+        resume(self, self.suspended, now)
+        self.suspended = None
 
     def hash_start(self) -> None:
         """_TPM_Hash_Start: hardware begins to measure at locality 4."""

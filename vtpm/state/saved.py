@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from vtpm.spec.constants import TPM_ALG, TPM_RH
 from vtpm.spec.nv import TPMS_NV_PUBLIC
-from vtpm.spec.objects import TPMT_PUBLIC, TPMT_SENSITIVE
+from vtpm.spec.objects import TPM2B_SENSITIVE, TPMT_PUBLIC_NULL
 from vtpm.state.clock import Clock
 from vtpm.state.hierarchy import Hierarchy
 from vtpm.state.nv import NvIndex
@@ -312,8 +312,8 @@ class SavedObject:
     """Version 1 of `object/…`, and of a transient object in a snapshot or a saved context."""
 
     handle: UINT32
-    public: TPMT_PUBLIC
-    sensitive: Annotated[TPMT_SENSITIVE | None, Sized(TPMT_SENSITIVE, optional=True)]
+    public: TPMT_PUBLIC_NULL
+    sensitive: TPM2B_SENSITIVE
     hierarchy: UINT32
     qualified_name: OCTETS
     external: YES_NO

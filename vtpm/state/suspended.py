@@ -8,7 +8,7 @@ The rules of `saved` hold here, too.
 
 from typing import TYPE_CHECKING, Annotated
 
-from vtpm.spec.algorithms import TPMT_SYM_DEF
+from vtpm.spec.algorithms import TPMT_SYM_DEF, TPMT_SYM_DEF_NULL
 from vtpm.spec.constants import TPM_ALG
 from vtpm.state.clear import ClearData
 from vtpm.state.reset import ResetData
@@ -117,7 +117,7 @@ class SavedSession:
 
     handle: UINT32
     hash: UINT16
-    symmetric: TPMT_SYM_DEF
+    symmetric: TPMT_SYM_DEF_NULL
     nonce_tpm: OCTETS
     session_key: OCTETS
     policy: Annotated[SavedPolicy | None, Sized(SavedPolicy, optional=True)]
@@ -162,7 +162,6 @@ class SavedRun:
     exclusive_session: UINT32
     time: SavedTime
     pcr: BANKS
-    null: SavedHierarchy
     sessions: Annotated[tuple[SavedSession, ...], ListOf(SavedSession, LIST_MAX)]
     objects: Annotated[tuple[bytes, ...], ListOf(LONG_OCTETS, LIST_MAX)]
     sequences: Annotated[tuple[bytes, ...], ListOf(LONG_OCTETS, LIST_MAX)]

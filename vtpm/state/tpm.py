@@ -15,7 +15,7 @@ from vtpm.state.nv import NvIndex
 from vtpm.state.object import Object
 from vtpm.state.pcr import GROUP_PCR, Pcr, PcrBanks, PcrGroup
 from vtpm.state.permanent import Permanent
-from vtpm.state.profile import ALL_PCR, Profile
+from vtpm.state.profile import ALL_PCR, DEFAULT, Profile
 from vtpm.state.reset import ResetData
 from vtpm.state.session import Session
 from vtpm.state.volatile import Volatile
@@ -55,10 +55,12 @@ class TpmState:
         """TPM_ACCESS.tpmEstablishment of the platform interface: has a dynamic launch happened?"""
         self.saved: dict[str, bytes] = {}
         """The durable blobs whose live state runs ahead of them: what a loss of power goes back to."""
+        self.suspended: bytes | None = None
+        """The volatile blob that `restore` was given, for the TPM to go on from."""
         self._changed: dict[str, Callable[[], bytes] | None] = {}
 
     @classmethod
-    def manufacture(cls, profile: Profile, entropy: Entropy) -> Self:
+    def manufacture(cls, entropy: Entropy, profile: Profile = DEFAULT) -> Self:
         """Make a new TPM: fresh seeds and proofs, nothing else; `changes` has all its blobs."""
         tpm = cls(profile, entropy)
         for handle in BASE_HIERARCHIES:
@@ -201,6 +203,7 @@ class TpmState:
             elif name.startswith(saved.OBJECT_PREFIX):
                 item = saved.load_object(name, blob)
                 tpm.persistent[item.handle] = item
+        tpm.suspended = blobs.get(suspended.VOLATILE)
         tpm.saved = {name: blob for name, blob in blobs.items() if tpm._runs_ahead(name)}
         return tpm
 

@@ -1,0 +1,120 @@
+"""`python -m tests.bench`: every workload on swtpm and on this TPM, in turn, as ratios of minimum and median.
+
+The client runs on one core and both servers on another, where there are two; commands alternate between the servers,
+so that whatever slows the machine slows both.
+"""
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import time
+import uuid
+from pathlib import Path
+from subprocess import run
+
+from tests.bench.channel import Channel
+from tests.bench.workloads import WORKLOADS, Remote, Workload, start
+
+VTPM = Path(sys.executable).with_name("vtpm")
+
+
+def start_swtpm(directory: Path, core: int | None) -> Channel:
+    """swtpm with its state in a directory, as libvirt starts it."""
+    control = directory / "swtpm.sock"
+    state = directory / "swtpm"
+    state.mkdir()
+    command = [
+        "swtpm",
+        "socket",
+        "--tpm2",
+        "--tpmstate",
+        f"dir={state}",
+        "--ctrl",
+        f"type=unixio,path={control}",
+    ]
+    return Channel("swtpm", [*command, "--seccomp", "action=none"], control, core)
+
+
+def start_vtpm(directory: Path, core: int | None) -> Channel:
+    """`vtpm serve` with one VM, under a provider that was backed up and verified."""
+    base = [str(VTPM), "--state-dir", str(directory / "state"), "--run-dir", str(directory / "run")]
+    passphrase = directory / "passphrase"
+    passphrase.write_text(uuid.uuid4().hex)
+    passphrase.chmod(0o600)
+    backup = directory / "backup"
+    secret = ["--passphrase-file", str(passphrase)]
+    for command in (
+        ["provider", "init", "bench"],
+        ["provider", "backup", "bench", "--out", str(backup), *secret],
+        ["provider", "verify", str(backup), *secret],
+        ["create", "bench"],
+    ):
+        done = run([*base, *command], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise SystemExit(f"vtpm {' '.join(command)}: {done.stderr}")
+    return Channel("vtpm", [*base, "serve"], directory / "run" / "bench.sock", core)
+
+
+def measure(workload: Workload, servers: list[Remote]) -> list[list[float]]:
+    """Seconds of every repetition, for each server."""
+    requests = [workload.prepare(tpm) for tpm in servers]
+    times: list[list[float]] = [[] for _ in servers]
+    for number in range(workload.rounds + 2):
+        order = range(len(servers)) if number % 2 else reversed(range(len(servers)))
+        for i in order:
+            begin = time.perf_counter()
+            response = servers[i].send(requests[i])
+            elapsed = time.perf_counter() - begin
+            if response[6:10] != bytes(4):
+                raise SystemExit(
+                    f"{workload.name}: {servers[i].channel.name} answers 0x{response[6:10].hex()}"
+                )
+            if number >= 2:
+                times[i].append(elapsed)
+            if workload.after:
+                workload.after(servers[i], response)
+    return times
+
+
+def main() -> None:
+    """Measure, and print one line for each workload."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--only", default="", help="workloads whose name contains this")
+    only = parser.parse_args().only
+    cores = sorted(os.sched_getaffinity(0))
+    core = cores[-1] if len(cores) > 1 else None
+    if core is not None:
+        os.sched_setaffinity(0, {cores[0]})
+    with tempfile.TemporaryDirectory(prefix="vtpm-bench-") as name:
+        channels = [start_swtpm(Path(name), core), start_vtpm(Path(name), core)]
+        try:
+            report(only, channels)
+        finally:
+            for channel in channels:
+                channel.close()
+
+
+def report(only: str, channels: list[Channel]) -> None:
+    """The table: microseconds of swtpm and of vtpm, and vtpm's as a multiple of swtpm's."""
+    print(
+        f"{'microseconds':28} {'swtpm min':>10} {'median':>10} {'vtpm min':>10} {'median':>10} {'ratio min':>10} {'median':>7}"
+    )
+    for workload in WORKLOADS:
+        if only not in workload.name:
+            continue
+        servers = [Remote(channel) for channel in channels]
+        for tpm in servers:
+            tpm.clear_all()
+        figures = [(min(t) * 1e6, statistics.median(t) * 1e6) for t in measure(workload, servers)]
+        (theirs_min, theirs), (ours_min, ours) = figures
+        print(
+            f"{workload.name:28} {theirs_min:10.1f} {theirs:10.1f} {ours_min:10.1f} {ours:10.1f}"
+            f" {ours_min / theirs_min:10.2f} {ours / theirs:7.2f}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""Snapshots: the state that power would take, as one blob, so that a TPM goes on elsewhere as if nothing happened."""
+
+from vtpm.spec.constants import TPM_RH
+from vtpm.state.clock import Instant
+from vtpm.state.hierarchy import Hierarchy
+from vtpm.state.object import Object
+from vtpm.state.saved import (
+    load_nv,
+    load_object,
+    nv_blob,
+    read,
+    save_hierarchy,
+    save_nv,
+    save_object,
+    versioned,
+)
+from vtpm.state.suspended import (
+    VOLATILE,
+    SavedRun,
+    SavedTime,
+    load_banks,
+    load_clear,
+    load_reset,
+    load_session,
+    save_banks,
+    save_clear,
+    save_reset,
+    save_session,
+)
+from vtpm.state.tpm import TpmState
+from vtpm.state.volatile import Volatile
+
+
+def snapshot_volatile(tpm: TpmState) -> dict[str, bytes]:
+    """Everything that is in no durable blob: the blob `volatile`."""
+    volatile, clock, lockout = tpm.volatile, tpm.clock, tpm.lockout
+    items = volatile.objects.values()
+    run = SavedRun(
+        started=volatile.started,
+        failed=volatile.failed,
+        failure=volatile.failure.encode(),
+        startup_locality=volatile.startup_locality,
+        hcrtm=volatile.hcrtm,
+        pcr_reconfigured=volatile.pcr_reconfigured,
+        established=tpm.established,
+        exclusive_session=volatile.exclusive_session,
+        time=SavedTime(
+            time=clock.time,
+            epoch=clock.epoch,
+            clock=clock.clock,
+            safe=clock.safe,
+            self_heal_timer=lockout.self_heal_timer,
+            lockout_timer=lockout.lockout_timer,
+        ),
+        pcr=save_banks(tpm),
+        sessions=tuple(save_session(session) for session in volatile.sessions.values()),
+        objects=tuple(save_object(item) for item in items if isinstance(item, Object)),
+        sequences=(),
+        orderly_nv=tuple(save_nv(index) for index in tpm.nv.values() if index.attributes.ORDERLY),
+        reset=save_reset(tpm),
+        clear=save_clear(tpm),
+    )
+    return {VOLATILE: versioned(1, run)}
+
+
+def resume(tpm: TpmState, blob: bytes, now: Instant) -> None:
+    """Go on where `snapshot_volatile` was taken; SavedStateError if the blob cannot be read."""
+    run: SavedRun = read(VOLATILE, blob, {1: SavedRun})
+    tpm.hierarchies.setdefault(TPM_RH.NULL, Hierarchy(TPM_RH.NULL, b"", b""))
+    load_reset(tpm, run.reset)
+    load_clear(tpm, run.clear)
+    tpm.pcr.allocate(tpm.permanent.pcr_allocation)
+    load_banks(tpm, run.pcr)
+    volatile = Volatile(tpm.profile.transient_slots, tpm.profile.loaded_sessions)
+    volatile.started = run.started
+    volatile.failed = run.failed
+    volatile.failure = run.failure.decode()
+    volatile.startup_locality = run.startup_locality
+    volatile.hcrtm = run.hcrtm
+    volatile.pcr_reconfigured = run.pcr_reconfigured
+    volatile.exclusive_session = run.exclusive_session
+    for session in map(load_session, run.sessions):
+        volatile.sessions[session.handle & 0xFFFFFF] = session
+    for octets in run.objects:
+        item = load_object(VOLATILE, octets)
+        volatile.objects[item.handle] = item
+    tpm.volatile = volatile
+    for octets in run.orderly_nv:
+        index = load_nv(nv_blob(0), octets)
+        tpm.nv[index.handle] = index
+    tpm.established = run.established
+    tpm.clock.time, tpm.clock.epoch = run.time.time, run.time.epoch
+    tpm.clock.clock, tpm.clock.safe = run.time.clock, run.time.safe
+    tpm.clock.last = now.milliseconds
+    tpm.lockout.self_heal_timer = run.time.self_heal_timer
+    tpm.lockout.lockout_timer = run.time.lockout_timer
