@@ -8,7 +8,7 @@ from tests.bench.channel import Channel
 from tests.scenarios import BY_HANDLER, Caller, Password, parameters_of, request_of
 from vtpm.spec.algorithms import TPMS_SENSITIVE_CREATE, TPMT_SIG_SCHEME
 from vtpm.spec.attributes import TPMA_NV
-from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_RH, TPM_ST, TPM_SU
+from vtpm.spec.constants import TPM_ALG, TPM_CAP, TPM_CC, TPM_RH, TPM_ST, TPM_SU
 from vtpm.spec.nv import TPMS_NV_PUBLIC
 from vtpm.spec.objects import TPMT_PUBLIC
 from vtpm.spec.structures import TPMT_HA, TPMT_TK_HASHCHECK
@@ -97,6 +97,7 @@ def define(tpm: Remote) -> int:
     public = TPMS_NV_PUBLIC(
         nv_index=INDEX, name_alg=TPM_ALG.SHA256, attributes=ORDINARY_INDEX, auth_policy=b"", data_size=64
     )
+    tpm.nv_undefine_space(OWNER, INDEX)
     assert tpm.nv_define_space(OWNER, auth=b"", public_info=public).rc == 0
     assert tpm.nv_write(OWNER, INDEX, data=bytes(64), offset=0).rc == 0
     return INDEX
@@ -121,7 +122,27 @@ def prepare_load(tpm: Remote) -> bytes:
     return request("load", parent, in_private=reply.out_private, in_public=reply.out_public)
 
 
-def prepare_extend(tpm: Remote) -> bytes:
+def prepare_capability(_: Remote) -> bytes:
+    """GetCapability of TPM_PT_FAMILY_INDICATOR."""
+    return request("get_capability", capability=TPM_CAP.TPM_PROPERTIES, property=0x100, property_count=1)
+
+
+def prepare_unseal(tpm: Remote) -> bytes:
+    """Unseal 32 octets."""
+    return request("unseal", loaded(tpm, SEALED, bytes(range(32))))
+
+
+def primaries(public: str) -> Callable[[Remote], bytes]:
+    """Make a primary key of this template."""
+    return lambda _: request("create_primary", OWNER, **creation(public))
+
+
+def children(public: str) -> Callable[[Remote], bytes]:
+    """Make a key of this template under a storage key."""
+    return lambda tpm: request("create", primary(tpm), **creation(public))
+
+
+def prepare_extend(_: Remote) -> bytes:
     """Extend the SHA-256 bank of the debug PCR."""
     return request("pcr_extend", 16, digests=(TPMT_HA(hash_alg=TPM_ALG.SHA256, digest=bytes(range(32))),))
 
@@ -143,19 +164,19 @@ def with_index(name: str, **given: Any) -> Callable[[Remote], bytes]:
 
 WORKLOADS = [
     Workload("GetRandom, 32 octets", 2000, lambda _: request("get_random", bytes_requested=32)),
-    Workload("GetCapability, one property", 2000, lambda _: request("get_capability", capability=6, property=0x100, property_count=1)),
+    Workload("GetCapability, one property", 2000, prepare_capability),
     Workload("PCR_Extend, one bank", 2000, prepare_extend),
     Workload("NV_Read, 64 octets", 2000, with_index("nv_read", size=64, offset=0)),
     Workload("NV_Write, 64 octets", 300, with_index("nv_write", data=bytes(range(64)), offset=0)),
-    Workload("CreatePrimary ECC P-256", 30, lambda _: request("create_primary", OWNER, **creation(STORAGE_ECC)), flush_new),
-    Workload("CreatePrimary RSA-2048", 10, lambda _: request("create_primary", OWNER, **creation(STORAGE_RSA)), flush_new),
-    Workload("Create ECC P-256", 100, lambda tpm: request("create", primary(tpm), **creation(SIGN_ECC))),
-    Workload("Create RSA-2048", 15, lambda tpm: request("create", primary(tpm), **creation(SIGN_RSA))),
+    Workload("CreatePrimary ECC P-256", 30, primaries(STORAGE_ECC), flush_new),
+    Workload("CreatePrimary RSA-2048", 10, primaries(STORAGE_RSA), flush_new),
+    Workload("Create ECC P-256", 100, children(SIGN_ECC)),
+    Workload("Create RSA-2048", 15, children(SIGN_RSA)),
     Workload("Load ECC P-256", 200, prepare_load, flush_new),
     Workload("Sign RSASSA-2048", 100, signing(SIGN_RSA)),
     Workload("Sign ECDSA P-256", 300, signing(SIGN_ECC)),
-    Workload("Unseal, 32 octets", 500, lambda tpm: request("unseal", loaded(tpm, SEALED, bytes(range(32))))),
-]  # fmt: skip
+    Workload("Unseal, 32 octets", 500, prepare_unseal),
+]
 
 
 def start(tpm: Remote) -> None:

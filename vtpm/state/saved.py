@@ -23,7 +23,7 @@ from vtpm.wire.codec import Codec, take
 from vtpm.wire.error import TpmError
 from vtpm.wire.integers import INT64, UINT8, UINT16, UINT32, UINT64
 from vtpm.wire.structure import marshal, structure, unmarshal
-from vtpm.wire.vocabulary import ListOf, Sized, Tpm2b, YesNo
+from vtpm.wire.vocabulary import ListOf, Tpm2b, YesNo
 
 if TYPE_CHECKING:
     from vtpm.state.tpm import TpmState

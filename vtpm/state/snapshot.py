@@ -1,4 +1,4 @@
-"""Snapshots: the state that power would take, as one blob, so that a TPM goes on elsewhere as if nothing happened."""
+"""Snapshots: the state that power would take, as one blob, for the TPM to go on elsewhere."""
 
 from vtpm.spec.constants import TPM_RH
 from vtpm.state.clock import Instant
@@ -9,7 +9,6 @@ from vtpm.state.saved import (
     load_object,
     nv_blob,
     read,
-    save_hierarchy,
     save_nv,
     save_object,
     versioned,

@@ -8,7 +8,7 @@ The rules of `saved` hold here, too.
 
 from typing import TYPE_CHECKING, Annotated
 
-from vtpm.spec.algorithms import TPMT_SYM_DEF, TPMT_SYM_DEF_NULL
+from vtpm.spec.algorithms import TPMT_SYM_DEF_NULL
 from vtpm.spec.constants import TPM_ALG
 from vtpm.state.clear import ClearData
 from vtpm.state.reset import ResetData
