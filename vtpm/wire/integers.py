@@ -25,21 +25,22 @@ class Integer(Codec):
     def __init__(self, form: str) -> None:
         super().__init__()
         self.form = form
-        self.codec = struct.Struct(">" + form)
+        codec = struct.Struct(">" + form)
+        self.size, self.pack, self.unpack = codec.size, codec.pack, codec.unpack
 
     accept: Any = None
     """Turns the integer read into the value, or raises; `None` where every integer is its own value."""
 
     def _parse(self, stream: BytesIO, context: Any, path: str) -> Any:
-        (value,) = self.codec.unpack(take(stream, self.codec.size))
+        (value,) = self.unpack(take(stream, self.size))
         return value if self.accept is None else self.accept(value)
 
     def _build(self, obj: Any, stream: BytesIO, context: Any, path: str) -> Any:
-        stream.write(self.codec.pack(obj))
+        stream.write(self.pack(obj))
         return obj
 
     def most(self) -> int:
-        return self.codec.size
+        return self.size
 
 
 UINT8 = Annotated[int, Integer("B")]

@@ -3,6 +3,7 @@
 import dataclasses
 import struct
 from io import BytesIO
+from itertools import groupby
 from typing import Any, TypeVar, dataclass_transform, get_type_hints, overload
 
 from vtpm.wire.codec import Codec
@@ -16,11 +17,11 @@ T = TypeVar("T")
 class Run:
     """Neighboring integers of a record, read and written by one `struct` call."""
 
-    def __init__(self, fields: list[tuple[str, Integer]]) -> None:
+    def __init__(self, fields: list[tuple[str, Any]]) -> None:
         self.fields = fields
         self.names = [name for name, _ in fields]
         self.codec = struct.Struct(">" + "".join(integer.form for _, integer in fields))
-        self.accepts = [(name, integer.accept) for name, integer in fields if integer.accept is not None]
+        self.accepts = [(name, integer.accept) for name, integer in fields]
 
     def parse(self, stream: BytesIO, values: dict[str, Any], path: str) -> None:
         octets = stream.read(self.codec.size)
@@ -29,9 +30,8 @@ class Run:
             stream.seek(-len(octets), 1)
             for name, integer in self.fields:
                 values[name] = integer._parse(stream, values, path)
-        values.update(zip(self.names, self.codec.unpack(octets), strict=True))
-        for name, accept in self.accepts:
-            values[name] = accept(values[name])
+        for (name, accept), value in zip(self.accepts, self.codec.unpack(octets), strict=True):
+            values[name] = value if accept is None else accept(value)
 
     def build(self, obj: Any, stream: BytesIO) -> None:
         stream.write(self.codec.pack(*[getattr(obj, name) for name in self.names]))
@@ -44,18 +44,14 @@ class Record(Codec):
         super().__init__()
         self.cls = cls
         self.fields = fields
+        self.places = [vars(cls)[name].__set__ for name in fields]
         self.plan: list[tuple[Run | None, Any, str]] = []
-        run: list[tuple[str, Integer]] = []
-        for name, codec in fields.items():
-            if isinstance(codec, Integer):
-                run.append((name, codec))
-                continue
-            if run:
-                self.plan.append((Run(run), None, ""))
-                run = []
-            self.plan.append((None, codec, name))
-        if run:
-            self.plan.append((Run(run), None, ""))
+        for are_integers, group in groupby(fields.items(), lambda item: isinstance(item[1], Integer)):
+            neighbors = list(group)
+            if are_integers and len(neighbors) > 1:
+                self.plan.append((Run(neighbors), None, ""))
+            else:
+                self.plan += [(None, codec, name) for name, codec in neighbors]
 
     def _parse(self, stream: BytesIO, context: Any, path: str) -> Any:
         values: dict[str, Any] = {}
@@ -64,7 +60,11 @@ class Record(Codec):
                 run.parse(stream, values, path)
             else:
                 values[name] = codec._parse(stream, values, path)
-        return self.cls(**values)
+        # Half the cost of calling the class, whose frozen instances are made attribute by attribute.
+        made: Any = object.__new__(self.cls)
+        for place, value in zip(self.places, values.values(), strict=True):
+            place(made, value)
+        return made
 
     def _build(self, obj: Any, stream: BytesIO, context: Any, path: str) -> Any:
         for run, codec, name in self.plan:
