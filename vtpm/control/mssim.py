@@ -109,7 +109,7 @@ class SimulatorConnection:
     """The stream of one client of one port."""
 
     def __init__(self, port: Mapping[SIM, Argument]) -> None:
-        self._port = port
+        self.port = port
         self._buffer = bytearray()
 
     def receive_data(self, octets: bytes) -> list[Signal]:
@@ -139,9 +139,9 @@ class SimulatorConnection:
             return None
         (value,) = UINT32.unpack_from(buffer)
         code = SIM(value) if value in CODES else None
-        if code is None or code not in self._port:
+        if code is None or code not in self.port:
             raise ProtocolError(f"the code {value} does not exist on this port")
-        argument = self._port[code]
+        argument = self.port[code]
         end = UINT32.size + argument.fixed
         start = end
         if argument.sized:

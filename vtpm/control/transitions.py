@@ -5,7 +5,7 @@ Which request is legal when.
 2. This file knows no sockets, no store and no TPM.
 
 A TPM begins before INIT, without state.
-INIT makes it run, from any phase; STOP powers it off, keeping what INIT needs; SHUTDOWN ends it.
+INIT makes it run, from any phase; STOP powers it off, and SHUTDOWN ends its run: the next one begins anew.
 An illegal request is answered with TPM_BAD_ORDINAL and changes nothing.
 """
 
@@ -21,7 +21,6 @@ class Phase(Enum):
     BEFORE_INIT = auto()
     RUNNING = auto()
     STOPPED = auto()
-    ENDED = auto()
 
 
 OFF: Final = frozenset({Phase.BEFORE_INIT, Phase.STOPPED})
@@ -53,7 +52,7 @@ LEGAL: Final = {
 NEXT: Final = {
     CMD.INIT: Phase.RUNNING,
     CMD.STOP: Phase.STOPPED,
-    CMD.SHUTDOWN: Phase.ENDED,
+    CMD.SHUTDOWN: Phase.BEFORE_INIT,
 }
 """The phase after a command that succeeded; a command that is not here does not change it."""
 

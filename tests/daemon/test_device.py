@@ -1,0 +1,247 @@
+"""A TPM and its stored state: vtpm/daemon/device.py."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from tests.daemon.fake import CREATE, FAILURE, INCREMENT, READ, SHUTDOWN, STARTUP, FakeTpm, value_of
+from vtpm.control import blobs
+from vtpm.control.blobs import BlobError
+from vtpm.control.messages import PTM_BLOB_TYPE, TPM_RESULT
+from vtpm.control.transitions import Phase
+from vtpm.daemon.device import SUSPENDED, Device, DeviceError
+from vtpm.daemon.store import EphemeralStore, StoreError
+from vtpm.state.clock import Instant
+
+PERMANENT, VOLATILE, SAVESTATE = PTM_BLOB_TYPE
+
+
+def device_on(store: EphemeralStore, **options: bool) -> Device:
+    options.setdefault("may_manufacture", True)
+    return Device("vm", FakeTpm, lambda: store, clock=lambda: Instant(0), random=bytes, **options)
+
+
+@pytest.fixture
+def store() -> EphemeralStore:
+    return EphemeralStore()
+
+
+@pytest.fixture
+def device(store: EphemeralStore) -> Device:
+    device = device_on(store)
+    device.init()
+    device.execute(STARTUP)
+    return device
+
+
+class FullStore(EphemeralStore):
+    """A store that stops accepting anything."""
+
+    is_full = False
+
+    def commit(self, changes: Mapping[str, bytes | None]) -> None:
+        """Refuse when full."""
+        if self.is_full:
+            raise StoreError("no space")
+        super().commit(changes)
+
+
+class TestPower:
+    """INIT, STOP and the loss of power"""
+
+    def test_without_power(self, store: EphemeralStore) -> None:
+        """Before INIT and after STOP, every command is answered with TPM_RC_FAILURE."""
+        device = device_on(store)
+        assert device.execute(READ) == FAILURE
+        device.init()
+        device.stop()
+
+        assert device.phase is Phase.STOPPED
+        assert device.execute(READ) == FAILURE
+
+    def test_missing_state(self, store: EphemeralStore) -> None:
+        """A store without a TPM is an error where one is expected, and stays as it is."""
+        device = device_on(store, may_manufacture=False)
+
+        with pytest.raises(DeviceError, match="holds no TPM"):
+            device.init()
+        assert store.load() == {}
+        assert device.phase is Phase.BEFORE_INIT
+
+    def test_manufacture(self, store: EphemeralStore) -> None:
+        """A new TPM is durable before it is used."""
+        device_on(store).init()
+
+        assert store.load() == {"permanent": b"0"}
+
+    def test_changes_are_durable(self, device: Device, store: EphemeralStore) -> None:
+        """A response is given after its changes are in the store."""
+        assert value_of(device.execute(INCREMENT)) == 1
+        assert store.load()["permanent"] == b"1"
+
+    def test_reset_keeps_the_engine(self, device: Device) -> None:
+        """Another INIT powers the same TPM on again: only what is volatile is lost."""
+        device.execute(INCREMENT)
+        device.stop()
+        device.init()
+        device.execute(STARTUP)
+
+        assert value_of(device.execute(READ)) == 0
+        assert value_of(device.execute(INCREMENT)) == 2
+
+    @pytest.mark.parametrize(
+        ("commands", "orderly", "expected"),
+        [
+            ([STARTUP, READ], True, True),
+            ([STARTUP, SHUTDOWN], True, False),
+            ([STARTUP, SHUTDOWN, READ], True, True),
+            ([STARTUP, READ], False, False),
+        ],
+    )
+    def test_automatic_shutdown(
+        self, device: Device, commands: list[bytes], *, orderly: bool, expected: bool
+    ) -> None:
+        """A TPM that the guest did not shut down is shut down before its power goes, unless it is cut."""
+        device.stop()
+        device.init()
+        for command in commands:
+            device.execute(command)
+        log = device._tpm.log
+        log.clear()
+        device.power_off(orderly=orderly)
+
+        assert log == (["00000145 at 0"] if expected else [])
+
+    def test_close(self, device: Device, store: EphemeralStore) -> None:
+        """The end of a run lets go of everything; a later INIT begins from the store."""
+        device.execute(INCREMENT)
+        device.locality = 3
+        device.close()
+        assert (device.phase, device.locality) == (Phase.BEFORE_INIT, 0)
+        device.init()
+        device.execute(STARTUP)
+
+        assert value_of(device.execute(INCREMENT)) == 2
+        assert store.load()["permanent"] == b"2"
+
+
+class TestFailure:
+    """The store fails"""
+
+    def test_commit_fails(self) -> None:
+        """A change that cannot be durable is not acknowledged, and the TPM fails until its next reset."""
+        store = FullStore()
+        device = device_on(store)
+        device.init()
+        device.execute(STARTUP)
+        device.execute(INCREMENT)
+        store.is_full = True
+
+        assert device.execute(INCREMENT) == FAILURE
+        assert device.has_failed
+        assert device.execute(READ) == FAILURE
+
+        store.is_full = False
+        device.init()
+        device.execute(STARTUP)
+        assert value_of(device.execute(INCREMENT)) == 2
+
+
+class TestBuffer:
+    """The size of commands and responses"""
+
+    @pytest.mark.parametrize(("size", "set_to"), [(0, 4096), (3968, 3968), (1, 2808), (1 << 31, 4096)])
+    def test_limits(self, device: Device, size: int, set_to: int) -> None:
+        """A size is taken within the limits, and 0 asks."""
+        assert device.set_buffer_size(size) == set_to
+        assert device.set_buffer_size(0) == set_to
+
+
+class TestEstablished:
+    """The established bit"""
+
+    @pytest.mark.parametrize("locality", range(6))
+    def test_reset(self, device: Device, locality: int) -> None:
+        """The established bit is set by a dynamic launch, and cleared at localities 3 and 4."""
+        device.hash_start()
+        assert device.established
+        allowed = locality in (3, 4)
+
+        assert device.reset_established(locality) is (
+            TPM_RESULT.SUCCESS if allowed else TPM_RESULT.BAD_LOCALITY
+        )
+        assert device.established is not allowed
+
+
+class TestBlobs:
+    """State given and taken"""
+
+    def test_migration(self, device: Device) -> None:
+        """The two blobs carry a running TPM to another host, where it goes on."""
+        device.execute(INCREMENT)
+        there = EphemeralStore({"permanent": b"77", "old": b"1"})
+        target = device_on(there, may_manufacture=False)
+        target.set_state_blob(PERMANENT, device.state_blob(PERMANENT))
+        target.set_state_blob(VOLATILE, device.state_blob(VOLATILE))
+        target.init(delete_volatile=True)
+
+        assert value_of(target.execute(READ)) == 1
+        assert there.load() == {"permanent": b"1"}
+
+    def test_no_savestate(self, device: Device) -> None:
+        """A TPM 2.0 has no savestate."""
+        assert device.state_blob(SAVESTATE) == b""
+
+    def test_volatile_of_another_state(self, device: Device) -> None:
+        """A volatile state is not resumed beside a permanent state that it was not taken with."""
+        permanent = device.state_blob(PERMANENT)
+        device.execute(INCREMENT)
+        target = device_on(EphemeralStore())
+        target.set_state_blob(PERMANENT, permanent)
+        target.set_state_blob(VOLATILE, device.state_blob(VOLATILE))
+
+        with pytest.raises(DeviceError, match="another permanent state"):
+            target.init()
+
+    @pytest.mark.parametrize("blob", [b"", bytes(8), bytes.fromhex("0201000a")])
+    def test_no_blob(self, store: EphemeralStore, blob: bytes) -> None:
+        """Octets that are no blob are refused before they replace anything."""
+        with pytest.raises(BlobError):
+            device_on(store).set_state_blob(PERMANENT, blob)
+
+    def test_store_volatile(self, device: Device, store: EphemeralStore) -> None:
+        """A stored volatile state survives the process, and is resumed once if it is to be deleted."""
+        device.execute(INCREMENT)
+        assert device.store_volatile() is TPM_RESULT.SUCCESS
+        device.close()
+        again = device_on(store)
+        again.init(delete_volatile=True)
+        assert value_of(again.execute(READ)) == 1
+
+        again.stop()
+        again.init()
+        again.execute(STARTUP)
+        assert value_of(again.execute(READ)) == 0
+        assert SUSPENDED not in store.load()
+
+    def test_stale_volatile(self, device: Device, store: EphemeralStore) -> None:
+        """A stored volatile state is not resumed after the permanent state has moved on."""
+        device.store_volatile()
+        device.execute(INCREMENT)
+        device.close()
+        again = device_on(store)
+        again.init()
+
+        assert again._tpm.log == ["power_on"]
+
+    def test_blob_of_state(self, device: Device) -> None:
+        """The permanent blob holds the whole stored state."""
+        assert blobs.unpack(PERMANENT, device.state_blob(PERMANENT))[0] == {"permanent": b"0"}
+
+
+def test_costly(device: Device) -> None:
+    """The engine says which commands take long; without power none does."""
+    assert device.is_costly(CREATE)
+    assert not device.is_costly(READ)
+    device.stop()
+    assert not device.is_costly(CREATE)

@@ -1,0 +1,39 @@
+"""Where things are: the directories of state and of sockets."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+def default_state_dir() -> str:
+    """The directory of state: the system's for root, the user's otherwise."""
+    if os.geteuid() == 0:
+        return "/var/lib/vtpm"
+    data = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")  # noqa: PTH111 - a string
+    return os.path.join(data, "vtpm")  # noqa: PTH118 - a string
+
+
+def default_run_dir() -> str:
+    """The directory of sockets: the system's for root, the user's otherwise."""
+    if os.geteuid() == 0:
+        return "/run/vtpm"
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    return os.path.join(runtime, "vtpm") if runtime else os.path.join(default_state_dir(), "run")  # noqa: PTH118
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The directories of one installation."""
+
+    state: str
+    run: str
+
+    @property
+    def state_dir(self) -> Path:
+        """The directory of state."""
+        return Path(self.state)
+
+    @property
+    def run_dir(self) -> Path:
+        """The directory of sockets."""
+        return Path(self.run)

@@ -1,0 +1,156 @@
+"""A data channel: a socket on which a client sends TPM commands and reads responses."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from vtpm.control.frames import Frame, Framing
+from vtpm.daemon.device import Device, Result, refusal
+from vtpm.daemon.lane import Defect, Lane
+
+log = logging.getLogger(__name__)
+
+READ_SIZE: Final = 1 << 16
+QUIET: Final = 0.1
+"""Seconds to wait for the rest of a command that is too large anyway."""
+
+
+class Outlet:
+    """The writing half of a socket: sends at once, and keeps what the peer does not take yet."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
+        self._loop = loop
+        self._sock = sock
+        self._pending = bytearray()
+
+    def send(self, octets: bytes) -> None:
+        """Send octets, after those that wait; OSError if the peer is gone."""
+        if self._pending:
+            self._pending += octets
+            return
+        try:
+            count = self._sock.send(octets)
+        except BlockingIOError:
+            count = 0
+        if count < len(octets):
+            self._pending += octets[count:]
+            self._loop.add_writer(self._sock.fileno(), self._flush)
+
+    def close(self) -> None:
+        """Send nothing more."""
+        if self._pending:
+            self._loop.remove_writer(self._sock.fileno())
+            self._pending.clear()
+
+    def _flush(self) -> None:
+        try:
+            count = self._sock.send(self._pending)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.close()
+            return
+        del self._pending[:count]
+        if not self._pending:
+            self._loop.remove_writer(self._sock.fileno())
+
+
+class DataChannel:
+    """
+    One client's stream of commands.
+
+    `others_wait` says whether other TPMs would wait for a commit, so that it must run on a thread.
+    `closed` is called once, when the client has gone.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sock: socket.socket,
+        device: Device,
+        lane: Lane,
+        *,
+        others_wait: Callable[[], bool],
+        closed: Callable[[], None],
+    ) -> None:
+        sock.settimeout(0)
+        self._loop = loop
+        self._sock = sock
+        self._device = device
+        self._lane = lane
+        self._others_wait = others_wait
+        self._closed = closed
+        self._framing = Framing(device.set_buffer_size(0))
+        self._outlet = Outlet(loop, sock)
+        self._quiet: asyncio.TimerHandle | None = None
+        self._is_open = True
+        loop.add_reader(sock.fileno(), self._readable)
+
+    def close(self) -> None:
+        """End the connection."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        if self._quiet is not None:
+            self._quiet.cancel()
+        self._outlet.close()
+        self._loop.remove_reader(self._sock.fileno())
+        self._sock.close()
+        self._closed()
+
+    def set_maximum(self, size: int) -> None:
+        """The largest command in octets from now on."""
+        self._framing.maximum = size
+
+    def _readable(self) -> None:
+        try:
+            octets = self._sock.recv(READ_SIZE)
+        except BlockingIOError:
+            return
+        except OSError:
+            octets = b""
+        if not octets:
+            self.close()
+            return
+        if self._quiet is not None:
+            self._quiet.cancel()
+            self._quiet = None
+        for frame in self._framing.receive_data(octets):
+            self._lane.enter(partial(self._begin, frame))
+        if self._framing.is_draining:
+            self._quiet = self._loop.call_later(QUIET, self._give_up)
+
+    def _give_up(self) -> None:
+        self._quiet = None
+        for frame in self._framing.give_up():
+            self._lane.enter(partial(self._begin, frame))
+
+    def _begin(self, frame: Frame) -> None:
+        """Execute a command: the light ones here and now."""
+        device = self._device
+        done = partial(self._reply, frame)
+        if device.is_costly(frame.command):
+            self._lane.run(partial(device.execute, frame.command, frame.locality), done, on_thread=True)
+            return
+        self._lane.run(
+            partial(device.run, frame.command, frame.locality), partial(self._conclude, done), on_thread=False
+        )
+
+    def _conclude(self, done: Callable[[bytes | Defect], None], result: Result | Defect) -> None:
+        if isinstance(result, Defect):
+            done(result)
+        elif result.changes:
+            self._lane.run(partial(self._device.conclude, result), done, on_thread=self._others_wait())
+        else:
+            done(result.response)
+
+    def _reply(self, frame: Frame, response: bytes | Defect) -> None:
+        if not self._is_open:
+            return
+        try:
+            self._outlet.send(frame.reply(refusal() if isinstance(response, Defect) else response))
+        except OSError:
+            self.close()

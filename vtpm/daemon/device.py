@@ -1,0 +1,366 @@
+"""
+One TPM with its stored state: what a control channel, a simulator's port or a hypervisor does to it.
+
+Nothing here knows sockets.
+A method that changes the state returns after the change is durable, or leaves the TPM in failure mode.
+"""
+
+import hmac
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple, Protocol
+
+from vtpm.control import blobs
+from vtpm.control.blobs import BlobError
+from vtpm.control.frames import HEADER
+from vtpm.control.messages import CMD, PTM_BLOB_TYPE, TPM_RESULT
+from vtpm.control.transitions import Phase, phase_after
+from vtpm.daemon.clock import Clock, Entropy, entropy, monotonic
+from vtpm.daemon.store import Store, StoreError
+from vtpm.spec.constants import TPM_CC, TPM_ST, TPM_SU
+from vtpm.state.profile import DEFAULT
+from vtpm.state.saved import SavedStateError
+from vtpm.wire.error import TPM_RC
+
+log = logging.getLogger(__name__)
+
+SUSPENDED: Final = "suspended"
+"""The name in the store of the volatile state that STORE_VOLATILE made durable."""
+
+MIN_BUFFER_SIZE: Final = 0xAF8
+"""The smallest buffer in octets that can be set, the same as libtpms'."""
+
+MAX_LOCALITY: Final = 4
+LAUNCH_LOCALITIES: Final = frozenset({3, 4})
+"""The localities that may clear the established bit (PC Client Platform TPM Profile, TPM_ACCESS)."""
+
+
+class DeviceError(Exception):
+    """The TPM cannot be brought up, or its state cannot be used; the text gives cause and remedy."""
+
+
+class Result(NamedTuple):
+    """What the engine gives for a command."""
+
+    response: bytes
+    changes: Mapping[str, bytes | None]
+
+
+class Factory(Protocol):
+    """How TPMs come to be: the class `vtpm.Tpm`."""
+
+    def manufacture(self, *, entropy: Entropy) -> Any:
+        """A new TPM, whose `changes` are all of its state."""
+
+    def restore(self, blobs: Mapping[str, bytes], entropy: Entropy) -> Any:
+        """A TPM from its state."""
+
+
+class Incoming(NamedTuple):
+    """A state that SET_STATEBLOB gave."""
+
+    state: dict[str, bytes]
+    companion: bytes
+    digest: bytes
+
+
+def refusal(rc: TPM_RC = TPM_RC.FAILURE) -> bytes:
+    """A response that is only a response code."""
+    return HEADER.pack(TPM_ST.NO_SESSIONS, HEADER.size, rc)
+
+
+def command_of(code: TPM_CC, argument: TPM_SU) -> bytes:
+    """Startup or Shutdown."""
+    return HEADER.pack(TPM_ST.NO_SESSIONS, HEADER.size + 2, code) + argument.to_bytes(2)
+
+
+def code_of(octets: bytes) -> int:
+    """The command code or response code in a header; 0 if the header is incomplete."""
+    return int.from_bytes(octets[6:10])
+
+
+class Device:
+    """
+    A TPM from before its first INIT to the end of its run; used by one thread at a time.
+
+    `open_store` opens the stored state, or raises DeviceError; it is called at the first INIT.
+    A store without state is an error, unless the device `may_manufacture`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        tpms: Factory,
+        open_store: Callable[[], Store],
+        *,
+        may_manufacture: bool = False,
+        is_encrypted: bool = False,
+        auto_shutdown: bool = True,
+        clock: Clock = monotonic,
+        random: Entropy = entropy,
+    ) -> None:
+        self.name = name
+        self.phase = Phase.BEFORE_INIT
+        self.locality = 0
+        self.buffer_size: int | None = None
+        self.auto_shutdown = auto_shutdown
+        self.is_encrypted = is_encrypted
+        self._tpms = tpms
+        self._open_store = open_store
+        self._may_manufacture = may_manufacture
+        self._clock = clock
+        self._random = random
+        self._tpm: Any = None
+        self._store: Store | None = None
+        self._suspended: bytes | None = None
+        self._incoming: dict[PTM_BLOB_TYPE, Incoming] = {}
+        self._last_command = b""
+        self._is_suspended = False
+
+    def __repr__(self) -> str:
+        return f"<Device {self.name} {self.phase.name}>"
+
+    @property
+    def is_running(self) -> bool:
+        """Is the TPM powered?"""
+        return self.phase is Phase.RUNNING
+
+    @property
+    def has_failed(self) -> bool:
+        """Is the TPM in failure mode?"""
+        return self._tpm is not None and self._tpm.volatile.failed
+
+    def init(self, *, delete_volatile: bool = False) -> None:
+        """INIT: apply power, with the state that was given or stored; DeviceError if that cannot be used."""
+        self.power_off()
+        must_load = (
+            self._tpm is None or self.has_failed or self._suspended is not None or bool(self._incoming)
+        )
+        if must_load:
+            self._load(delete_volatile=delete_volatile)
+        else:
+            self._tpm.power_on(self._clock())
+        self._last_command = b""
+        self.phase = phase_after(CMD.INIT, self.phase)
+
+    def stop(self) -> None:
+        """STOP: power off."""
+        self.power_off()
+        self.phase = phase_after(CMD.STOP, self.phase)
+
+    def power_off(self, *, orderly: bool = True) -> None:
+        """Take the power away; if `orderly`, after the shutdown that the guest did not make."""
+        if not self.is_running:
+            return
+        if (
+            orderly
+            and self.auto_shutdown
+            and not self._is_suspended
+            and code_of(self._last_command) != TPM_CC.Shutdown
+        ):
+            for kind in (TPM_SU.STATE, TPM_SU.CLEAR):
+                rc = code_of(self.execute(command_of(TPM_CC.Shutdown, kind)))
+                if rc in (TPM_RC.SUCCESS, TPM_RC.INITIALIZE):
+                    break
+        self.phase = phase_after(CMD.STOP, self.phase)
+
+    def close(self) -> None:
+        """End the run: power off, let go of the store; a later INIT begins anew."""
+        try:
+            self.power_off()
+        finally:
+            self._tpm, self._suspended = None, None
+            self._incoming.clear()
+            self.locality, self.buffer_size = 0, None
+            self.phase = Phase.BEFORE_INIT
+            store, self._store = self._store, None
+            if store is not None:
+                store.close()
+
+    def execute(self, request: bytes, locality: int | None = None) -> bytes:
+        """The response to a command, after its changes are durable."""
+        result = self.run(request, locality)
+        return self.conclude(result) if result.changes else result.response
+
+    def run(self, request: bytes, locality: int | None = None) -> Result:
+        """Execute a command without making its changes durable: `conclude` must follow if there are some."""
+        if self.phase is not Phase.RUNNING:
+            return Result(refusal(), {})
+        self._last_command = request
+        self._is_suspended = False
+        result: Result = self._tpm.execute(
+            request, self.locality if locality is None else locality, self._clock()
+        )
+        return result
+
+    def conclude(self, result: Result) -> bytes:
+        """Make the changes of a command durable and give its response; failure mode if they cannot be."""
+        return result.response if self._commit(result.changes) else refusal()
+
+    def set_physical_presence(self, *, asserted: bool) -> None:
+        """Assert or deassert physical presence."""
+        if self._tpm is not None:
+            self._tpm.physical_presence = asserted
+
+    def is_costly(self, request: bytes) -> bool:
+        """Will the command take long?"""
+        return self.is_running and self._tpm.is_costly(request)
+
+    @property
+    def established(self) -> bool:
+        """The established bit."""
+        return bool(self._tpm.established)
+
+    def reset_established(self, locality: int) -> TPM_RESULT:
+        """Clear the established bit."""
+        if locality not in LAUNCH_LOCALITIES:
+            return TPM_RESULT.BAD_LOCALITY
+        self._tpm.established = False
+        return TPM_RESULT.SUCCESS
+
+    def hash_start(self) -> None:
+        """_TPM_Hash_Start."""
+        self._is_suspended = False
+        self._tpm.hash_start()
+
+    def hash_data(self, octets: bytes) -> None:
+        """_TPM_Hash_Data."""
+        self._tpm.hash_data(octets)
+
+    def hash_end(self) -> TPM_RESULT:
+        """_TPM_Hash_End."""
+        self._tpm.hash_end()
+        return TPM_RESULT.SUCCESS if self._commit(self._tpm.changes()) else TPM_RESULT.FAIL
+
+    def maximum(self) -> int:
+        """The largest buffer in octets that the TPM's profile allows."""
+        profile = DEFAULT if self._tpm is None else self._tpm.profile
+        return int(max(profile.max_command_size, profile.max_response_size))
+
+    def set_buffer_size(self, size: int) -> int:
+        """Set the largest command and response, within the limits; 0 changes nothing."""
+        maximum = self.maximum()
+        if size:
+            self.buffer_size = max(MIN_BUFFER_SIZE, min(size, maximum))
+        return self.buffer_size or maximum
+
+    def state_blob(self, kind: PTM_BLOB_TYPE) -> bytes:
+        """The state as a blob; empty for a kind that a TPM 2.0 does not have."""
+        if kind is PTM_BLOB_TYPE.SAVESTATE:
+            return b""
+        permanent = blobs.pack(PTM_BLOB_TYPE.PERMANENT, self._tpm.snapshot())
+        if kind is PTM_BLOB_TYPE.PERMANENT:
+            return permanent
+        return blobs.pack(kind, self._tpm.snapshot_volatile(), blobs.digest_of(permanent))
+
+    def set_state_blob(self, kind: PTM_BLOB_TYPE, blob: bytes) -> None:
+        """The state for the next INIT, which makes it durable; BlobError if it cannot be one."""
+        if not blob and kind is not PTM_BLOB_TYPE.PERMANENT:
+            self._incoming.pop(kind, None)
+            return
+        if kind is PTM_BLOB_TYPE.SAVESTATE:
+            raise BlobError(
+                "a TPM 2.0 has no state of the kind SAVESTATE; send the permanent and volatile ones"
+            )
+        state, companion = blobs.unpack(kind, blob)
+        self._incoming[kind] = Incoming(state, companion, blobs.digest_of(blob))
+
+    def store_volatile(self) -> TPM_RESULT:
+        """Make the volatile state durable; until the next command, a loss of power loses nothing."""
+        blob = self.state_blob(PTM_BLOB_TYPE.VOLATILE)
+        if not self._commit({**self._tpm.snapshot(), SUSPENDED: blob}):
+            return TPM_RESULT.FAIL
+        self._suspended, self._is_suspended = blob, True
+        return TPM_RESULT.SUCCESS
+
+    def lock_storage(self) -> None:
+        """Open the store, which locks it; DeviceError if it cannot be."""
+        self._opened()
+
+    def fail(self, reason: str) -> None:
+        """Enter failure mode, until the next INIT goes back to what is durable."""
+        if self._tpm is not None:
+            self._tpm.fail(reason)
+
+    def _opened(self) -> Store:
+        if self._store is None:
+            self._store = self._open_store()
+        return self._store
+
+    def _load(self, *, delete_volatile: bool) -> None:
+        """Bring the TPM up from the blobs that were given, or else from the stored ones."""
+        if self.has_failed and self._store is not None:
+            # What the store holds after a failed commit is known only when it is opened again.
+            self._store.close()
+            self._store = None
+        store = self._opened()
+        stored = store.load()
+        suspended = stored.pop(SUSPENDED, None)
+        given = self._incoming.get(PTM_BLOB_TYPE.PERMANENT)
+        state = stored if given is None else given.state
+        volatile = self._volatile_for(
+            given.digest if given else blobs.digest_of(blobs.pack(PTM_BLOB_TYPE.PERMANENT, stored)), suspended
+        )
+        if not state and not self._may_manufacture:
+            raise DeviceError("the store holds no TPM; create it, or restore the store from a backup")
+        try:
+            tpm = self._tpms.restore(state | volatile, self._random) if state else self._manufacture()
+            if volatile:
+                tpm.resume(self._clock())
+            else:
+                tpm.power_on(self._clock())
+        except SavedStateError as error:
+            raise DeviceError(f"{error}; restore the store from a backup") from None
+        self._save_loaded(tpm, stored, suspended, delete_volatile=delete_volatile)
+
+    def _manufacture(self) -> Any:
+        return self._tpms.manufacture(entropy=self._random)
+
+    def _volatile_for(self, permanent: bytes, suspended: bytes | None) -> dict[str, bytes]:
+        """The volatile state that belongs to the permanent state of this digest; none if there is none."""
+        given = self._incoming.get(PTM_BLOB_TYPE.VOLATILE)
+        if given is not None:
+            if not hmac.compare_digest(given.companion, permanent):
+                raise DeviceError(
+                    "the volatile state belongs to another permanent state; send both blobs of one snapshot"
+                )
+            return given.state
+        if suspended is None:
+            return {}
+        state, companion = blobs.unpack(PTM_BLOB_TYPE.VOLATILE, suspended)
+        if not hmac.compare_digest(companion, permanent):
+            log.warning(
+                "%s: the stored volatile state is older than the permanent one: not resumed", self.name
+            )
+            return {}
+        return state
+
+    def _save_loaded(
+        self, tpm: Any, stored: dict[str, bytes], suspended: bytes | None, *, delete_volatile: bool
+    ) -> None:
+        """Make durable what bringing the TPM up has changed in the store, and use it from now on."""
+        changes: dict[str, bytes | None] = {}
+        given = self._incoming.get(PTM_BLOB_TYPE.PERMANENT)
+        if given is not None:
+            changes |= dict.fromkeys(stored)
+            changes |= given.state
+        changes |= tpm.changes()
+        if suspended is not None and (delete_volatile or self._incoming):
+            changes[SUSPENDED] = suspended = None
+        if changes:
+            self._opened().commit(changes)
+        self._tpm, self._suspended = tpm, suspended
+        self._is_suspended = False
+        self._incoming.clear()
+
+    def _commit(self, changes: Mapping[str, bytes | None]) -> bool:
+        """Make changes durable; failure mode if that fails: what a guest has seen must not be undone."""
+        if not changes:
+            return True
+        try:
+            self._opened().commit(changes)
+        except (StoreError, OSError) as error:
+            log.error("%s: failure mode: %s", self.name, error)  # noqa: TRY400
+            self.fail("the state could not be made durable")
+            return False
+        return True

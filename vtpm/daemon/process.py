@@ -1,0 +1,44 @@
+"""A server's process: its event loop, its worker threads, its end by signal."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+import uvloop
+
+SWITCH_INTERVAL: Final = 0.0005
+"""Seconds after which a worker thread gives way to the event loop, so that light commands stay quick."""
+
+
+class Process:
+    """What the servers of one process share; `stop` ends it."""
+
+    def __init__(self) -> None:
+        sys.setswitchinterval(SWITCH_INTERVAL)
+        self.loop = uvloop.new_event_loop()
+        self.executor = ThreadPoolExecutor(2 * (os.cpu_count() or 1) + 2, thread_name_prefix="tpm")
+        self._stopping = self.loop.create_future()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self.loop.add_signal_handler(number, self.stop)
+
+    def stop(self) -> None:
+        """End the process in order, once everything under way is done."""
+        if not self._stopping.done():
+            self._stopping.set_result(None)
+
+    def run(self, close: Callable[[], Awaitable[None]]) -> None:
+        """Serve until the process is told to stop, then `close`."""
+        asyncio.set_event_loop(self.loop)
+        try:
+            self.loop.run_until_complete(self._run(close))
+        finally:
+            self.executor.shutdown(wait=True)
+            self.loop.close()
+
+    async def _run(self, close: Callable[[], Awaitable[None]]) -> None:
+        await self._stopping
+        await close()

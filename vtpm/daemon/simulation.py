@@ -1,0 +1,63 @@
+"""A process that serves one TPM to local clients: what `vtpm simulator` runs."""
+
+import socket
+from collections.abc import Callable
+
+from vtpm.control.mssim import PLATFORM_PORT, TPM_PORT
+from vtpm.daemon.device import Device, command_of
+from vtpm.daemon.endpoint import Endpoint, Policy
+from vtpm.daemon.lane import Lane
+from vtpm.daemon.process import Process
+from vtpm.daemon.simulator import DataPort, SimulatedMachine, SimulatorPort
+from vtpm.daemon.store import EphemeralStore
+from vtpm.engine.tpm import Tpm
+from vtpm.spec.constants import TPM_CC, TPM_SU
+
+
+class Simulation:
+    """One TPM in memory, and the ports that lead to it."""
+
+    def __init__(self) -> None:
+        self.process = Process()
+        self.device = Device("simulator", Tpm, EphemeralStore, may_manufacture=True)
+        self.lane = Lane(self.process.loop, self.process.executor, self.device.fail)
+        self._closers: list[Callable[[], None]] = []
+        self._endpoint: Endpoint | None = None
+
+    def serve_mssim(self, commands: socket.socket, platform: socket.socket) -> None:
+        """Serve the TCG's protocol; the TPM has no power yet."""
+        machine = SimulatedMachine(self.device, self.lane, self.process.stop)
+        for listener, port in ((commands, TPM_PORT), (platform, PLATFORM_PORT)):
+            self._closers.append(SimulatorPort(self.process.loop, listener, port, machine).close)
+
+    def serve_swtpm(self, data: socket.socket, control: socket.socket, *, startup: bool = False) -> None:
+        """Serve swtpm's protocol; the TPM has power, and is started if `startup`."""
+        self._endpoint = Endpoint(
+            self.process.loop,
+            self.device,
+            self.lane,
+            control,
+            policy=Policy(ends_with_control=False),
+            others_wait=lambda: False,
+            ended=self._control_ended,
+        )
+        self._closers.append(DataPort(self.process.loop, data, self._endpoint.serve_data).close)
+        self.device.init()
+        if startup:
+            self.device.execute(command_of(TPM_CC.Startup, TPM_SU.CLEAR))
+
+    def run(self) -> None:
+        """Serve until the process is told to stop."""
+        self.process.run(self._close)
+
+    def _control_ended(self, shut_down: bool) -> None:  # noqa: FBT001 - a callback
+        if shut_down:
+            self.process.stop()
+
+    async def _close(self) -> None:
+        for close in self._closers:
+            close()
+        if self._endpoint is not None:
+            await self._endpoint.close()
+        await self.lane.idle()
+        self.device.close()
