@@ -1,10 +1,10 @@
-"""Part 2, clause 8: attributes."""
+"""Part 2, clauses 8, 13.1, 13.4 and 13.5: attributes."""
 
 from vtpm.wire.flags import Bit, Bits, Flags
 
 
 class TPMA_ALGORITHM(Flags, octets=4):
-    """8.2"""
+    """8.2: what an algorithm is used for (deprecated, still reported)"""
 
     asymmetric = Bit(0)
     symmetric = Bit(1)
@@ -16,7 +16,7 @@ class TPMA_ALGORITHM(Flags, octets=4):
 
 
 class TPMA_OBJECT(Flags, octets=4):
-    """8.3"""
+    """8.3: how an object may be used, authorized and duplicated"""
 
     fixedTPM = Bit(1)
     stClear = Bit(2)
@@ -35,7 +35,7 @@ class TPMA_OBJECT(Flags, octets=4):
 
 
 class TPMA_SESSION(Flags, octets=1):
-    """8.4"""
+    """8.4: what a session is used for in one command"""
 
     continueSession = Bit(0)
     auditExclusive = Bit(1)
@@ -46,7 +46,7 @@ class TPMA_SESSION(Flags, octets=1):
 
 
 class TPMA_LOCALITY(Flags, octets=1):
-    """8.5"""
+    """8.5: localities 0 to 4 as bits; an extended locality (32 to 255) as the whole octet"""
 
     TPM_LOC_ZERO = Bit(0)
     TPM_LOC_ONE = Bit(1)
@@ -57,7 +57,7 @@ class TPMA_LOCALITY(Flags, octets=1):
 
 
 class TPMA_PERMANENT(Flags, octets=4):
-    """8.6"""
+    """8.6: settings that persist"""
 
     ownerAuthSet = Bit(0)
     endorsementAuthSet = Bit(1)
@@ -68,7 +68,7 @@ class TPMA_PERMANENT(Flags, octets=4):
 
 
 class TPMA_STARTUP_CLEAR(Flags, octets=4):
-    """8.7"""
+    """8.7: settings that Startup(CLEAR) initializes"""
 
     phEnable = Bit(0)
     shEnable = Bit(1)
@@ -79,7 +79,7 @@ class TPMA_STARTUP_CLEAR(Flags, octets=4):
 
 
 class TPMA_MEMORY(Flags, octets=4):
-    """8.8"""
+    """8.8: how the memory of the TPM is organized"""
 
     sharedRAM = Bit(0)
     sharedNV = Bit(1)
@@ -87,7 +87,7 @@ class TPMA_MEMORY(Flags, octets=4):
 
 
 class TPMA_CC(Flags, octets=4):
-    """8.9"""
+    """8.9: a command code and the properties of the command"""
 
     commandIndex = Bits(15, 0)
     nv = Bit(22)
@@ -99,7 +99,7 @@ class TPMA_CC(Flags, octets=4):
 
 
 class TPMA_MODES(Flags, octets=4):
-    """8.10"""
+    """8.10: standards that the TPM was designed for"""
 
     FIPS_140_2 = Bit(0)
     FIPS_140_3 = Bit(1)
@@ -107,7 +107,7 @@ class TPMA_MODES(Flags, octets=4):
 
 
 class TPMA_X509_KEY_USAGE(Flags, octets=4):
-    """8.11"""
+    """8.11: the key usage of an X.509 certificate"""
 
     decipherOnly = Bit(23)
     encipherOnly = Bit(24)
@@ -121,14 +121,14 @@ class TPMA_X509_KEY_USAGE(Flags, octets=4):
 
 
 class TPMA_ACT(Flags, octets=4):
-    """8.12"""
+    """8.12: the state of an authenticated countdown timer"""
 
     signaled = Bit(0)
     preserveSignaled = Bit(1)
 
 
 class TPMA_ML_PARAMETER_SET(Flags, octets=4):
-    """8.13"""
+    """8.13: parameter sets of ML-KEM and ML-DSA"""
 
     mlKem_512 = Bit(0)
     mlKem_768 = Bit(1)
@@ -140,14 +140,14 @@ class TPMA_ML_PARAMETER_SET(Flags, octets=4):
 
 
 class TPM_NV_INDEX(Flags, octets=4):
-    """13.2"""
+    """13.1: the parts of the handle of an NV Index"""
 
     index = Bits(23, 0)
     TPM_HT = Bits(31, 24)
 
 
 class TPMA_NV(Flags, octets=4):
-    """13.4"""
+    """13.4: how an NV Index may be read and written"""
 
     PPWRITE = Bit(0)
     OWNERWRITE = Bit(1)
@@ -173,8 +173,8 @@ class TPMA_NV(Flags, octets=4):
     READ_STCLEAR = Bit(31)
 
 
-class TPMA_NV_EXP(Flags, octets=8):
-    """13.6: the lower half is a TPMA_NV"""
+class TPMA_NV_EXP(TPMA_NV, octets=8):
+    """13.5: the bits of TPMA_NV, and how external NV is protected"""
 
     EXTERNAL_NV_ENCRYPTION = Bit(32)
     EXTERNAL_NV_INTEGRITY = Bit(33)

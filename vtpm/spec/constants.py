@@ -1,10 +1,10 @@
-"""Part 2, clause 6: constants."""
+"""Part 2, clauses 6, 7.2, 7.4 and 13.2: constants; the response codes of 6.6 are in `vtpm.wire.error`."""
 
 from vtpm.wire.integers import Constant
 
 
 class TPM_ALG(Constant, octets=2):
-    """6.3: algorithm identifiers"""
+    """6.3: algorithm identifiers, registered ones without an implementation here included"""
 
     RSA = 0x0001
     TDES = 0x0003
@@ -91,7 +91,7 @@ class TPM_ECC_CURVE(Constant, octets=2):
 
 
 class TPM_CC(Constant, octets=4):
-    """6.5.2: command codes"""
+    """6.5.2: command codes; TPM2_HMAC and TPM2_MAC share one, as their sequences do"""
 
     NV_UndefineSpaceSpecial = 0x0000011F
     EvictControl = 0x00000120
@@ -293,7 +293,7 @@ class TPM_SU(Constant, octets=2):
 
 
 class TPM_SE(Constant, octets=1):
-    """6.11: session types"""
+    """6.11: kinds of authorization session"""
 
     HMAC = 0x00
     POLICY = 0x01
@@ -320,7 +320,7 @@ class TPM_CAP(Constant, octets=4):
 
 
 class TPM_PT(Constant, octets=4):
-    """6.13: properties of the TPM"""
+    """6.13: properties of the TPM: fixed ones from 0x100 on, variable ones from 0x200 on"""
 
     FAMILY_INDICATOR = 0x00000100
     LEVEL = 0x00000101
@@ -443,7 +443,7 @@ class TPM_PUB_KEY(Constant, octets=4):
 
 
 class TPM_HT(Constant, octets=1):
-    """7.2: the most significant octet of a handle"""
+    """7.2: handle types, the most significant octet of a handle"""
 
     PCR = 0x00
     NV_INDEX = 0x01
@@ -491,7 +491,7 @@ class TPM_RH(Constant, octets=4):
 
 
 class TPM_NT(Constant, octets=1):
-    """13.4: kinds of NV Index"""
+    """13.2: kinds of NV Index"""
 
     ORDINARY = 0x0
     COUNTER = 0x1
@@ -507,7 +507,9 @@ TPM_GENERATED_VALUE = 0xFF544347
 TPM_SPEC_FAMILY = 0x322E3000
 TPM_SPEC_LEVEL = 0
 TPM_SPEC_VERSION = 185
-"""6.1"""
+TPM_SPEC_YEAR = 0
+TPM_SPEC_ERRATA = 0
+"""6.1: the version of the specification that this TPM follows."""
 
 TPM_MAX_DERIVATION_BITS = 8192
-"""6.2"""
+"""6.2: how much one instance of the deterministic random bit generator may give."""

@@ -44,16 +44,20 @@ class Bits:
 
 
 class Flags(int):
-    """A TPMA_x word: `word.name` reads a bit, `word.but(name=True)` is the word with that bit changed."""
+    """
+    A TPMA_x word: `word.name` reads a bit, `word.but(name=True)` is the word with that bit changed.
+
+    A class made of another one has its bits, too.
+    """
 
     wire: ClassVar[Integer]
-    bits: ClassVar[dict[str, Bit | Bits]]
+    bits: ClassVar[dict[str, Bit | Bits]] = {}
     reserved: ClassVar[int]
     octets: ClassVar[int]
 
     def __init_subclass__(cls, *, octets: int) -> None:
         cls.octets = octets
-        cls.bits = {name: bit for name, bit in vars(cls).items() if isinstance(bit, Bit | Bits)}
+        cls.bits = cls.bits | {name: bit for name, bit in vars(cls).items() if isinstance(bit, Bit | Bits)}
         cls.reserved = (1 << 8 * octets) - 1
         for bit in cls.bits.values():
             cls.reserved &= ~bit.mask
