@@ -1,0 +1,116 @@
+"""
+A store for the state of virtual machines: named blobs, encrypted, durable, never silently old or another's.
+
+Everything of one host hangs on a `Host`:
+
+    host = Host("/var/lib/vtpm")
+    host.providers.init("main")                                  # a key, sealed by a key file of this host
+    host.providers.backup("main", Path("main.backup"), b"passphrase")
+    host.providers.verify(Path("main.backup"), b"passphrase")    # before that, no state is made under it
+
+    store = host.create_state(uuid, "guest", {"permanent": b"…"})
+    store.commit({"nv/01800001": b"…", "old": None})             # durable, all or nothing
+    store.close()
+
+    with host.open_state("guest") as store:                     # by name or UUID; nobody else can meanwhile
+        blobs = store.load()
+
+A `Store` is what its user sees of a state; `FileStore` is the real one and `MemoryStore` its twin for tests.
+Creating and opening are different operations, and neither turns into the other:
+a state that is missing, foreign, damaged, altered, rolled back or forked is an error with that name.
+Every error is an `NvstoreError` with `code`, `cause` and `remedy`.
+
+The package knows nothing of what the blobs mean.
+FORMAT.md specifies the files octet by octet.
+Files written by a released version can be read by every later one.
+"""
+
+from nvstore.errors import (
+    AlteredState,
+    BackupDamaged,
+    BackupExists,
+    BackupMissing,
+    BadName,
+    CorruptState,
+    ForeignState,
+    Forked,
+    KeyFileDamaged,
+    KeyFileMissing,
+    KeyMissing,
+    Locked,
+    MarkDamaged,
+    MarkMissing,
+    NvstoreError,
+    ProviderDamaged,
+    ProviderExists,
+    ProviderInUse,
+    ProviderLocked,
+    ProviderMissing,
+    ProviderUnverified,
+    RolledBack,
+    StateError,
+    StateExists,
+    StateMissing,
+    StoreClosed,
+    StoreUnavailable,
+    SuiteRefused,
+    UnknownState,
+    UnsafeFile,
+    WeakPassphrase,
+    WrongKey,
+    WrongPassphrase,
+)
+from nvstore.file import FileStore
+from nvstore.host import Host
+from nvstore.passphrase import Cost, passphrase_from_fd, passphrase_from_file
+from nvstore.provider import ProviderStatus
+from nvstore.providers import BackupReport, Providers
+from nvstore.store import MemoryStore, Store
+from nvstore.vm import StateStatus
+
+__all__ = [
+    "AlteredState",
+    "BackupDamaged",
+    "BackupExists",
+    "BackupMissing",
+    "BackupReport",
+    "BadName",
+    "CorruptState",
+    "Cost",
+    "FileStore",
+    "ForeignState",
+    "Forked",
+    "Host",
+    "KeyFileDamaged",
+    "KeyFileMissing",
+    "KeyMissing",
+    "Locked",
+    "MarkDamaged",
+    "MarkMissing",
+    "MemoryStore",
+    "NvstoreError",
+    "ProviderDamaged",
+    "ProviderExists",
+    "ProviderInUse",
+    "ProviderLocked",
+    "ProviderMissing",
+    "ProviderStatus",
+    "ProviderUnverified",
+    "Providers",
+    "RolledBack",
+    "StateError",
+    "StateExists",
+    "StateMissing",
+    "StateStatus",
+    "Store",
+    "StoreClosed",
+    "StoreUnavailable",
+    "SuiteRefused",
+    "UnknownState",
+    "UnsafeFile",
+    "WeakPassphrase",
+    "WrongKey",
+    "WrongPassphrase",
+    "passphrase_from_fd",
+    "passphrase_from_file",
+]

@@ -1,0 +1,378 @@
+"""The named errors of nvstore: each says what is wrong, and what an operator can do about it."""
+
+# ruff: noqa: N818  an error is called by what is wrong
+
+from collections.abc import Sequence
+from typing import ClassVar
+from uuid import UUID
+
+
+class NvstoreError(Exception):
+    """What nvstore refuses: `code` for programs; `cause` and `remedy`, one sentence each, for people."""
+
+    code: ClassVar[str]
+
+    def __init__(self, cause: str, remedy: str) -> None:
+        super().__init__(f"{cause}; {remedy}")
+        self.cause = cause
+        self.remedy = remedy
+
+
+class StateError(NvstoreError):
+    """A state that cannot be used as it is."""
+
+
+class StateMissing(StateError):
+    """The host has seen a state of this VM, and it is gone."""
+
+    code = "state-missing"
+
+    def __init__(self, vm: UUID, place: object, seen: int) -> None:
+        was = (
+            f"although this host has seen its generation {seen}"
+            if seen
+            else "since its creation was interrupted"
+        )
+        remedy = (
+            "put the file back from a backup, or delete the state and create it anew"
+            if seen
+            else "create it again"
+        )
+        super().__init__(f"the state of VM {vm} is not at {place}, {was}", remedy)
+
+
+class UnknownState(StateError):
+    """Nothing of this name was ever created here."""
+
+    code = "unknown-state"
+
+    def __init__(self, vm: str) -> None:
+        super().__init__(
+            f"this host knows no state of a VM {vm!r}", "list the states, create it, or import it"
+        )
+
+
+class StateExists(StateError):
+    """A state is already there, or was: it is not made anew."""
+
+    code = "state-exists"
+
+    def __init__(self, vm: object, found: str) -> None:
+        super().__init__(
+            f"VM {vm} already has {found}", "open it, or delete it first if its content may be lost"
+        )
+
+
+class ForeignState(StateError):
+    """The state of another VM, or of an earlier VM of the same UUID."""
+
+    code = "foreign-state"
+
+    def __init__(self, vm: UUID, found: str) -> None:
+        super().__init__(f"the file at the place of VM {vm} holds {found}", "put this VM's own file back")
+
+
+class CorruptState(StateError):
+    """The structure of the file is damaged: a bad medium, an incomplete copy."""
+
+    code = "corrupt-state"
+
+    def __init__(self, place: object, damage: str) -> None:
+        super().__init__(
+            f"the state at {place} is damaged: {damage}",
+            "restore the file from a backup, or let repair fall back to an older generation",
+        )
+
+
+class AlteredState(StateError):
+    """A record whose structure is whole does not authenticate: it is not what was written."""
+
+    code = "altered-state"
+
+    def __init__(self, place: object, generation: int, what: str) -> None:
+        super().__init__(
+            f"generation {generation} of the state at {place} was altered after it was written: {what}",
+            "find out who wrote to the file; restore it, or let repair fall back to an older generation",
+        )
+
+
+class RolledBack(StateError):
+    """The state is older than what this host has acknowledged."""
+
+    code = "rolled-back"
+
+    def __init__(self, vm: UUID, found: int, seen: int) -> None:
+        super().__init__(
+            f"the state of VM {vm} is generation {found}, but this host has seen generation {seen}",
+            "put the newest file back, or grant this revert if it is meant",
+        )
+
+
+class Forked(StateError):
+    """The state was continued elsewhere: same ancestry, another history than this host's."""
+
+    code = "forked"
+
+    def __init__(self, vm: UUID, generation: int, how: str) -> None:
+        super().__init__(
+            f"generation {generation} of the state of VM {vm} is not the one this host knows: {how}",
+            "decide which of the two histories is the VM's, and import that one",
+        )
+
+
+class SuiteRefused(StateError):
+    """A format or a set of algorithms that this version does not accept."""
+
+    code = "suite-refused"
+
+    def __init__(self, place: object, found: str) -> None:
+        super().__init__(
+            f"{place} uses {found}, which this version does not accept", "use the version that wrote it"
+        )
+
+
+class MarkMissing(StateError):
+    """A state for which this host has no high-water mark, so that nothing says how new it must be."""
+
+    code = "mark-missing"
+
+    def __init__(self, vm: UUID, place: object) -> None:
+        super().__init__(
+            f"this host has no high-water mark of VM {vm} at {place}, so an old state would go unnoticed",
+            "put the mark back, or adopt the state if it is known to be the newest",
+        )
+
+
+class MarkDamaged(StateError):
+    """The high-water mark cannot be read or does not authenticate."""
+
+    code = "mark-damaged"
+
+    def __init__(self, place: object, damage: str) -> None:
+        super().__init__(
+            f"the high-water mark at {place} {damage}",
+            "find out why; then adopt the state if it is known to be the newest",
+        )
+
+
+class Locked(NvstoreError):
+    """Somebody else has it open."""
+
+    code = "locked"
+
+    def __init__(self, what: object, owner: str) -> None:
+        super().__init__(
+            f"{what} is in use by {owner or 'a process that left no record'}", "end that process first"
+        )
+        self.owner = owner
+
+
+class StoreUnavailable(NvstoreError):
+    """A commit failed in the operating system: it was not acknowledged, the last good generation stays."""
+
+    code = "store-unavailable"
+
+    def __init__(self, place: object, reason: str, generation: int) -> None:
+        super().__init__(
+            f"a commit to {place} failed: {reason}; generation {generation} stays",
+            "remove the cause; the next commit writes a new file",
+        )
+
+
+class StoreClosed(NvstoreError):
+    """The store was used after `close` or `erase`."""
+
+    code = "store-closed"
+
+    def __init__(self, place: object) -> None:
+        super().__init__(f"the store at {place} is closed", "open the state again")
+
+
+class KeyMissing(NvstoreError):
+    """The key that a state needs is not on this host."""
+
+    code = "key-missing"
+
+    def __init__(self, kdk_id: bytes, provider: str, here: bytes | None, holders: Sequence[str]) -> None:
+        namesake = f" (the provider {provider!r} of this host has another key, {here.hex()})" if here else ""
+        known = (
+            f"held by {', '.join(holders)}" if holders else "no backup or host that holds it is known here"
+        )
+        super().__init__(
+            f"the key {kdk_id.hex()} of provider {provider!r} is not on this host{namesake}",
+            f"restore that provider from a backup whose kdk_id is {kdk_id.hex()}: {known}",
+        )
+        self.kdk_id = kdk_id
+        self.provider = provider
+
+
+class WrongKey(NvstoreError):
+    """A key was found where it should be, and it is not the one it should be."""
+
+    code = "wrong-key"
+
+    def __init__(self, what: str, wanted: bytes, found: bytes | None = None) -> None:
+        other = f"is {found.hex()}" if found else "does not open it"
+        super().__init__(
+            f"{what} should hold the key {wanted.hex()}, and what is there {other}", "put the right key back"
+        )
+
+
+class KeyFileMissing(NvstoreError):
+    """The key file that seals a provider is not there."""
+
+    code = "key-file-missing"
+
+    def __init__(self, path: object) -> None:
+        super().__init__(
+            f"the key file {path} is missing",
+            "put it back, or restore the provider from its backup with a new key file",
+        )
+
+
+class KeyFileDamaged(NvstoreError):
+    """The key file is not what it should be."""
+
+    code = "key-file-damaged"
+
+    def __init__(self, path: object) -> None:
+        super().__init__(
+            f"the key file {path} does not hold 64 hexadecimal digits", "put the right file back"
+        )
+
+
+class WrongPassphrase(NvstoreError):
+    """The passphrase does not open the file."""
+
+    code = "wrong-passphrase"
+
+    def __init__(self, what: object) -> None:
+        super().__init__(
+            f"the passphrase does not open {what}", "give the passphrase that it was sealed with"
+        )
+
+
+class WeakPassphrase(NvstoreError):
+    """A passphrase that protects nothing."""
+
+    code = "weak-passphrase"
+
+    def __init__(self, size: int, least: int) -> None:
+        super().__init__(
+            f"a passphrase of {size} octets protects nothing", f"use at least {least}, better six words"
+        )
+
+
+class ProviderMissing(NvstoreError):
+    """No provider of this name, or none at all."""
+
+    code = "provider-missing"
+
+    def __init__(self, name: str | None) -> None:
+        what = f"provider {name!r}" if name else "default provider"
+        super().__init__(f"this host has no {what}", "make one with init, or restore one from its backup")
+
+
+class ProviderExists(NvstoreError):
+    """The name is taken; a name belongs to one key."""
+
+    code = "provider-exists"
+
+    def __init__(self, name: str, kdk_id: bytes, wanted: bytes | None = None) -> None:
+        other = f", another one than {wanted.hex()}" if wanted else ""
+        super().__init__(
+            f"the provider {name!r} exists on this host with the key {kdk_id.hex()}{other}",
+            "choose another name; never use a name again for another key",
+        )
+
+
+class ProviderUnverified(NvstoreError):
+    """The only copy of the key may be on this host."""
+
+    code = "provider-unverified"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"no backup of provider {name!r} was ever verified: losing this host loses every VM under it",
+            "make a backup and verify it, or say explicitly that an unverified provider is allowed",
+        )
+
+
+class ProviderLocked(NvstoreError):
+    """The key is here, sealed by a passphrase that was not given yet."""
+
+    code = "provider-locked"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"the key of provider {name!r} is sealed by a passphrase", "unlock the provider")
+
+
+class ProviderInUse(NvstoreError):
+    """States need this provider."""
+
+    code = "provider-in-use"
+
+    def __init__(self, name: str, states: list[str]) -> None:
+        super().__init__(
+            f"provider {name!r} is needed by {', '.join(states)}",
+            "move these states to another provider, or delete them",
+        )
+
+
+class ProviderDamaged(NvstoreError):
+    """The provider's file on this host cannot be read."""
+
+    code = "provider-damaged"
+
+    def __init__(self, place: object, damage: str) -> None:
+        super().__init__(
+            f"the provider file {place} is damaged: {damage}", "restore the provider from its backup"
+        )
+
+
+class BackupDamaged(NvstoreError):
+    """A file is no backup, or does not authenticate."""
+
+    code = "backup-damaged"
+
+    def __init__(self, place: object, damage: str) -> None:
+        super().__init__(
+            f"{place} is no usable backup: {damage}",
+            "use another copy; make a new backup while the key is here",
+        )
+
+
+class BackupMissing(NvstoreError):
+    """No file where the backup should be."""
+
+    code = "backup-missing"
+
+    def __init__(self, place: object) -> None:
+        super().__init__(f"there is no backup {place}", "name the file of a backup")
+
+
+class BackupExists(NvstoreError):
+    """A backup is never overwritten."""
+
+    code = "backup-exists"
+
+    def __init__(self, place: object) -> None:
+        super().__init__(f"{place} exists, and may be a backup that is still needed", "choose another file")
+
+
+class UnsafeFile(NvstoreError):
+    """A file or directory that others can read or replace."""
+
+    code = "unsafe-file"
+
+    def __init__(self, place: object, why: str, remedy: str) -> None:
+        super().__init__(f"{place} {why}", remedy)
+
+
+class BadName(NvstoreError):
+    """A name that cannot be used."""
+
+    code = "bad-name"
+
+    def __init__(self, what: str, name: str, rule: str) -> None:
+        super().__init__(f"{name!r} is no name for a {what}", rule)

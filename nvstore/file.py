@@ -1,0 +1,385 @@
+"""
+FileStore: the state of one VM in one file, a ring of slots with a whole encrypted record in each.
+
+A commit writes one record over the oldest slot and flushes once.
+What does not fit, or follows a failed write, goes to a new file:
+written beside, flushed, renamed over the old one, and the directory flushed.
+A write or flush that failed is never tried again on the same file:
+the kernel reports such an error once, and then takes the lost pages for clean.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+from uuid import UUID
+
+from nvstore.blobs import Blobs
+from nvstore.envelope import Damaged, Opening, UnknownSuite, read_record
+from nvstore.errors import (
+    Locked,
+    MarkDamaged,
+    MarkMissing,
+    StateExists,
+    StateMissing,
+    StoreClosed,
+    StoreUnavailable,
+)
+from nvstore.files import File, Files, Lock, LockHeld, create_file
+from nvstore.history import History, read_history
+from nvstore.keys import Entropy, KeySource, mark_key_of
+from nvstore.mark import Mark, MarkFile
+from nvstore.ring import Ring, pages
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one VM's state is, and what the store needs of its surroundings."""
+
+    state: Path
+    mark: Path
+    lock: Path
+    files: Files
+    entropy: Entropy
+    clock: Callable[[], float]
+    """Seconds since 1970; for people to read, nothing is decided by it."""
+
+
+def describe_owner(record: str) -> str:
+    """Return in words who holds a lock."""
+    try:
+        owner = json.loads(record)
+        return f"process {owner['pid']} on {owner['host']}"
+    except (ValueError, KeyError, TypeError):
+        return record.strip()
+
+
+def lock_state(place: Place) -> Lock:
+    """Take the lock of a state, or raise Locked."""
+    try:
+        return place.files.lock(place.lock)
+    except LockHeld as error:
+        raise Locked(place.state, describe_owner(str(error))) from None
+
+
+def read_mark(place: Place) -> MarkFile | None:
+    """Return the host's mark, if there is one."""
+    try:
+        return MarkFile(place.files, place.mark)
+    except FileNotFoundError:
+        return None
+
+
+def read_state(place: Place, vm: UUID) -> History:
+    """Read the file of a state, or raise the error that says what is wrong with it as a file."""
+    mark = read_mark(place)
+    try:
+        file = place.files.open_to_read(place.state)
+    except FileNotFoundError:
+        raise StateMissing(vm, place.state, mark.mark.generation if mark else 0) from None
+    try:
+        return read_history(file, place.state, vm)
+    finally:
+        file.close()
+
+
+class FileStore:
+    """The open state of one VM; made by `create` and `open`, never by opening what is not there."""
+
+    def __init__(
+        self,
+        place: Place,
+        lock: Lock,
+        keys: KeySource,
+        marks: MarkFile | None,
+        blobs: Blobs,
+        last: Mark,
+        provider: str,
+    ) -> None:
+        """Not to be called from outside: `last` is the record that the store continues."""
+        self._place, self._lock, self._keys, self._marks = place, lock, keys, marks
+        self._blobs, self._last = blobs, last
+        self.vm, self.incarnation = last.vm, last.incarnation
+        self.provider = provider
+        self.notes: list[str] = []
+        """What was noticed at opening and is no error."""
+        self.failure = ""
+        """Why the last commit failed; empty when it did not."""
+        self._vm_salt = b""
+        self._ring = Ring(last.vm, 0)
+        self._file: File | None = None
+        self._opening: Opening | None = None
+        self._mark_key = b""
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"FileStore({str(self._place.state)!r}, generation={self.generation})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @classmethod
+    def create(
+        cls, place: Place, vm: UUID, provider: str, keys: KeySource, blobs: Mapping[str, bytes]
+    ) -> Self:
+        """Make a state whose first generation is these blobs; StateExists where one is or ever was."""
+        lock = lock_state(place)
+        try:
+            check_free(place, vm)
+            last = Mark(b"", vm, place.entropy(16), 0, b"")
+            store = cls(place, lock, keys, None, Blobs({}), last, provider)
+            store._vm_salt = place.entropy(32)
+            store._write(Blobs(blobs))
+            store._write_mark(durable=True)
+        except OSError as error:
+            lock.release()
+            raise StoreUnavailable(place.state, str(error), 0) from error
+        except BaseException:
+            lock.release()
+            raise
+        return store
+
+    @classmethod
+    def open(cls, place: Place, vm: UUID, keys: KeySource, *, adopt: bool = False) -> Self:
+        """
+        Open the newest generation, or raise the error that names what is wrong.
+
+        `adopt` takes the newest record that authenticates when the host has no usable mark of this VM.
+        """
+        lock = lock_state(place)
+        try:
+            return cls._open(place, vm, keys, lock, adopt=adopt)
+        except BaseException:
+            lock.release()
+            raise
+
+    @classmethod
+    def _open(cls, place: Place, vm: UUID, keys: KeySource, lock: Lock, *, adopt: bool) -> Self:
+        marks = None
+        with suppress(*([MarkDamaged] if adopt else [])):
+            marks = read_mark(place)
+        history = read_state(place, vm)
+        if marks is None and not adopt:
+            raise MarkMissing(vm, place.mark)
+        mark = marks.mark if marks else None
+        if marks and mark:
+            provider = next((record.header.provider for record in history.records()), "")
+            key = mark_key_of(keys.key(provider, mark.kdk_id), mark.kdk_id, vm)
+            try:
+                marks.authenticate(key)
+            except MarkDamaged:
+                if not adopt:
+                    raise
+                marks = mark = None
+        record, blobs, notes = history.newest(mark, keys)
+        header = record.header
+        last = Mark(
+            header.kdk_id,
+            vm,
+            header.incarnation,
+            header.open_epoch,
+            header.opening,
+            header.generation,
+            record.link,
+        )
+        store = cls(place, lock, keys, marks, blobs, last, header.provider)
+        store._vm_salt, store._ring, store.notes = header.vm_salt, history.ring, notes
+        place.files.remove(_beside(place.state))
+        store._file = place.files.open(place.state)
+        return store
+
+    @property
+    def generation(self) -> int:
+        """The number of the last commit, counted from 1 at creation."""
+        return self._last.generation
+
+    @property
+    def kdk_id(self) -> bytes:
+        """The key that the newest record needs."""
+        return self._last.kdk_id
+
+    def load(self) -> dict[str, bytes]:
+        """Return the blobs of the last commit."""
+        self._check_open()
+        return self._blobs.as_dict()
+
+    def commit(self, changes: Mapping[str, bytes | None]) -> None:
+        """
+        Make these changes durable, all or none; see `Store.commit`.
+
+        StoreUnavailable: the last good generation stays, and the next commit tries again on a new file.
+        """
+        self._check_open()
+        after = self._blobs.changed(changes)
+        if after is None:
+            return
+        before, generation, link = self._blobs, self._last.generation, self._last.link
+        try:
+            self._write(after)
+            self._write_mark(durable=False)
+        except OSError as error:
+            self._blobs, self._last = before, self._last._replace(generation=generation, link=link)
+            self.failure = error.strerror or str(error)
+            raise StoreUnavailable(self._place.state, self.failure, self.generation) from error
+        self.failure = ""
+
+    def erase(self) -> None:
+        """Overwrite and remove the state, its mark and its lock, and close."""
+        self._check_open()
+        self._closed = True
+        try:
+            if self._file is not None:
+                for i in range(self._ring.slots):
+                    self._file.write(self._ring.offset(i), [bytes(self._ring.slot_size)])
+                self._file.flush()
+            remove_state(self._place)
+        finally:
+            self._release(remove=True)
+
+    def close(self) -> None:
+        """Make the mark durable, and let the lock go; a second call does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            if self._opening is not None:
+                self._write_mark(durable=True)
+        except OSError as error:
+            raise StoreUnavailable(self._place.mark, str(error), self.generation) from error
+        finally:
+            self._release()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreClosed(self._place.state)
+
+    def _release(self, *, remove: bool = False) -> None:
+        if self._marks is not None:
+            self._marks.close()
+        if self._file is not None:
+            self._file.close()
+        self._lock.release(remove=remove)
+
+    def _begin(self) -> Opening:
+        """Begin to write: a fresh DEK, and its opening in the durable mark before any record of it."""
+        kdk_id = self._keys.current(self.provider)
+        kdk = self._keys.key(self.provider, kdk_id)
+        opening = Opening(
+            kdk,
+            kdk_id=kdk_id,
+            provider=self.provider,
+            vm=self.vm,
+            incarnation=self.incarnation,
+            vm_salt=self._vm_salt,
+            epoch=self._last.open_epoch + 1,
+            entropy=self._place.entropy,
+        )
+        self._last = self._last._replace(kdk_id=kdk_id, open_epoch=opening.epoch, opening=opening.identity)
+        self._mark_key = mark_key_of(kdk, kdk_id, self.vm)
+        self._write_mark(durable=True)
+        self._opening = opening
+        return opening
+
+    def _write_mark(self, *, durable: bool) -> None:
+        if self._marks is None:
+            self._marks = MarkFile.make(self._place.files, self._place.mark, self._last, self._mark_key)
+        elif self._marks.failed:
+            self._marks.replace(self._last, self._mark_key)
+        else:
+            self._marks.write(self._last, self._mark_key, durable=durable)
+
+    def _write(self, blobs: Blobs) -> None:
+        """Write these blobs as the next generation, durable on return."""
+        opening = self._opening or self._begin()
+        if self._marks is not None and self._marks.failed:
+            self._write_mark(durable=True)  # it may hold a generation that was never acknowledged
+        generation = self._last.generation + 1
+        size = pages(blobs.size + opening.overhead)
+        plaintext = blobs.encode(size - opening.overhead)
+        written = int(self._place.clock() * 1000)
+        front, ciphertext, link = opening.record(generation, self._last.link, written, plaintext)
+        if self._file is None or size > self._ring.slot_size:
+            self._write_new_file(generation, front, ciphertext)
+        else:
+            try:
+                self._file.write(self._ring.offset(generation), [front, ciphertext])
+                self._file.flush()
+            except OSError:
+                self._abandon_file()
+                raise
+        self._blobs = blobs
+        self._last = self._last._replace(generation=generation, link=link)
+
+    def _abandon_file(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _write_new_file(self, generation: int, front: bytes, ciphertext: bytes) -> None:
+        """Write a file with this record and the history, and put it in place of the old one."""
+        files, path = self._place.files, self._place.state
+        size = len(front) + len(ciphertext)
+        ring = self._ring if size <= self._ring.slot_size else Ring.for_record(self.vm, size)
+        slots = {n % ring.slots: [octets] for n, octets in self._older(generation, ring).items()}
+        slots[generation % ring.slots] = [front, ciphertext]
+        pieces = [ring.encode()]
+        for i in range(ring.slots):
+            slot = slots.get(i, [])
+            pieces += (*slot, bytes(ring.slot_size - sum(map(len, slot))))
+        files.remove(_beside(path))
+        file = create_file(files, _beside(path), pieces)
+        try:
+            files.rename(_beside(path), path)
+            files.flush_directory(path.parent)
+        except OSError:
+            file.close()
+            self._abandon_file()
+            raise
+        self._abandon_file()
+        self._file, self._ring = file, ring
+
+    def _older(self, generation: int, ring: Ring) -> dict[int, bytes]:
+        """Return the records that stay as history in a new file, as far as they can still be read."""
+        older: dict[int, bytes] = {}
+        try:
+            file = self._file or self._place.files.open_to_read(self._place.state)
+        except OSError:
+            return older
+        try:
+            for number in range(max(1, generation - ring.slots + 1), generation):
+                with suppress(OSError, Damaged, UnknownSuite):
+                    record = read_record(file.read(self._ring.offset(number), self._ring.slot_size))
+                    if record.header.generation == number:
+                        older[number] = record.octets
+        finally:
+            if file is not self._file:
+                file.close()
+        return older
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(path.name + ".new")
+
+
+def check_free(place: Place, vm: UUID) -> None:
+    """Raise StateExists if there is a state, or the host has ever acknowledged one."""
+    if place.files.exists(place.state):
+        raise StateExists(vm, f"a state at {place.state}")
+    try:
+        mark = read_mark(place)
+    except MarkDamaged as error:
+        raise StateExists(vm, f"a high-water mark, which {error.cause}") from error
+    if mark and mark.mark.generation:
+        raise StateExists(vm, f"a high-water mark: this host has seen its generation {mark.mark.generation}")
+
+
+def remove_state(place: Place) -> None:
+    """Remove a state and what remembers it, in an order that leaves no state without its mark."""
+    for path in (_beside(place.state), place.state, place.mark):
+        place.files.remove(path)
+        place.files.flush_directory(path.parent)

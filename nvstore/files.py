@@ -1,0 +1,302 @@
+"""
+Every file operation of nvstore: one small interface, and the operating system behind it.
+
+`nvstore.testing` has the twin that loses power on demand, so an operation that is not here cannot be tested.
+"""
+
+# ruff: noqa: N818  an error is called by what is wrong
+
+import fcntl
+import json
+import os
+import socket
+import stat
+import struct
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, Protocol
+
+from nvstore.errors import UnsafeFile
+
+PRIVATE_FILE: Final = 0o600
+PRIVATE_DIRECTORY: Final = 0o700
+_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
+_WRITABLE_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
+_NO_LINK: Final = os.O_NOFOLLOW | os.O_CLOEXEC
+_WHOLE_FILE: Final = struct.pack("hhqqi0q", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+
+
+class LockHeld(Exception):
+    """Another open file description holds the lock; the text is the owner's record."""
+
+
+class File(Protocol):
+    """An open file."""
+
+    def size(self) -> int:
+        """Return its length in octets."""
+        ...
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return up to this many octets, fewer only at the end of the file."""
+        ...
+
+    def write(self, offset: int, pieces: Sequence[bytes]) -> None:
+        """Write the pieces one after the other from this offset."""
+        ...
+
+    def flush(self) -> None:
+        """Make all that was written durable, the length included (fdatasync)."""
+        ...
+
+    def close(self) -> None:
+        """Close it; what was not flushed may still be lost."""
+        ...
+
+
+class Lock(Protocol):
+    """A lock that is held."""
+
+    def release(self, *, remove: bool = False) -> None:
+        """Let it go; `remove` its file too, when what it guarded is gone."""
+        ...
+
+
+class Files(Protocol):
+    """What nvstore asks of a file system."""
+
+    def make_directory(self, path: Path) -> None:
+        """Make a directory for the owner alone, with its parents; it may exist, and then must be safe."""
+        ...
+
+    def create(self, path: Path) -> File:
+        """Make a file for the owner alone; FileExistsError if there is one."""
+        ...
+
+    def open(self, path: Path) -> File:
+        """Open a regular file, no link, for reading and writing."""
+        ...
+
+    def open_to_read(self, path: Path, *, secret: bool = False) -> File:
+        """Open a regular file, no link; a secret one must be readable by its owner alone."""
+        ...
+
+    def exists(self, path: Path) -> bool:
+        """Tell whether there is anything of this name."""
+        ...
+
+    def entries(self, directory: Path) -> list[str]:
+        """Return the names in a directory, sorted."""
+        ...
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Give the source the target's name, replacing what had it."""
+        ...
+
+    def remove(self, path: Path) -> None:
+        """Remove a file; it may be missing."""
+        ...
+
+    def flush_directory(self, path: Path) -> None:
+        """Make creations, renames and removals in this directory durable."""
+        ...
+
+    def lock(self, path: Path, *, wait: bool = False) -> Lock:
+        """Lock this file and leave a record of the owner in it; raise LockHeld, or wait."""
+        ...
+
+    def owner(self, path: Path) -> str:
+        """Return the record of whoever holds the lock of this file, or nothing."""
+        ...
+
+
+class _OsFile:
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def size(self) -> int:
+        return os.fstat(self._descriptor).st_size
+
+    def read(self, offset: int, size: int) -> bytes:
+        pieces = []
+        while size and (piece := os.pread(self._descriptor, size, offset)):
+            pieces.append(piece)
+            offset += len(piece)
+            size -= len(piece)
+        return b"".join(pieces)
+
+    def write(self, offset: int, pieces: Sequence[bytes]) -> None:
+        left = sum(map(len, pieces))
+        written = os.pwritev(self._descriptor, pieces, offset)
+        if written < left:
+            rest = memoryview(b"".join(pieces))[written:]
+            while rest:
+                offset += written
+                written = os.pwrite(self._descriptor, rest, offset)
+                rest = rest[written:]
+
+    def flush(self) -> None:
+        os.fdatasync(self._descriptor)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+class _OsLock:
+    def __init__(self, descriptor: int, path: Path) -> None:
+        self._descriptor, self._path = descriptor, path
+
+    def release(self, *, remove: bool = False) -> None:
+        if remove:
+            self._path.unlink(missing_ok=True)
+        os.ftruncate(self._descriptor, 0)
+        os.close(self._descriptor)
+
+
+class OsFiles:
+    """The file system of the operating system."""
+
+    def make_directory(self, path: Path) -> None:  # noqa: D102 described by Files
+        if not path.is_dir():
+            if not path.parent.is_dir():
+                self.make_directory(path.parent)
+            with suppress(FileExistsError):
+                path.mkdir()
+                path.chmod(PRIVATE_DIRECTORY)
+                self.flush_directory(path.parent)
+        status = path.lstat()
+        if not stat.S_ISDIR(status.st_mode):
+            raise UnsafeFile(path, "is a link or no directory", "name the directory itself")
+        if status.st_uid != os.geteuid() or status.st_mode & _WRITABLE_BY_OTHERS:
+            raise UnsafeFile(path, "can be written by others", f"make it yours alone: chmod 700 {path}")
+
+    def create(self, path: Path) -> File:  # noqa: D102
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_LINK, PRIVATE_FILE)
+        os.fchmod(descriptor, PRIVATE_FILE)
+        return _OsFile(descriptor)
+
+    def open(self, path: Path) -> File:  # noqa: D102
+        return _OsFile(self._open(path, os.O_RDWR))
+
+    def open_to_read(self, path: Path, *, secret: bool = False) -> File:  # noqa: D102
+        descriptor = self._open(path, os.O_RDONLY)
+        status = os.fstat(descriptor)
+        if secret and (status.st_mode & _OTHERS or status.st_uid not in {0, os.geteuid()}):
+            os.close(descriptor)
+            raise UnsafeFile(
+                path, "can be read by others than its owner", f"make it yours alone: chmod 600 {path}"
+            )
+        return _OsFile(descriptor)
+
+    @staticmethod
+    def _open(path: Path, access: int) -> int:
+        try:
+            descriptor = os.open(path, access | os.O_NONBLOCK | _NO_LINK)
+        except OSError as error:
+            if path.is_symlink():
+                raise UnsafeFile(path, "is a symbolic link", "name the file itself") from error
+            raise
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise UnsafeFile(path, "is no regular file", "name a regular file")
+        return descriptor
+
+    def exists(self, path: Path) -> bool:  # noqa: D102
+        return os.path.lexists(path)
+
+    def entries(self, directory: Path) -> list[str]:  # noqa: D102
+        return sorted(os.listdir(directory))  # noqa: PTH208 names are wanted, not paths
+
+    def rename(self, source: Path, target: Path) -> None:  # noqa: D102
+        source.rename(target)
+
+    def remove(self, path: Path) -> None:  # noqa: D102
+        path.unlink(missing_ok=True)
+
+    def flush_directory(self, path: Path) -> None:  # noqa: D102
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def lock(self, path: Path, *, wait: bool = False) -> Lock:  # noqa: D102
+        operation = fcntl.F_OFD_SETLKW if wait else fcntl.F_OFD_SETLK
+        while True:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _NO_LINK, PRIVATE_FILE)
+            try:
+                fcntl.fcntl(descriptor, operation, _WHOLE_FILE)
+                same = path.exists() and path.stat().st_ino == os.fstat(descriptor).st_ino
+            except (BlockingIOError, PermissionError):
+                owner = os.pread(descriptor, 4096, 0).decode(errors="replace")
+                os.close(descriptor)
+                raise LockHeld(owner) from None
+            if same:
+                os.fchmod(descriptor, PRIVATE_FILE)
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, _owner_record(), 0)
+                return _OsLock(descriptor, path)
+            os.close(descriptor)  # it was removed between opening and locking
+
+    def owner(self, path: Path) -> str:  # noqa: D102
+        try:
+            descriptor = os.open(path, os.O_RDWR | _NO_LINK)
+        except FileNotFoundError:
+            return ""
+        try:
+            answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _WHOLE_FILE)
+            held = struct.unpack_from("h", answer)[0] != fcntl.F_UNLCK
+            return os.pread(descriptor, 4096, 0).decode(errors="replace") if held else ""
+        finally:
+            os.close(descriptor)
+
+
+def _owner_record() -> bytes:
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    record = {"pid": os.getpid(), "host": host_name(), "boot": boot, "since": int(time.time())}
+    return json.dumps(record).encode()
+
+
+def host_name() -> str:
+    """Return the name of this host, for people to read."""
+    return socket.gethostname()
+
+
+def read_descriptor(descriptor: int) -> bytes:
+    """Return all that can be read from an open file descriptor, which stays open."""
+    pieces = []
+    while piece := os.read(descriptor, 65536):
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def read_file(files: Files, path: Path, *, secret: bool = False) -> bytes:
+    """Return the whole content of a file."""
+    file = files.open_to_read(path, secret=secret)
+    try:
+        return file.read(0, file.size())
+    finally:
+        file.close()
+
+
+def create_file(files: Files, path: Path, pieces: Sequence[bytes]) -> File:
+    """Make a file with this content, durable but for its name, and leave it open."""
+    file = files.create(path)
+    try:
+        file.write(0, pieces)
+        file.flush()
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def replace_file(files: Files, path: Path, content: bytes) -> None:
+    """Give a file this content, all or nothing, durable on return."""
+    beside = path.with_name(path.name + ".new")
+    files.remove(beside)
+    create_file(files, beside, [content]).close()
+    files.rename(beside, path)
+    files.flush_directory(path.parent)

@@ -1,0 +1,172 @@
+"""Which record of a file is the state: the newest that authenticates and is no older than the host's mark."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+from uuid import UUID
+
+from nvstore.blobs import Blobs, MalformedBlobs
+from nvstore.box import BoxError, OtherKey
+from nvstore.envelope import MIN_HEADER, PAGE, Damaged, Record, UnknownSuite, read_record
+from nvstore.errors import (
+    AlteredState,
+    CorruptState,
+    ForeignState,
+    Forked,
+    MarkMissing,
+    RolledBack,
+    SuiteRefused,
+)
+from nvstore.files import File
+from nvstore.keys import KeySource
+from nvstore.mark import Mark
+from nvstore.ring import Ring, read_ring
+
+
+class Slot(NamedTuple):
+    """One slot of the ring: a record, or why there is none."""
+
+    number: int
+    record: Record | None
+    damage: str = ""
+
+
+@dataclass(frozen=True)
+class History:
+    """All that one file holds."""
+
+    path: Path
+    vm: UUID
+    ring: Ring
+    slots: Sequence[Slot]
+
+    def records(self) -> list[Record]:
+        """Return this VM's records, newest first."""
+        own = [slot.record for slot in self.slots if slot.record and slot.record.header.vm == self.vm]
+        return sorted(own, key=lambda record: record.header.generation, reverse=True)
+
+    def newest(self, mark: Mark | None, keys: KeySource) -> tuple[Record, Blobs, list[str]]:
+        """
+        Return the state's record, its blobs, and notes of what was passed over.
+
+        A record newer than the mark that does not decrypt is a write that power loss interrupted.
+        It was never acknowledged, so the one before it counts.
+        Without a mark, the newest record that decrypts is taken.
+        """
+        notes = []
+        for record in self._candidates(mark):
+            generation = record.header.generation
+            try:
+                blobs = self._decrypt(record, keys)
+            except AlteredState:
+                if mark and generation <= mark.generation:
+                    raise
+                notes.append(f"an unfinished write of generation {generation} was passed over")
+                continue
+            if mark:
+                self._check_ancestry(record, mark)
+            return record, blobs, notes
+        raise self._nothing_usable(mark, keys)
+
+    def check_mark(self, mark: Mark | None, path: Path) -> None:
+        """Raise what `newest` would raise, as far as it can be told without a key."""
+        own = self.records()
+        if mark is None:
+            raise MarkMissing(self.vm, path)
+        if not own or own[0].header.generation < mark.generation:
+            raise self._nothing_usable(mark, None)
+        for record in self._candidates(mark):
+            if record.header.generation == mark.generation:
+                self._check_ancestry(record, mark)
+
+    def _candidates(self, mark: Mark | None) -> Iterator[Record]:
+        for record in self.records():
+            if mark and record.header.incarnation != mark.incarnation:
+                raise ForeignState(self.vm, "the state of another VM that had the same UUID")
+            if mark and record.header.generation < mark.generation:
+                return
+            yield record
+
+    def _decrypt(self, record: Record, keys: KeySource) -> Blobs:
+        header = record.header
+        try:
+            return Blobs.decode(record.decrypt(keys.key(header.provider, header.kdk_id)))
+        except OtherKey:
+            raise AlteredState(self.path, header.generation, "its key does not open it") from None
+        except BoxError:
+            raise AlteredState(self.path, header.generation, "it does not authenticate") from None
+        except MalformedBlobs as error:
+            raise CorruptState(
+                self.path, f"generation {header.generation} was written wrongly: {error}"
+            ) from None
+
+    def _check_ancestry(self, record: Record, mark: Mark) -> None:
+        header = record.header
+        if header.generation == mark.generation:
+            if record.link != mark.link:
+                raise Forked(self.vm, header.generation, "the same generation has another content here")
+            return
+        if header.opening != mark.opening:
+            raise Forked(
+                self.vm, header.generation, "it was written by an opening that this host did not make"
+            )
+        links = {older.header.generation: older.link for older in self.records()}
+        links[mark.generation] = mark.link
+        previous = {older.header.generation: older.header.previous for older in self.records()}
+        for generation in range(header.generation, mark.generation, -1):
+            if generation not in previous or generation - 1 not in links:
+                return  # the ring has gone round since the mark
+            if previous[generation] != links[generation - 1]:
+                raise Forked(self.vm, generation, "it does not follow the generation before it")
+
+    def _nothing_usable(self, mark: Mark | None, keys: KeySource | None) -> Exception:
+        damaged = [slot for slot in self.slots if slot.damage]
+        if mark and mark.generation:
+            slot = self.slots[mark.generation % self.ring.slots]
+            damaged = [slot] if slot.damage else []
+            if keys and slot.record and slot.record.header.vm == self.vm:
+                try:
+                    self._decrypt(slot.record, keys)
+                except AlteredState as error:
+                    return error
+        if damaged:
+            return CorruptState(
+                self.path, "; ".join(f"slot {slot.number}: {slot.damage}" for slot in damaged)
+            )
+        foreign = [
+            slot.record.header.vm for slot in self.slots if slot.record and slot.record.header.vm != self.vm
+        ]
+        own = self.records()
+        if foreign and not own:
+            return ForeignState(self.vm, f"the state of VM {foreign[0]}")
+        if not own:
+            return CorruptState(self.path, "there is no record in it")
+        return RolledBack(self.vm, own[0].header.generation, mark.generation if mark else 0)
+
+
+def read_history(file: File, path: Path, vm: UUID) -> History:
+    """Read a whole file, or raise CorruptState, ForeignState or SuiteRefused."""
+    size = file.size()
+    try:
+        ring = read_ring(file.read(0, PAGE))
+    except Damaged as error:
+        raise CorruptState(path, str(error)) from None
+    if ring.vm != vm:
+        raise ForeignState(vm, f"the state of VM {ring.vm}")
+    if size != ring.size:
+        raise CorruptState(path, f"it has {size} octets instead of {ring.size}")
+    slots = [_read_slot(file, path, ring, index) for index in range(ring.slots)]
+    return History(path, vm, ring, slots)
+
+
+def _read_slot(file: File, path: Path, ring: Ring, index: int) -> Slot:
+    octets = file.read(ring.offset(index), ring.slot_size)
+    if not any(octets[:MIN_HEADER]):
+        return Slot(index, None)
+    try:
+        return Slot(index, read_record(octets))
+    except Damaged as error:
+        return Slot(index, None, str(error))
+    except UnknownSuite as error:
+        raise SuiteRefused(path, str(error)) from None

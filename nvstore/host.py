@@ -1,0 +1,231 @@
+"""Host: everything that nvstore keeps in one directory of one host."""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+from nvstore.document import timestamp
+from nvstore.errors import NvstoreError, StateExists, UnknownState
+from nvstore.file import (
+    FileStore,
+    Place,
+    check_free,
+    describe_owner,
+    lock_state,
+    read_mark,
+    read_state,
+    remove_state,
+)
+from nvstore.files import Files, OsFiles, read_file, replace_file
+from nvstore.keys import Entropy
+from nvstore.passphrase import BACKUP_COST, HOST_COST, Cost
+from nvstore.providers import Providers
+from nvstore.vm import StateStatus, Vm, check_vm_name, read_vm
+
+_SUFFIX: Final = ".vm"
+
+
+class Host:
+    """
+    The states and key providers of one host.
+
+        providers/   <name>.provider, default
+        keys/        <name>.key
+        vms/         <uuid>.vm        name and provider
+        states/      <uuid>.state, <uuid>.lock
+        marks/       <uuid>.mark      the high-water marks, apart from the states
+
+    `marks` can be put on another disk, so that one restored disk does not bring both back.
+    """
+
+    def __init__(
+        self,
+        directory: Path | str,
+        *,
+        marks: Path | str | None = None,
+        files: Files | None = None,
+        entropy: Entropy = os.urandom,
+        clock: Callable[[], float] = time.time,
+        passphrase_cost: Cost = HOST_COST,
+        backup_cost: Cost = BACKUP_COST,
+    ) -> None:
+        """Make the directories that are missing; UnsafeFile if others could write to them."""
+        self.directory = Path(directory).absolute()
+        self._files: Files = files or OsFiles()
+        self._entropy, self._clock = entropy, clock
+        self._vms, self._states = self.directory / "vms", self.directory / "states"
+        self._marks = Path(marks).absolute() if marks else self.directory / "marks"
+        for path in (self.directory, self._vms, self._states, self._marks):
+            self._files.make_directory(path)
+        self.providers = Providers(
+            self.directory / "providers",
+            self.directory / "keys",
+            self._files,
+            entropy,
+            clock,
+            passphrase_cost,
+            backup_cost,
+        )
+
+    def __repr__(self) -> str:
+        return f"Host({str(self.directory)!r})"
+
+    def create_state(
+        self,
+        vm: UUID | str,
+        name: str,
+        blobs: Mapping[str, bytes],
+        *,
+        provider: str | None = None,
+        allow_unverified: bool = False,
+    ) -> FileStore:
+        """
+        Make the state of a new VM with these blobs as its first generation, and leave it open.
+
+        StateExists where there is a state, or this host has ever acknowledged one: nothing is made anew.
+        ProviderUnverified until a backup of the provider was verified, unless `allow_unverified` is given.
+        """
+        uuid = UUID(str(vm))
+        check_vm_name(name)
+        chosen = self.providers.choose(provider, allow_unverified=allow_unverified)
+        with self._exclusive():
+            namesake = next((known for known in self._registered() if known.name == name), None)
+            if namesake is not None and namesake.uuid != uuid:
+                raise StateExists(name, f"a state under this name, with the UUID {namesake.uuid}")
+            place = self._place(uuid)
+            check_free(place, uuid)
+            registration = Vm(uuid, name, chosen, timestamp(self._clock()), allow_unverified)
+            replace_file(self._files, self._vm_path(uuid), registration.encode())
+            return FileStore.create(place, uuid, chosen, self.providers, blobs)
+
+    def open_state(self, vm: UUID | str, *, adopt: bool = False) -> FileStore:
+        """
+        Open the state of a VM, given by name or UUID, or raise the error that names what is wrong with it.
+
+        `adopt` accepts a state for which this host has no usable high-water mark.
+        """
+        uuid = self._uuid_of(vm)
+        return FileStore.open(self._place(uuid), uuid, self.providers, adopt=adopt)
+
+    def list_states(self) -> list[StateStatus]:
+        """Return the status of every state of this host, by name; needs no key."""
+        return sorted(map(self._status, self._uuids()), key=lambda status: (status.name, status.vm))
+
+    def show_state(self, vm: UUID | str) -> StateStatus:
+        """Return the status of one state, given by name or UUID."""
+        return self._status(self._uuid_of(vm))
+
+    def delete_state(self, vm: UUID | str) -> None:
+        """
+        Destroy the state of a VM with its mark and its registration; Locked while somebody has it open.
+
+        The file is overwritten before it is removed.
+        That is no promise of erasure where the disk or the file system keeps old blocks.
+        """
+        uuid = self._uuid_of(vm)
+        place = self._place(uuid)
+        lock = lock_state(place)
+        try:
+            _overwrite(place)
+            remove_state(place)
+            self._files.remove(self._vm_path(uuid))
+            self._files.flush_directory(self._vms)
+        except BaseException:
+            lock.release()
+            raise
+        lock.release(remove=True)
+
+    def _place(self, vm: UUID) -> Place:
+        return Place(
+            self._states / f"{vm}.state",
+            self._marks / f"{vm}.mark",
+            self._states / f"{vm}.lock",
+            self._files,
+            self._entropy,
+            self._clock,
+        )
+
+    def _vm_path(self, vm: UUID) -> Path:
+        return self._vms / f"{vm}{_SUFFIX}"
+
+    def _uuids(self) -> set[UUID]:
+        """Return every VM of which this host has a registration, a state or a mark."""
+        found = set()
+        for directory, suffix in ((self._vms, _SUFFIX), (self._states, ".state"), (self._marks, ".mark")):
+            for name in self._files.entries(directory):
+                if name.endswith(suffix):
+                    with suppress(ValueError):  # a file that is none of ours
+                        found.add(UUID(name.removesuffix(suffix)))
+        return found
+
+    def _registered(self) -> list[Vm]:
+        return [vm for uuid in self._uuids() if (vm := self._registration(uuid))]
+
+    def _registration(self, vm: UUID) -> Vm | None:
+        path = self._vm_path(vm)
+        try:
+            return read_vm(read_file(self._files, path), path)
+        except FileNotFoundError:
+            return None
+
+    def _uuid_of(self, vm: UUID | str) -> UUID:
+        try:
+            uuid = UUID(str(vm))
+        except ValueError:
+            named = [registered.uuid for registered in self._registered() if registered.name == vm]
+            if not named:
+                raise UnknownState(str(vm)) from None
+            return named[0]
+        if uuid not in self._uuids():
+            raise UnknownState(str(vm))
+        return uuid
+
+    def _status(self, vm: UUID) -> StateStatus:
+        registration, place = self._registration(vm), self._place(vm)
+        name = registration.name if registration else str(vm)
+        provider = registration.provider if registration else ""
+        kdk_id, generation, written, size, records, problem = "", 0, "", 0, 0, ""
+        warnings = []
+        try:
+            mark = read_mark(place)
+            history = read_state(place, vm)
+            size, own = history.ring.size, history.records()
+            if own:
+                newest = own[0].header
+                provider, kdk_id = newest.provider, newest.kdk_id.hex()
+                generation, written, records = newest.generation, timestamp(newest.written / 1000), len(own)
+            history.check_mark(mark.mark if mark else None, place.mark)
+        except NvstoreError as error:
+            problem = error.code
+            warnings.append(str(error))
+        if registration and registration.allow_unverified:
+            warnings += self.providers.unverified(provider)
+        owner = describe_owner(self._files.owner(place.lock))
+        return StateStatus(
+            vm, name, provider, kdk_id, generation, written, size, records, owner, problem, tuple(warnings)
+        )
+
+    @contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        """Keep other processes from registering VMs meanwhile."""
+        lock = self._files.lock(self._vms / "lock", wait=True)
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def _overwrite(place: Place) -> None:
+    try:
+        file = place.files.open(place.state)
+    except FileNotFoundError:
+        return
+    try:
+        file.write(0, [bytes(file.size())])
+        file.flush()
+    finally:
+        file.close()

@@ -1,0 +1,65 @@
+"""
+The keys between a provider's key and a record, and the one table of derivation labels.
+
+KDK → KEK of a VM → DEK of an opening → key of a record.
+A key is used for one thing only: the label in its derivation says for which.
+"""
+
+from collections.abc import Callable
+from typing import Final, Protocol
+from uuid import UUID
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
+
+KEY_SIZE: Final = 32
+KDK_ID_SIZE: Final = 16
+
+KDK_ID: Final = b"nvstore v1 kdk id"
+KEK: Final = b"nvstore v1 kek"
+DEK: Final = b"nvstore v1 dek"
+RECORD: Final = b"nvstore v1 record"
+MARK: Final = b"nvstore v1 mark"
+HOST_SEAL: Final = b"nvstore v1 host seal"
+PROVIDER_BACKUP: Final = b"nvstore v1 provider backup"
+
+Entropy = Callable[[int], bytes]
+"""Gives that many random octets; `os.urandom`, or a test's."""
+
+
+class KeySource(Protocol):
+    """Where KDKs come from: what a store asks of the providers."""
+
+    def key(self, provider: str, kdk_id: bytes) -> bytes:
+        """Return the KDK with this id, or raise KeyMissing, WrongKey or ProviderLocked."""
+        ...
+
+    def current(self, provider: str) -> bytes:
+        """Return the id of the KDK under which this provider protects what is written now."""
+        ...
+
+
+def context(*fields: bytes) -> bytes:
+    """Return the fields, each after its length in four octets, so that no two lists give the same octets."""
+    return b"".join(len(field).to_bytes(4, "big") + field for field in fields)
+
+
+def expand(key: bytes, size: int, *fields: bytes) -> bytes:
+    """Return HKDF-Expand (RFC 5869, SHA-256) of a uniform key."""
+    return HKDFExpand(SHA256(), size, context(*fields)).derive(key)
+
+
+def kdk_id_of(kdk: bytes) -> bytes:
+    """Return the fingerprint that identifies a KDK; it tells nothing of the key."""
+    return expand(kdk, KDK_ID_SIZE, KDK_ID)
+
+
+def kek_of(kdk: bytes, vm_salt: bytes, provider: str, kdk_id: bytes, vm: UUID, incarnation: bytes) -> bytes:
+    """Return the key of one incarnation of one VM; it encrypts nothing but DEKs."""
+    info = context(KEK, provider.encode(), kdk_id, vm.bytes, incarnation)
+    return HKDF(SHA256(), KEY_SIZE, vm_salt, info).derive(kdk)
+
+
+def mark_key_of(kdk: bytes, kdk_id: bytes, vm: UUID) -> bytes:
+    """Return the key that authenticates the host's high-water mark of one VM."""
+    return expand(kdk, KEY_SIZE, MARK, kdk_id, vm.bytes)
