@@ -1,13 +1,28 @@
-"""Block ciphers in CFB mode, as sessions and protected areas use them."""
+"""Block ciphers and their modes (Part 1, Annex "Symmetric"), and CMAC."""
+
+from collections.abc import Callable
 
 from cryptography.hazmat.decrepit.ciphers.algorithms import Camellia, TripleDES
-from cryptography.hazmat.decrepit.ciphers.modes import CFB
-from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.decrepit.ciphers.modes import CFB, OFB
+from cryptography.hazmat.primitives.ciphers import BlockCipherAlgorithm, Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES, SM4
+from cryptography.hazmat.primitives.ciphers.modes import CBC, ECB
+from cryptography.hazmat.primitives.cmac import CMAC
 
 from vtpm.spec.constants import TPM_ALG
+from vtpm.wire.error import TPM_RC, TpmError
 
-CIPHERS = {TPM_ALG.AES: AES, TPM_ALG.CAMELLIA: Camellia, TPM_ALG.SM4: SM4, TPM_ALG.TDES: TripleDES}
+CIPHERS: dict[TPM_ALG, Callable[[bytes], BlockCipherAlgorithm]] = {
+    TPM_ALG.AES: AES,
+    TPM_ALG.CAMELLIA: Camellia,
+    TPM_ALG.SM4: SM4,
+    TPM_ALG.TDES: lambda key: TripleDES(key if len(key) == 24 else key + key[:8]),
+}
+
+
+def block_size(alg: TPM_ALG) -> int:
+    """Octets of a block."""
+    return 8 if alg is TPM_ALG.TDES else 16
 
 
 def cfb_encrypt(alg: TPM_ALG, key: bytes, iv: bytes, octets: bytes) -> bytes:
@@ -20,3 +35,62 @@ def cfb_decrypt(alg: TPM_ALG, key: bytes, iv: bytes, octets: bytes) -> bytes:
     """Decrypt in CFB mode with full feedback."""
     context = Cipher(CIPHERS[alg](key), CFB(iv)).decryptor()
     return context.update(octets) + context.finalize()
+
+
+def crypt(
+    alg: TPM_ALG, mode: TPM_ALG, key: bytes, iv: bytes, octets: bytes, *, encrypt: bool
+) -> tuple[bytes, bytes]:
+    """
+    Encrypt or decrypt, and the IV with which a next call goes on.
+
+    TPM_RC_SIZE if CBC or ECB gets part of a block.
+    """
+    block = block_size(alg)
+    if mode in (TPM_ALG.CBC, TPM_ALG.ECB) and len(octets) % block:
+        raise TpmError(TPM_RC.SIZE)
+    if not octets:
+        return b"", iv
+    if mode is TPM_ALG.CTR:
+        return _count(alg, key, iv, octets)
+    if mode is TPM_ALG.ECB:
+        cipher = Cipher(CIPHERS[alg](key), ECB())  # noqa: S305 - a guest may ask for it
+    elif mode is TPM_ALG.CBC:
+        cipher = Cipher(CIPHERS[alg](key), CBC(iv))
+    elif mode is TPM_ALG.OFB:
+        cipher = Cipher(CIPHERS[alg](key), OFB(iv))
+    else:
+        cipher = Cipher(CIPHERS[alg](key), CFB(iv))
+    context = cipher.encryptor() if encrypt else cipher.decryptor()
+    out = context.update(octets) + context.finalize()
+    return out, _following(alg, mode, iv, out if encrypt else octets, octets if encrypt else out)
+
+
+def _following(alg: TPM_ALG, mode: TPM_ALG, iv: bytes, cipher_text: bytes, plain_text: bytes) -> bytes:
+    block = block_size(alg)
+    if mode is TPM_ALG.ECB:
+        return b""
+    last = -(-len(cipher_text) // block) * block - block
+    end, plain_end = cipher_text[last:], plain_text[last:]
+    if mode is TPM_ALG.OFB:
+        # The feedback is the key stream, of which a last part of a block shows only the beginning.
+        stream = bytes(a ^ b for a, b in zip(end, plain_end, strict=True))
+        return stream.ljust(block, b"\0")
+    return end.ljust(block, b"\0")
+
+
+def _count(alg: TPM_ALG, key: bytes, iv: bytes, octets: bytes) -> tuple[bytes, bytes]:
+    """CTR with a big-endian counter over the whole block, from ECB: not every cipher has the mode in OpenSSL."""
+    block = block_size(alg)
+    blocks = -(-len(octets) // block)
+    first, modulus = int.from_bytes(iv, "big"), 1 << 8 * block
+    counters = b"".join(((first + i) % modulus).to_bytes(block, "big") for i in range(blocks))
+    stream = Cipher(CIPHERS[alg](key), ECB()).encryptor().update(counters)[: len(octets)]  # noqa: S305
+    out = (int.from_bytes(octets, "big") ^ int.from_bytes(stream, "big")).to_bytes(len(octets), "big")
+    return out, ((first + blocks) % modulus).to_bytes(block, "big")
+
+
+def cmac(alg: TPM_ALG, key: bytes, message: bytes) -> bytes:
+    """SP 800-38B."""
+    context = CMAC(CIPHERS[alg](key))
+    context.update(message)
+    return context.finalize()

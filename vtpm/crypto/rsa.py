@@ -1,0 +1,176 @@
+"""RSA: keys, the raw operation, and the encryption schemes (Part 1, Annex "RSA")."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from hmac import compare_digest
+
+import gmpy2
+from cryptography.hazmat.primitives.asymmetric import rsa
+from gmpy2 import mpz
+
+from vtpm.crypto.digest import digest, digest_size
+from vtpm.crypto.primes import Generator, PrimePool, derived_prime, fresh_prime
+from vtpm.spec.constants import TPM_ALG
+from vtpm.wire.error import TPM_RC, TpmError
+
+DEFAULT_EXPONENT = 65537
+"""Part 2, 12.2.3.5: what an exponent of zero stands for."""
+
+NEAREST = 1 << 100
+"""Two primes of a key differ by at least this much."""
+
+
+@dataclass(frozen=True)
+class RsaPublicKey:
+    """A public key."""
+
+    modulus: int
+    exponent: int
+
+    @property
+    def size(self) -> int:
+        """Octets of the modulus."""
+        return (self.modulus.bit_length() + 7) // 8
+
+    @cached_property
+    def openssl(self) -> rsa.RSAPublicKey:
+        """The key as OpenSSL takes it."""
+        return rsa.RSAPublicNumbers(self.exponent, self.modulus).public_key()
+
+    def raw(self, octets: bytes) -> bytes:
+        """The public operation on a number below the modulus; TPM_RC_SIZE or TPM_RC_VALUE if it is not."""
+        number = int.from_bytes(octets, "big")
+        if number >= self.modulus:
+            raise TpmError(TPM_RC.VALUE)
+        return int(gmpy2.powmod(number, self.exponent, self.modulus)).to_bytes(self.size, "big")
+
+
+@dataclass(frozen=True)
+class RsaKey:
+    """A private key: its two primes and the public exponent."""
+
+    p: int = field(repr=False)
+    q: int = field(repr=False)
+    exponent: int = DEFAULT_EXPONENT
+
+    @cached_property
+    def public(self) -> RsaPublicKey:
+        """The public key."""
+        return RsaPublicKey(self.p * self.q, self.exponent)
+
+    @cached_property
+    def _crt(self) -> tuple[mpz, mpz, mpz, mpz, mpz]:
+        p, q, e = mpz(self.p), mpz(self.q), mpz(self.exponent)
+        return p, q, gmpy2.invert(e, p - 1), gmpy2.invert(e, q - 1), gmpy2.invert(q, p)
+
+    @cached_property
+    def openssl(self) -> rsa.RSAPrivateKey:
+        """The key as OpenSSL takes it; not checked again, since this TPM made or checked it."""
+        p, q, dp, dq, inverse = (int(part) for part in self._crt)
+        d = int(gmpy2.invert(self.exponent, (mpz(p) - 1) * (mpz(q) - 1)))
+        public = rsa.RSAPublicNumbers(self.exponent, self.public.modulus)
+        numbers = rsa.RSAPrivateNumbers(p, q, d, dp, dq, inverse, public)
+        return numbers.private_key(unsafe_skip_rsa_key_validation=True)
+
+    def raw(self, octets: bytes) -> bytes:
+        """The private operation on a number below the modulus; TPM_RC_VALUE if it is not."""
+        number = int.from_bytes(octets, "big")
+        if number >= self.public.modulus:
+            raise TpmError(TPM_RC.VALUE)
+        p, q, dp, dq, inverse = self._crt
+        first, second = gmpy2.powmod_sec(number % p, dp, p), gmpy2.powmod_sec(number % q, dq, q)
+        result = second + (first - second) * inverse % p * q
+        return int(result).to_bytes(self.public.size, "big")
+
+
+def key_from_prime(modulus: bytes, prime: bytes, exponent: int) -> RsaKey:
+    """The key of a modulus and one of its primes; TPM_RC_BINDING if they do not belong together."""
+    n, p = int.from_bytes(modulus, "big"), int.from_bytes(prime, "big")
+    if p < 2 or n % p or 2 * p.bit_length() != n.bit_length():
+        raise TpmError(TPM_RC.BINDING)
+    key = RsaKey(p, n // p, exponent or DEFAULT_EXPONENT)
+    if key.q < 2 or gmpy2.gcd(key.exponent, (p - 1) * (key.q - 1)) != 1:
+        raise TpmError(TPM_RC.BINDING)
+    return key
+
+
+def derived_key(bits: int, exponent: int, generate: Generator, level: int) -> RsaKey:
+    """The key that a derivation generator leads to: the first prime found is q, the second p."""
+    exponent = exponent or DEFAULT_EXPONENT
+    q = derived_prime(bits // 2, exponent, generate, level)
+    p = q
+    while abs(p - q) < NEAREST or (p * q).bit_length() != bits:
+        p = derived_prime(bits // 2, exponent, generate, level)
+    return RsaKey(p, q, exponent)
+
+
+def fresh_key(bits: int, exponent: int, generate: Generator, pool: PrimePool | None = None) -> RsaKey:
+    """A random key; its primes come from the pool as far as it has them."""
+    exponent = exponent or DEFAULT_EXPONENT
+
+    def prime() -> int:
+        ready = pool.take(bits // 2, exponent) if pool else None
+        return ready or fresh_prime(bits // 2, exponent, generate)
+
+    q = p = prime()
+    while abs(p - q) < NEAREST:
+        p = prime()
+    return RsaKey(p, q, exponent)
+
+
+def mgf1(alg: TPM_ALG, seed: bytes, size: int) -> bytes:
+    """RFC 8017, B.2.1."""
+    octets = b"".join(
+        digest(alg, seed, counter.to_bytes(4, "big")) for counter in range(-(-size // digest_size(alg)))
+    )
+    return octets[:size]
+
+
+def _masked(octets: bytes, mask: bytes) -> bytes:
+    return bytes(a ^ b for a, b in zip(octets, mask, strict=True))
+
+
+def oaep_encode(alg: TPM_ALG, label: bytes, message: bytes, size: int, generate: Generator) -> bytes:
+    """RFC 8017, 7.1.1: `label` with its terminating zero; TPM_RC_VALUE if the message is too long."""
+    length = digest_size(alg)
+    if len(message) > size - 2 * length - 2:
+        raise TpmError(TPM_RC.VALUE)
+    block = digest(alg, label) + bytes(size - len(message) - 2 * length - 2) + b"\x01" + message
+    seed = generate(length)
+    masked = _masked(block, mgf1(alg, seed, len(block)))
+    return b"\0" + _masked(seed, mgf1(alg, masked, length)) + masked
+
+
+def oaep_decode(alg: TPM_ALG, label: bytes, encoded: bytes) -> bytes:
+    """RFC 8017, 7.1.2; TPM_RC_VALUE whatever is wrong, in a time that does not depend on it."""
+    length = digest_size(alg)
+    if len(encoded) < 2 * length + 2:
+        raise TpmError(TPM_RC.VALUE)
+    seed, masked = encoded[1 : 1 + length], encoded[1 + length :]
+    seed = _masked(seed, mgf1(alg, masked, length))
+    block = _masked(masked, mgf1(alg, seed, len(masked)))
+    fits = compare_digest(block[:length], digest(alg, label)) & (encoded[0] == 0)
+    separator = block.find(b"\x01", length)
+    padding = block[length : max(separator, length)]
+    if not (fits & (separator >= 0) & (padding.count(0) == len(padding))):
+        raise TpmError(TPM_RC.VALUE)
+    return block[separator + 1 :]
+
+
+def pkcs1_encode(message: bytes, size: int, generate: Generator) -> bytes:
+    """RFC 8017, 7.2.1; TPM_RC_VALUE if the message is too long."""
+    count = size - len(message) - 3
+    if count < 8:
+        raise TpmError(TPM_RC.VALUE)
+    padding = b""
+    while len(padding) < count:
+        padding += generate(count - len(padding)).replace(b"\0", b"")
+    return b"\0\x02" + padding + b"\0" + message
+
+
+def pkcs1_decode(encoded: bytes) -> bytes:
+    """RFC 8017, 7.2.2; TPM_RC_VALUE if the padding is wrong."""
+    separator = encoded.find(b"\0", 2)
+    if encoded[:2] != b"\0\x02" or separator < 10:
+        raise TpmError(TPM_RC.VALUE)
+    return encoded[separator + 1 :]
