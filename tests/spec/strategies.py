@@ -49,7 +49,7 @@ def _(codec: Limited) -> st.SearchStrategy[Any]:
 
 
 @values_of.register
-def _(codec: YesNo) -> st.SearchStrategy[Any]:
+def _(codec: YesNo) -> st.SearchStrategy[Any]:  # noqa: ARG001 - the type selects the strategy
     return st.booleans()
 
 

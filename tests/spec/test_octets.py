@@ -57,7 +57,7 @@ class TestRoundTrip:
     @QUICK
     @given(data=st.data())
     def test_value_is_read_as_it_was_written(self, name: str, data: st.DataObject) -> None:
-        """A value of a type is written as octets that are read as the same value, and has at most its sizeof."""
+        """A value is written as octets that are read as the same value, not more than sizeof says."""
         codec = TYPES[name]
         value = data.draw(values_of(codec))
 

@@ -305,7 +305,8 @@ TPMU_ECC_SCHEME = Annotated[
         "scheme",
         {**dict.fromkeys(KEY_EXCHANGES, TPMS_SCHEME_HASH), **ECC_SIGNATURE_DETAILS, TPM_ALG.NULL: None},
     ),
-]  # 11.2.5.6
+]
+"""11.2.5.6; SM2 and the key exchanges, which Table 202 leaves out, are as in the reference code."""
 
 
 @structure
