@@ -1,12 +1,13 @@
 """Block ciphers and their modes (Part 1, Annex "Symmetric"), and CMAC."""
 
 from collections.abc import Callable
+from typing import Any
 
 from cryptography.hazmat.decrepit.ciphers.algorithms import Camellia, TripleDES
 from cryptography.hazmat.decrepit.ciphers.modes import CFB, OFB
 from cryptography.hazmat.primitives.ciphers import BlockCipherAlgorithm, Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES, SM4
-from cryptography.hazmat.primitives.ciphers.modes import CBC, ECB
+from cryptography.hazmat.primitives.ciphers.modes import CBC, ECB, Mode
 from cryptography.hazmat.primitives.cmac import CMAC
 
 from vtpm.spec.constants import TPM_ALG
@@ -52,20 +53,21 @@ def crypt(
         return b"", iv
     if mode is TPM_ALG.CTR:
         return _count(alg, key, iv, octets)
-    if mode is TPM_ALG.ECB:
-        cipher = Cipher(CIPHERS[alg](key), ECB())  # noqa: S305 - a guest may ask for it
-    elif mode is TPM_ALG.CBC:
-        cipher = Cipher(CIPHERS[alg](key), CBC(iv))
-    elif mode is TPM_ALG.OFB:
-        cipher = Cipher(CIPHERS[alg](key), OFB(iv))
-    else:
-        cipher = Cipher(CIPHERS[alg](key), CFB(iv))
+    cipher: Cipher[Any] = Cipher(CIPHERS[alg](key), _mode(mode, iv))
     context = cipher.encryptor() if encrypt else cipher.decryptor()
     out = context.update(octets) + context.finalize()
-    return out, _following(alg, mode, iv, out if encrypt else octets, octets if encrypt else out)
+    return out, _following(alg, mode, out if encrypt else octets, octets if encrypt else out)
 
 
-def _following(alg: TPM_ALG, mode: TPM_ALG, iv: bytes, cipher_text: bytes, plain_text: bytes) -> bytes:
+def _mode(mode: TPM_ALG, iv: bytes) -> Mode:
+    if mode is TPM_ALG.ECB:
+        return ECB()  # noqa: S305 - a guest may ask for it
+    if mode is TPM_ALG.CBC:
+        return CBC(iv)
+    return OFB(iv) if mode is TPM_ALG.OFB else CFB(iv)
+
+
+def _following(alg: TPM_ALG, mode: TPM_ALG, cipher_text: bytes, plain_text: bytes) -> bytes:
     block = block_size(alg)
     if mode is TPM_ALG.ECB:
         return b""
@@ -79,7 +81,7 @@ def _following(alg: TPM_ALG, mode: TPM_ALG, iv: bytes, cipher_text: bytes, plain
 
 
 def _count(alg: TPM_ALG, key: bytes, iv: bytes, octets: bytes) -> tuple[bytes, bytes]:
-    """CTR with a big-endian counter over the whole block, from ECB: not every cipher has the mode in OpenSSL."""
+    """CTR with a counter as large as the block, out of ECB: OpenSSL lacks the mode for some ciphers."""
     block = block_size(alg)
     blocks = -(-len(octets) // block)
     first, modulus = int.from_bytes(iv, "big"), 1 << 8 * block
