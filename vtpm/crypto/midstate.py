@@ -149,6 +149,9 @@ def _sha2(
     return rounds
 
 
+SM3_EARLY, SM3_LATE = 0x79CC4519, 0x7A879D8A
+
+
 def _sm3(state: tuple[int, ...], block: tuple[int, ...]) -> tuple[int, ...]:
     w = list(block)
     for j in range(16, 68):
@@ -156,11 +159,7 @@ def _sm3(state: tuple[int, ...], block: tuple[int, ...]) -> tuple[int, ...]:
         w.append(x ^ _rotated(x, 15) ^ _rotated(x, 23) ^ _rotated(w[j - 13], 7) ^ w[j - 6])
     a, b, c, d, e, f, g, h = state
     for j in range(64):
-        constant = (
-            _rotated(0x79CC4519 if j < 16 else 0x7A879D8A, j % 32)
-            if j % 32
-            else (0x79CC4519 if j < 16 else 0x7A879D8A)
-        )
+        constant = _rotated(SM3_EARLY if j < 16 else SM3_LATE, j % 32)
         s1 = _rotated((_rotated(a, 12) + e + constant) & MASK32, 7)
         s2 = s1 ^ _rotated(a, 12)
         ff = a ^ b ^ c if j < 16 else a & b | a & c | b & c

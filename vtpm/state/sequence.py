@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any
 
+from vtpm.crypto.running import Running
 from vtpm.spec.constants import TPM_ALG, TPM_CC
 from vtpm.state.entity import Role, without_trailing_zeros
 
@@ -21,12 +21,12 @@ class Sequence:
     """
     A sequence object; `states` are the running digests or MAC, one for each algorithm (several for an event).
 
-    `first_block` says what the first octets were: TPM_GENERATED_VALUE denies a hash a ticket.
+    What begins with TPM_GENERATED_VALUE denies a hash its ticket.
     """
 
     kind: SequenceKind
     auth_value: bytes
-    states: dict[TPM_ALG, Any]
+    states: dict[TPM_ALG, Running]
     handle: int = 0
     started: bool = False
     is_generated: bool = False

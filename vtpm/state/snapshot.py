@@ -20,10 +20,12 @@ from vtpm.state.suspended import (
     load_banks,
     load_clear,
     load_reset,
+    load_sequence,
     load_session,
     save_banks,
     save_clear,
     save_reset,
+    save_sequence,
     save_session,
 )
 from vtpm.state.tpm import TpmState
@@ -54,7 +56,7 @@ def snapshot_volatile(tpm: TpmState) -> dict[str, bytes]:
         pcr=save_banks(tpm),
         sessions=tuple(save_session(session) for session in volatile.sessions.values()),
         objects=tuple(save_object(item) for item in items if isinstance(item, Object)),
-        sequences=(),
+        sequences=tuple(save_sequence(item) for item in items if not isinstance(item, Object)),
         orderly_nv=tuple(save_nv(index) for index in tpm.nv.values() if index.attributes.ORDERLY),
         reset=save_reset(tpm),
         clear=save_clear(tpm),
@@ -83,6 +85,8 @@ def resume(tpm: TpmState, blob: bytes, now: Instant) -> None:
     for octets in run.objects:
         item = load_object(VOLATILE, octets)
         volatile.objects[item.handle] = item
+    for sequence in map(load_sequence, run.sequences):
+        volatile.objects[sequence.handle] = sequence
     tpm.volatile = volatile
     for octets in run.orderly_nv:
         index = load_nv(nv_blob(0), octets)

@@ -8,6 +8,8 @@ The rules of `saved` hold here, too.
 
 from typing import TYPE_CHECKING, Annotated
 
+from vtpm.crypto.digest import NAMES
+from vtpm.crypto.running import Running, RunningCmac, RunningDigest, RunningHmac
 from vtpm.spec.algorithms import TPMT_SYM_DEF_NULL
 from vtpm.spec.constants import TPM_ALG
 from vtpm.state.clear import ClearData
@@ -26,6 +28,7 @@ from vtpm.state.saved import (
     save_hierarchy,
     versioned,
 )
+from vtpm.state.sequence import Sequence, SequenceKind
 from vtpm.state.session import Hashed, Policy, Session
 from vtpm.wire.integers import INT8, UINT8, UINT16, UINT32, UINT64
 from vtpm.wire.structure import structure
@@ -129,6 +132,30 @@ class SavedSession:
     audit_digest: OCTETS
     start_time: UINT64
     epoch: UINT32
+
+    __repr__ = object.__repr__
+
+
+@structure
+class SavedRunning:
+    """The state of a running digest or MAC."""
+
+    alg: UINT16
+    state: Annotated[bytes, Long()]
+
+    __repr__ = object.__repr__
+
+
+@structure
+class SavedSequence:
+    """Version 1 of a sequence object, in a snapshot or in a saved context."""
+
+    handle: UINT32
+    kind: UINT8
+    auth_value: OCTETS
+    started: YES_NO
+    is_generated: YES_NO
+    states: Annotated[tuple[SavedRunning, ...], ListOf(SavedRunning, 16)]
 
     __repr__ = object.__repr__
 
@@ -327,3 +354,39 @@ def load_session(form: SavedSession) -> Session:
         start_time=form.start_time,
         epoch=form.epoch,
     )
+
+
+def save_sequence(sequence: Sequence) -> bytes:
+    """The octets of a sequence object, for a snapshot or a saved context."""
+    return versioned(
+        1,
+        SavedSequence(
+            handle=sequence.handle,
+            kind=sequence.kind.value,
+            auth_value=sequence.auth_value,
+            started=sequence.started,
+            is_generated=sequence.is_generated,
+            states=tuple(SavedRunning(alg, state.save()) for alg, state in sequence.states.items()),
+        ),
+    )
+
+
+def load_sequence(octets: bytes) -> Sequence:
+    """A sequence object from its octets."""
+    form: SavedSequence = read("sequence", octets, {1: SavedSequence})
+    kind = SequenceKind(form.kind)
+    return Sequence(
+        kind=kind,
+        auth_value=form.auth_value,
+        states={TPM_ALG(item.alg): load_running(kind, TPM_ALG(item.alg), item.state) for item in form.states},
+        handle=form.handle,
+        started=form.started,
+        is_generated=form.is_generated,
+    )
+
+
+def load_running(kind: SequenceKind, alg: TPM_ALG, state: bytes) -> Running:
+    """A running digest, HMAC or CMAC, by the kind of sequence and the algorithm."""
+    if kind is not SequenceKind.MAC:
+        return RunningDigest.load(alg, state)
+    return RunningHmac.load(alg, state) if alg in NAMES else RunningCmac.load(alg, state)
