@@ -125,7 +125,7 @@ def _sha2_constants(bits: int) -> tuple[int, ...]:
 def _sha2(
     bits: int, big: tuple[tuple[int, int, int], ...], small: tuple[tuple[int, int, int], ...]
 ) -> Callable[[tuple[int, ...], tuple[int, ...]], tuple[int, ...]]:
-    """FIPS 180-4, 6.2.2 and 6.4.2: the rotations are those of 4.1.2 and 4.1.3; the last of a `small` is a shift."""
+    """FIPS 180-4, 6.2.2 and 6.4.2, with the rotations of 4.1; the last of a `small` is a shift."""
     mask = (1 << bits) - 1
 
     def rounds(state: tuple[int, ...], block: tuple[int, ...]) -> tuple[int, ...]:
