@@ -2,7 +2,10 @@
 # isort: skip_file
 
 from vtpm.commands import startup  # 9 Start-up
+from vtpm.commands import testing  # 10 Testing
+from vtpm.commands import session  # 11 Session commands
 from vtpm.commands import random  # 16 Random number generator
+from vtpm.commands import pcr  # 22 Integrity collection (PCR)
 from vtpm.commands.table import COMMANDS, Command
 
-__all__ = ["COMMANDS", "Command", "random", "startup"]
+__all__ = ["COMMANDS", "Command", "pcr", "random", "session", "startup", "testing"]

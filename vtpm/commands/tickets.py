@@ -36,7 +36,7 @@ def auth_ticket(
     policy_ref: bytes,
     entity_name: bytes,
 ) -> TPMT_TK_AUTH:
-    """10.6.6: an authorization, signed or by secret as `tag` says, until `timeout` (in ms of Time, 0 for ever)."""
+    """10.6.6: an authorization, signed or by secret as `tag` says, until `timeout` (in ms, 0 for ever)."""
     parts = [cp_hash, policy_ref, entity_name, timeout.to_bytes(8, "big")]
     if timeout:
         parts.append(tpm.clock.epoch.to_bytes(4, "big"))

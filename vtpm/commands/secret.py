@@ -1,0 +1,38 @@
+"""Part 1, "Secret Sharing": secrets that are encrypted for a key of this TPM, or by it for another's."""
+
+from vtpm.commands.private_key import ecc_key_of, ecc_public_of, rsa_key_of, rsa_public_of
+from vtpm.crypto.labeled_kem import ecc_decapsulate, ecc_encapsulate, rsa_decapsulate, rsa_encapsulate
+from vtpm.crypto.primes import Generator
+from vtpm.spec.algorithms import TPMS_SCHEME_HASH
+from vtpm.spec.constants import TPM_ALG
+from vtpm.spec.objects import TPMS_RSA_PARMS, TPMT_PUBLIC
+from vtpm.state.object import Object
+from vtpm.wire.error import TPM_RC, TpmError
+
+
+def received_secret(key: Object, label: bytes, secret: bytes) -> bytes:
+    """The seed or salt that was encrypted for a loaded key; what is wrong with it has no position yet."""
+    alg = key.public.name_alg
+    if key.public.type is TPM_ALG.RSA:
+        return rsa_decapsulate(rsa_key_of(key), oaep_hash_of(key.public), alg, label, secret)
+    return ecc_decapsulate(ecc_key_of(key), alg, label, secret)
+
+
+def shared_secret(public: TPMT_PUBLIC, label: bytes, generate: Generator) -> tuple[bytes, bytes]:
+    """A fresh seed and its form encrypted for a key; TPM_RC_KEY if the key is of no such type."""
+    alg = public.name_alg
+    if public.type is TPM_ALG.RSA:
+        return rsa_encapsulate(rsa_public_of(public), oaep_hash_of(public), alg, label, generate)
+    if public.type is TPM_ALG.ECC:
+        return ecc_encapsulate(ecc_public_of(public), alg, label, generate)
+    raise TpmError(TPM_RC.KEY)
+
+
+def oaep_hash_of(public: TPMT_PUBLIC) -> TPM_ALG:
+    """The hash of OAEP: the key's own scheme's, if that is OAEP, otherwise its nameAlg."""
+    assert isinstance(public.parameters, TPMS_RSA_PARMS)
+    scheme = public.parameters.scheme
+    if scheme.scheme is TPM_ALG.OAEP:
+        assert isinstance(scheme.details, TPMS_SCHEME_HASH)
+        return scheme.details.hash_alg
+    return public.name_alg
