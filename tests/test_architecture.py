@@ -1,0 +1,208 @@
+"""The invariants of ARCHITECTURE.md that can be read off the source: layers, I/O, names."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LAYERS = [
+    "wire",
+    "spec",
+    "crypto",
+    "state",
+    "commands",
+    "engine",
+    "control",
+    "daemon",
+    "trace",
+    "testing",
+    "compat",
+    "cli",
+]
+"""Lowest first: a module imports only its own layer and those below."""
+
+PUBLIC_NAMES = LAYERS.index("engine")
+"""What `vtpm` itself offers comes from this layer and below, so only higher ones may import it from there."""
+
+DOES_IO = {"daemon", "compat", "cli"}
+USES_THE_STORE = {"daemon", "compat", "cli"}
+STORE_IO = {"files", "host"}
+"""The modules of nvstore through which everything else there reaches files, time and entropy."""
+
+SYSTEM = {
+    "asyncio",
+    "datetime",
+    "fcntl",
+    "mmap",
+    "multiprocessing",
+    "os",
+    "random",
+    "secrets",
+    "select",
+    "selectors",
+    "shutil",
+    "signal",
+    "socket",
+    "subprocess",
+    "tempfile",
+    "threading",
+    "time",
+}
+"""Modules for I/O, clocks, entropy and concurrency."""
+
+SYSTEM_OF_STORE = SYSTEM - {"datetime"}
+NAMELESS = {"base", "common", "helpers", "manager", "misc", "util", "utils"}
+"""Names for a module that has no home yet."""
+
+MODULES = sorted((ROOT / "vtpm").glob("*/**/*.py"))
+STORE = sorted((ROOT / "nvstore").glob("**/*.py"))
+COMMANDS = sorted((ROOT / "vtpm" / "commands").glob("*.py"))
+TREES = {path: ast.parse(path.read_text(), path.name) for path in [*MODULES, *STORE]}
+
+
+def label(path: Path) -> str:
+    """The path of a module as a test's name."""
+    return str(path.relative_to(ROOT))
+
+
+def layer_of(path: Path) -> str:
+    """The package of `vtpm` that a module belongs to."""
+    return path.relative_to(ROOT).parts[1]
+
+
+def imported(path: Path) -> set[str]:
+    """The modules that a module imports anywhere; what comes from `vtpm` itself is `vtpm.name`."""
+    names = set()
+    for node in ast.walk(TREES[path]):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports hide the layer"
+            assert node.module
+            if node.module == "vtpm":
+                names |= {f"vtpm.{alias.name}" for alias in node.names}
+            else:
+                names.add(node.module)
+    return names
+
+
+def roots(path: Path) -> set[str]:
+    """The top-level packages that a module imports."""
+    return {name.partition(".")[0] for name in imported(path)}
+
+
+class TestLayers:
+    """ARCHITECTURE.md: the layers"""
+
+    def test_every_package_is_a_layer(self) -> None:
+        """No package stands outside of the order."""
+        assert {layer_of(path) for path in MODULES} <= set(LAYERS)
+
+    @pytest.mark.parametrize("path", MODULES, ids=label)
+    def test_imports_point_downwards(self, path: Path) -> None:
+        """A module imports its own layer and those below."""
+        here = LAYERS.index(layer_of(path))
+        ranks = {}
+        for name in imported(path):
+            package, _, rest = name.partition(".")
+            if package == "vtpm":
+                part = rest.partition(".")[0]
+                ranks[name] = LAYERS.index(part) if part in LAYERS else PUBLIC_NAMES + 1
+
+        assert {name for name, rank in ranks.items() if rank > here} == set()
+
+    @pytest.mark.parametrize("path", STORE, ids=label)
+    def test_store_knows_no_tpm(self, path: Path) -> None:
+        """Nvstore imports nothing of vtpm."""
+        assert "vtpm" not in roots(path)
+
+    @pytest.mark.parametrize("path", MODULES, ids=label)
+    def test_store_is_used_at_the_top(self, path: Path) -> None:
+        """Only the packages that do I/O import nvstore."""
+        assert "nvstore" not in roots(path) or layer_of(path) in USES_THE_STORE
+
+
+class TestPurity:
+    """ARCHITECTURE.md: the invariants"""
+
+    @pytest.mark.parametrize("path", MODULES, ids=label)
+    def test_io(self, path: Path) -> None:
+        """Nothing below the daemon reaches a file, a socket, a clock or a source of entropy."""
+        if layer_of(path) not in DOES_IO:
+            assert roots(path) & (SYSTEM | {"pathlib"}) == set()
+            assert not {"open", "input", "print"} & called(path)
+
+    @pytest.mark.parametrize("path", STORE, ids=label)
+    def test_io_of_store(self, path: Path) -> None:
+        """Nvstore reaches the system through a few modules, so that tests can put another in their place."""
+        if path.stem not in STORE_IO:
+            assert roots(path) & SYSTEM_OF_STORE == set()
+            assert "open" not in called(path)
+
+    @pytest.mark.parametrize("path", MODULES, ids=label)
+    def test_constructs_are_interpreted(self, path: Path) -> None:
+        """`Construct.compile` accepts truncated octets, so nothing calls it."""
+        calls = [node.func for node in ast.walk(TREES[path]) if isinstance(node, ast.Call)]
+        methods = [call for call in calls if isinstance(call, ast.Attribute) and call.attr == "compile"]
+
+        assert [ast.unparse(call) for call in methods if ast.unparse(call.value) != "re"] == []
+
+
+def called(path: Path) -> set[str]:
+    """The plain names that a module calls."""
+    return {
+        node.func.id
+        for node in ast.walk(TREES[path])
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+
+
+def blamed(
+    tree: ast.AST, arguments: frozenset[str] = frozenset()
+) -> Iterator[tuple[str, frozenset[str], int]]:
+    """Every `at="x"` with the arguments of the functions around it, and its line."""
+    for node in ast.iter_child_nodes(tree):
+        inner = arguments
+        if isinstance(node, ast.FunctionDef | ast.Lambda):
+            given = node.args
+            every = [*given.posonlyargs, *given.args, *given.kwonlyargs]
+            inner = arguments | {argument.arg for argument in every}
+        if isinstance(node, ast.keyword) and node.arg == "at" and isinstance(node.value, ast.Constant):
+            yield str(node.value.value), inner, node.value.lineno
+        yield from blamed(node, inner)
+
+
+class TestCommands:
+    """The positions of response codes"""
+
+    @pytest.mark.parametrize("path", COMMANDS, ids=label)
+    def test_blamed_argument_exists(self, path: Path) -> None:
+        """`at="x"` names an argument of the function that raises."""
+        wrong = [(line, name) for name, arguments, line in blamed(TREES[path]) if name not in arguments]
+
+        assert wrong == []
+
+    def test_blame_is_found(self) -> None:
+        """The walk sees a wrong name, and the arguments of a function around a nested one."""
+        source = "def f(a, /, b):\n def g(c):\n  raise E(at='a')\n raise E(at='c')\n"
+
+        found = {(name, line): name in arguments for name, arguments, line in blamed(ast.parse(source))}
+
+        assert found == {("a", 3): True, ("c", 4): False}
+
+
+class TestNames:
+    """A module is called after what is in it"""
+
+    @pytest.mark.parametrize("path", [*MODULES, *STORE], ids=label)
+    def test_module_has_a_name(self, path: Path) -> None:
+        """A name such as `utils` says nothing."""
+        assert path.stem not in NAMELESS
+
+    @pytest.mark.parametrize("path", [*MODULES, *STORE], ids=label)
+    def test_module_says_what_it_is(self, path: Path) -> None:
+        """Every module begins with a docstring."""
+        tree = TREES[path]
+        assert ast.get_docstring(tree) or not tree.body
