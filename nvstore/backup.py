@@ -78,7 +78,7 @@ def write_backup(
     secret = b"".join(kdk(key.kdk_id) for key in keys)
     key = stretch(passphrase, salt, cost)
     sealed = box.seal(key, PROVIDER_BACKUP, entropy(box.SALT_SIZE), secret, canonical(shown))
-    return pretty(FORMAT, {**fields, "box": b"".join(sealed).hex()})
+    return pretty(FORMAT, {**fields, "box": sealed.hex()})
 
 
 def open_backup(octets: bytes, path: Path, passphrase: bytes) -> Backup:

@@ -59,23 +59,27 @@ class Blobs:
     def changed(self, changes: Mapping[str, bytes | None]) -> Self | None:
         """Return these blobs with the changes made, or None if that makes no difference."""
         at, pieces = self._at, self._pieces
-        real = {n: d for n, d in changes.items() if (pieces[at[n] + 1] != d if n in at else d is not None)}
-        if not real:
-            return None
-        if all(name in at and data is not None for name, data in real.items()):
-            return self._replaced(real)
-        merged: dict[str, bytes | None] = {**self.as_dict(), **real}
-        return type(self)({name: data for name, data in merged.items() if data is not None})
-
-    def _replaced(self, changes: Mapping[str, bytes | None]) -> Self:
-        after = object.__new__(type(self))
-        after._at, after._pieces, after.size = self._at, self._pieces.copy(), self.size
+        after: list[bytes] | None = None
+        size = self.size
         for name, data in changes.items():
-            assert data is not None
-            i = self._at[name]
-            after.size += len(data) - len(self._pieces[i + 1])
-            after._pieces[i : i + 2] = _prefix(name, data), data
-        return after
+            if name not in at:
+                if data is not None:
+                    return self._merged(changes)
+            elif data is None:
+                return self._merged(changes)
+            elif data != pieces[i := at[name] + 1]:
+                after = after or pieces.copy()
+                after[i - 1 : i + 1] = _prefix(name, data), data
+                size += len(data) - len(pieces[i])
+        if after is None:
+            return None
+        changed = object.__new__(type(self))
+        changed._at, changed._pieces, changed.size = at, after, size
+        return changed
+
+    def _merged(self, changes: Mapping[str, bytes | None]) -> Self:
+        merged: dict[str, bytes | None] = {**self.as_dict(), **changes}
+        return type(self)({name: data for name, data in merged.items() if data is not None})
 
     def as_dict(self) -> dict[str, bytes]:
         """Return the blobs by name."""

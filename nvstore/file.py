@@ -29,7 +29,7 @@ from nvstore.errors import (
 )
 from nvstore.files import File, Files, Lock, LockHeld, create_file
 from nvstore.history import History, read_history
-from nvstore.keys import Entropy, KeySource, mark_key_of
+from nvstore.keys import Entropy, KeySource, Prf, mark_key_of
 from nvstore.mark import Mark, MarkFile
 from nvstore.ring import Ring, pages
 
@@ -111,7 +111,7 @@ class FileStore:
         self._ring = Ring(last.vm, 0)
         self._file: File | None = None
         self._opening: Opening | None = None
-        self._mark_key = b""
+        self._mark_key = Prf(b"")
         self._closed = False
 
     def __repr__(self) -> str:
@@ -135,7 +135,7 @@ class FileStore:
             store = cls(place, lock, keys, None, Blobs({}), last, provider)
             store._vm_salt = place.entropy(32)
             store._write(Blobs(blobs))
-            store._write_mark(durable=True)
+            store._write_mark()
         except OSError as error:
             lock.release()
             raise StoreUnavailable(place.state, str(error), 0) from error
@@ -218,12 +218,9 @@ class FileStore:
         after = self._blobs.changed(changes)
         if after is None:
             return
-        before, generation, link = self._blobs, self._last.generation, self._last.link
         try:
             self._write(after)
-            self._write_mark(durable=False)
         except OSError as error:
-            self._blobs, self._last = before, self._last._replace(generation=generation, link=link)
             self.failure = error.strerror or str(error)
             raise StoreUnavailable(self._place.state, self.failure, self.generation) from error
         self.failure = ""
@@ -248,7 +245,7 @@ class FileStore:
         self._closed = True
         try:
             if self._opening is not None:
-                self._write_mark(durable=True)
+                self._write_mark()
         except OSError as error:
             raise StoreUnavailable(self._place.mark, str(error), self.generation) from error
         finally:
@@ -281,39 +278,47 @@ class FileStore:
         )
         self._last = self._last._replace(kdk_id=kdk_id, open_epoch=opening.epoch, opening=opening.identity)
         self._mark_key = mark_key_of(kdk, kdk_id, self.vm)
-        self._write_mark(durable=True)
+        self._write_mark()
         self._opening = opening
         return opening
 
-    def _write_mark(self, *, durable: bool) -> None:
+    def _write_mark(self) -> None:
         if self._marks is None:
             self._marks = MarkFile.make(self._place.files, self._place.mark, self._last, self._mark_key)
         elif self._marks.failed:
             self._marks.replace(self._last, self._mark_key)
         else:
-            self._marks.write(self._last, self._mark_key, durable=durable)
+            self._marks.write(self._last, self._mark_key)
 
     def _write(self, blobs: Blobs) -> None:
-        """Write these blobs as the next generation, durable on return."""
+        """Write these blobs as the next generation, durable on return; then the mark, left to the kernel."""
         opening = self._opening or self._begin()
-        if self._marks is not None and self._marks.failed:
-            self._write_mark(durable=True)  # it may hold a generation that was never acknowledged
+        marks = self._marks
+        assert marks is not None
+        if marks.failed:
+            self._write_mark()  # it may hold a generation that was never acknowledged
         generation = self._last.generation + 1
         size = pages(blobs.size + opening.overhead)
         plaintext = blobs.encode(size - opening.overhead)
         written = int(self._place.clock() * 1000)
         front, ciphertext, link = opening.record(generation, self._last.link, written, plaintext)
+        last = self._last._replace(generation=generation, link=link)
         if self._file is None or size > self._ring.slot_size:
             self._write_new_file(generation, front, ciphertext)
+            mark = marks.prepare(last, self._mark_key)
         else:
             try:
-                self._file.write(self._ring.offset(generation), [front, ciphertext])
+                offset = self._ring.offset(generation)
+                self._file.write(offset, [front, ciphertext])
+                self._file.begin_flush(offset, size)
+                mark = marks.prepare(last, self._mark_key)
+                opening.prepare()
                 self._file.flush()
             except OSError:
                 self._abandon_file()
                 raise
-        self._blobs = blobs
-        self._last = self._last._replace(generation=generation, link=link)
+        marks.write_lazily(mark)
+        self._blobs, self._last = blobs, last
 
     def _abandon_file(self) -> None:
         if self._file is not None:

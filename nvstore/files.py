@@ -47,6 +47,10 @@ class File(Protocol):
         """Write the pieces one after the other from this offset."""
         ...
 
+    def begin_flush(self, offset: int, size: int) -> None:
+        """Let the device begin with these octets, so that the caller can do something else before `flush`."""
+        ...
+
     def flush(self) -> None:
         """Make all that was written durable, the length included (fdatasync)."""
         ...
@@ -136,6 +140,10 @@ class _OsFile:
                 offset += written
                 written = os.pwrite(self._descriptor, rest, offset)
                 rest = rest[written:]
+
+    def begin_flush(self, offset: int, size: int) -> None:
+        # starts the write-back, and drops only pages that are clean already
+        os.posix_fadvise(self._descriptor, offset, size, os.POSIX_FADV_DONTNEED)
 
     def flush(self) -> None:
         os.fdatasync(self._descriptor)

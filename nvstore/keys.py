@@ -3,17 +3,22 @@ The keys between a provider's key and a record, and the one table of derivation 
 
 KDK → KEK of a VM → DEK of an opening → key of a record.
 A key is used for one thing only: the label in its derivation says for which.
+Every derivation is HKDF with SHA-512 (RFC 5869), whose one block is enough for all that is derived here.
 """
 
+import hmac
 from collections.abc import Callable
 from typing import Final, Protocol
 from uuid import UUID
 
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
+from cryptography.hazmat.primitives.hashes import SHA512
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 KEY_SIZE: Final = 32
 KDK_ID_SIZE: Final = 16
+BLOCK: Final = 64
+FIRST_BLOCK: Final = b"\x01"
+"""The counter of HKDF-Expand for its first block."""
 
 KDK_ID: Final = b"nvstore v1 kdk id"
 KEK: Final = b"nvstore v1 kek"
@@ -44,9 +49,28 @@ def context(*fields: bytes) -> bytes:
     return b"".join(len(field).to_bytes(4, "big") + field for field in fields)
 
 
+class Prf:
+    """HMAC-SHA-512 under one key that is used many times: the key schedule is done once."""
+
+    __slots__ = ("_keyed",)
+
+    def __init__(self, key: bytes) -> None:
+        self._keyed = hmac.new(key, digestmod="sha512")
+
+    def __repr__(self) -> str:
+        return "Prf()"
+
+    def __call__(self, message: bytes) -> bytes:
+        """Return the 64 octets for this message."""
+        mac = self._keyed.copy()
+        mac.update(message)
+        return mac.digest()
+
+
 def expand(key: bytes, size: int, *fields: bytes) -> bytes:
-    """Return HKDF-Expand (RFC 5869, SHA-256) of a uniform key."""
-    return HKDFExpand(SHA256(), size, context(*fields)).derive(key)
+    """Return up to 64 octets of HKDF-Expand (RFC 5869, clause 2.3): its first block."""
+    assert size <= BLOCK
+    return Prf(key)(context(*fields) + FIRST_BLOCK)[:size]
 
 
 def kdk_id_of(kdk: bytes) -> bytes:
@@ -57,9 +81,9 @@ def kdk_id_of(kdk: bytes) -> bytes:
 def kek_of(kdk: bytes, vm_salt: bytes, provider: str, kdk_id: bytes, vm: UUID, incarnation: bytes) -> bytes:
     """Return the key of one incarnation of one VM; it encrypts nothing but DEKs."""
     info = context(KEK, provider.encode(), kdk_id, vm.bytes, incarnation)
-    return HKDF(SHA256(), KEY_SIZE, vm_salt, info).derive(kdk)
+    return HKDF(SHA512(), KEY_SIZE, vm_salt, info).derive(kdk)
 
 
-def mark_key_of(kdk: bytes, kdk_id: bytes, vm: UUID) -> bytes:
-    """Return the key that authenticates the host's high-water mark of one VM."""
-    return expand(kdk, KEY_SIZE, MARK, kdk_id, vm.bytes)
+def mark_key_of(kdk: bytes, kdk_id: bytes, vm: UUID) -> Prf:
+    """Return what authenticates the host's high-water mark of one VM."""
+    return Prf(expand(kdk, KEY_SIZE, MARK, kdk_id, vm.bytes))

@@ -12,7 +12,7 @@ no further than the first commit of the last opening.
 That a state was continued elsewhere shows even then, because the mark names the one opening that may write.
 
     magic `nvsmark1` 8, sequence u64, kdk_id 16, VM 16, incarnation 16, open epoch u64, opening 16,
-    generation u64, link of that record 32, HMAC-SHA-256 of these 32, CRC-32 of these u32
+    generation u64, link of that record 48, HMAC-SHA-512 of these 64, CRC-32 of these u32
 
 Generation 0 is a creation that was begun: nothing was acknowledged yet.
 """
@@ -27,13 +27,14 @@ from uuid import UUID
 from nvstore.envelope import FIRST_PREVIOUS
 from nvstore.errors import MarkDamaged
 from nvstore.files import File, Files, read_file, replace_file
+from nvstore.keys import BLOCK, Prf
 
 MAGIC: Final = b"nvsmark1"
 PLACE: Final = 512
 LAZY: Final = 2
-_FIELDS: Final = struct.Struct(">8sQ16s16s16sQ16sQ32s")
+_FIELDS: Final = struct.Struct(">8sQ16s16s16sQ16sQ48s")
 _CRC: Final = struct.Struct(">I")
-_MAC_END: Final = _FIELDS.size + 32
+_MAC_END: Final = _FIELDS.size + BLOCK
 _EMPTY: Final = bytes(3 * PLACE)
 
 
@@ -49,10 +50,10 @@ class Mark(NamedTuple):
     link: bytes = FIRST_PREVIOUS
 
 
-def _encode(mark: Mark, sequence: int, key: bytes) -> bytes:
+def _encode(mark: Mark, sequence: int, key: Prf) -> bytes:
     kdk_id, vm, *rest = mark
     fields = _FIELDS.pack(MAGIC, sequence, kdk_id, vm.bytes, *rest)
-    authenticated = fields + hmac.digest(key, fields, "sha256")
+    authenticated = fields + key(fields)
     return authenticated + _CRC.pack(zlib.crc32(authenticated))
 
 
@@ -95,43 +96,49 @@ class MarkFile:
         self._next_durable = durable.index(min(durable))
 
     @classmethod
-    def make(cls, files: Files, path: Path, mark: Mark, key: bytes) -> "MarkFile":
+    def make(cls, files: Files, path: Path, mark: Mark, key: Prf) -> "MarkFile":
         """Make it anew, durable on return, in place of any that was there."""
         replace_file(files, path, (_encode(mark, 1, key) + _EMPTY)[: len(_EMPTY)])
         return cls(files, path)
 
-    def authenticate(self, key: bytes) -> None:
+    def authenticate(self, key: Prf) -> None:
         """Raise MarkDamaged unless the newest mark was written under this key."""
-        expected = hmac.digest(key, self._octets[: _FIELDS.size], "sha256")
+        expected = key(self._octets[: _FIELDS.size])
         if not hmac.compare_digest(expected, self._octets[_FIELDS.size : _MAC_END]):
             raise MarkDamaged(self._path, "was altered: it does not authenticate")
 
-    def write(self, mark: Mark, key: bytes, *, durable: bool) -> None:
-        """Write the mark in its next place."""
+    def write(self, mark: Mark, key: Prf) -> None:
+        """Write the mark in its next place, durable on return."""
         octets = _encode(mark, self._sequence + 1, key)
         try:
-            if self._file is None:
-                self._file = self._files.open(self._path)
-            if durable:
-                self._file.write(self._next_durable * PLACE, [octets])
-                self._file.flush()
-                self._next_durable = 1 - self._next_durable
-            else:
-                self._file.write(LAZY * PLACE, [octets])
+            file = self._opened()
+            file.write(self._next_durable * PLACE, [octets])
+            file.flush()
         except OSError:
-            self.failed = True
-            self.close()
+            self._fail()
             raise
-        self.mark, self._octets = mark, octets
-        self._sequence += 1
+        self._next_durable = 1 - self._next_durable
+        self._written(mark, octets)
 
-    def replace(self, mark: Mark, key: bytes) -> None:
+    def prepare(self, mark: Mark, key: Prf) -> tuple[Mark, bytes]:
+        """Return what `write_lazily` takes, to be made while there is nothing else to do."""
+        return mark, _encode(mark, self._sequence + 1, key)
+
+    def write_lazily(self, prepared: tuple[Mark, bytes]) -> None:
+        """Write a prepared mark in the third place, and leave it to the kernel."""
+        try:
+            self._opened().write(LAZY * PLACE, [prepared[1]])
+        except OSError:
+            self._fail()
+            raise
+        self._written(*prepared)
+
+    def replace(self, mark: Mark, key: Prf) -> None:
         """Write the mark as a new file beside, after a write to this one has failed."""
         octets = _encode(mark, self._sequence + 1, key)
         self.close()
         replace_file(self._files, self._path, (octets + _EMPTY)[: len(_EMPTY)])
-        self.mark, self._octets = mark, octets
-        self._sequence += 1
+        self._written(mark, octets)
         self._next_durable = 1
         self.failed = False
 
@@ -140,3 +147,16 @@ class MarkFile:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+    def _opened(self) -> File:
+        if self._file is None:
+            self._file = self._files.open(self._path)
+        return self._file
+
+    def _fail(self) -> None:
+        self.failed = True
+        self.close()
+
+    def _written(self, mark: Mark, octets: bytes) -> None:
+        self.mark, self._octets = mark, octets
+        self._sequence += 1

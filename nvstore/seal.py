@@ -57,7 +57,7 @@ class Sealer:
             seal = {"kind": KEY_FILE, "path": str(self.key_file)}
             key = _key_of_new_file(files, entropy, self.key_file)
         sealed = box.seal(key, HOST_SEAL, entropy(box.SALT_SIZE), kdk, _associated(name, kdk_id_of(kdk)))
-        return {**seal, "box": b"".join(sealed).hex()}
+        return {**seal, "box": sealed.hex()}
 
 
 def unseal(
