@@ -6,6 +6,7 @@ from vtpm.commands import testing  # 10 Testing
 from vtpm.commands import session  # 11 Session commands
 from vtpm.commands import random  # 16 Random number generator
 from vtpm.commands import pcr  # 22 Integrity collection (PCR)
+from vtpm.commands import capability  # 30 Capability commands
 from vtpm.commands.table import COMMANDS, Command
 
-__all__ = ["COMMANDS", "Command", "pcr", "random", "session", "startup", "testing"]
+__all__ = ["COMMANDS", "Command", "capability", "pcr", "random", "session", "startup", "testing"]

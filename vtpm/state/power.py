@@ -46,6 +46,7 @@ def start(tpm: TpmState, kind: StartupKind, locality: int) -> None:
     tpm.lockout.start(tpm.clock.time, orderly=orderly)
     permanent.shutdown = None
     tpm.volatile.started = True
+    tpm.volatile.was_orderly = orderly
     tpm.volatile.startup_locality = locality
     tpm.touch_permanent()
 

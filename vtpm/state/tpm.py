@@ -53,6 +53,8 @@ class TpmState:
         self.physical_presence = False
         self.established = False
         """TPM_ACCESS.tpmEstablishment of the platform interface: has a dynamic launch happened?"""
+        self.nv_sizes: dict[str, int] = {}
+        """Octets that each NV Index and persistent object takes, by the name of its blob."""
         self.saved: dict[str, bytes] = {}
         """The durable blobs whose live state runs ahead of them: what a loss of power goes back to."""
         self.suspended: bytes | None = None
@@ -104,6 +106,11 @@ class TpmState:
     def proof_of(self, hierarchy: int) -> bytes:
         """The proof value of a hierarchy, which keys its tickets and saved contexts."""
         return self.hierarchies[hierarchy].proof
+
+    @property
+    def nv_space(self) -> int:
+        """Octets that NV Indices and persistent objects may still take."""
+        return self.profile.nv_capacity - sum(self.nv_sizes.values())
 
     def pcr_entity(self, handle: int) -> Pcr:
         """The entity behind a PCR handle."""

@@ -25,6 +25,8 @@ class Volatile:
     """The handle of the exclusive audit session; 0 if there is none."""
     started: bool = False
     startup_locality: int = 0
+    was_orderly: bool = False
+    """Did an orderly shutdown precede this Startup (TPMA_STARTUP_CLEAR.orderly)?"""
     hcrtm: bool = False
     """Did an H-CRTM sequence precede Startup?"""
     failed: bool = False
