@@ -55,7 +55,7 @@ class TestUnmarshaling:
             ("TPML_DIGEST", "00000009", TPM_RC.SIZE),
             ("TPML_DIGEST_VALUES", "00000009", TPM_RC.SIZE),
             ("TPML_CC", "000000ff", TPM_RC.SIZE),
-            ("TPML_ALG", "00000081", TPM_RC.SIZE),
+            ("TPML_ALG", "00000041", TPM_RC.SIZE),
             ("TPMT_TK_CREATION", "8022 40000001 0000", TPM_RC.TAG),
             ("TPMT_TK_CREATION", "8003 40000001 0000", TPM_RC.VALUE),
             ("TPMT_TK_CREATION", "8021 4000000a 0000", TPM_RC.VALUE),

@@ -47,7 +47,7 @@ MAX_CAP_BUFFER = 1024
 MAX_CAP_DATA = MAX_CAP_BUFFER - 4 - 4
 """10.9: what GetCapability may return, without the capability and the count."""
 
-MAX_ALG_LIST_SIZE = 128
+MAX_ALG_LIST_SIZE = 64
 """10.8.3: algorithms in the list of IncrementalSelfTest."""
 
 MAX_DIGEST_LIST = 8

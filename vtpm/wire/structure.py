@@ -67,11 +67,12 @@ class Record(Codec):
         return made
 
     def _build(self, obj: Any, stream: BytesIO, context: Any, path: str) -> Any:
+        fields = Fields(obj)
         for run, codec, name in self.plan:
             if run is not None:
                 run.build(obj, stream)
             else:
-                codec._build(getattr(obj, name), stream, Fields(obj), path)
+                codec._build(getattr(obj, name), stream, fields, path)
         return obj
 
     def most(self) -> int:
