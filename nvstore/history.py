@@ -65,7 +65,7 @@ class History:
                 notes.append(f"an unfinished write of generation {generation} was passed over")
                 continue
             if mark:
-                self._check_ancestry(record, mark)
+                self._check_continues(record, mark, keys)
             return record, blobs, notes
         raise self._nothing_usable(mark, keys)
 
@@ -77,8 +77,7 @@ class History:
         if not own or own[0].header.generation < mark.generation:
             raise self._nothing_usable(mark, None)
         for record in self._candidates(mark):
-            if record.header.generation == mark.generation:
-                self._check_ancestry(record, mark)
+            self._check_same(record, mark)
 
     def _candidates(self, mark: Mark | None) -> Iterator[Record]:
         for record in self.records():
@@ -101,45 +100,60 @@ class History:
                 self.path, f"generation {header.generation} was written wrongly: {error}"
             ) from None
 
-    def _check_ancestry(self, record: Record, mark: Mark) -> None:
-        header = record.header
-        if header.generation == mark.generation:
-            if record.link != mark.link:
-                raise Forked(self.vm, header.generation, "the same generation has another content here")
+    def _check_continues(self, record: Record, mark: Mark, keys: KeySource) -> None:
+        """Raise Forked unless the record is the one of the mark, or follows it."""
+        self._check_same(record, mark)
+        if record.header.generation == mark.generation:
             return
-        if header.opening != mark.opening:
-            raise Forked(
-                self.vm, header.generation, "it was written by an opening that this host did not make"
-            )
-        links = {older.header.generation: older.link for older in self.records()}
-        links[mark.generation] = mark.link
-        previous = {older.header.generation: older.header.previous for older in self.records()}
-        for generation in range(header.generation, mark.generation, -1):
-            if generation not in previous or generation - 1 not in links:
-                return  # the ring has gone round since the mark
-            if previous[generation] != links[generation - 1]:
-                raise Forked(self.vm, generation, "it does not follow the generation before it")
+        if record.header.opening != mark.opening:
+            how = "it was written by an opening that this host did not make"
+            raise Forked(self.vm, record.header.generation, how)
+        older = {known.header.generation: known for known in self.records()}
+        while (generation := record.header.generation - 1) >= mark.generation:
+            if generation == mark.generation:
+                link = mark.link
+            elif generation in older and self._authenticates(older[generation], keys):
+                link = older[generation].link
+            else:
+                return  # the ring has gone round since the mark, or a write over that record was torn
+            if record.header.previous != link:
+                how = "it does not follow the generation before it"
+                raise Forked(self.vm, record.header.generation, how)
+            if generation == mark.generation:
+                return
+            record = older[generation]
+
+    def _check_same(self, record: Record, mark: Mark) -> None:
+        if record.header.generation == mark.generation and record.link != mark.link:
+            how = "the same generation has another content here"
+            raise Forked(self.vm, mark.generation, how)
+
+    def _authenticates(self, record: Record, keys: KeySource) -> bool:
+        try:
+            self._decrypt(record, keys)
+        except AlteredState:
+            return False
+        return True
 
     def _nothing_usable(self, mark: Mark | None, keys: KeySource | None) -> Exception:
-        damaged = [slot for slot in self.slots if slot.damage]
+        """Return the error that says why no record can be taken."""
+        slots = self.slots
         if mark and mark.generation:
-            slot = self.slots[mark.generation % self.ring.slots]
-            damaged = [slot] if slot.damage else []
-            if keys and slot.record and slot.record.header.vm == self.vm:
-                try:
-                    self._decrypt(slot.record, keys)
-                except AlteredState as error:
-                    return error
+            slots = [slots[mark.generation % self.ring.slots]]  # where the record must be
+        damaged = [slot for slot in slots if slot.damage]
         if damaged:
             return CorruptState(
                 self.path, "; ".join(f"slot {slot.number}: {slot.damage}" for slot in damaged)
             )
-        foreign = [
-            slot.record.header.vm for slot in self.slots if slot.record and slot.record.header.vm != self.vm
-        ]
+        for slot in slots:
+            if slot.record and slot.record.header.vm != self.vm:
+                return ForeignState(self.vm, f"a record of VM {slot.record.header.vm}")
+            if mark and keys and slot.record:
+                try:
+                    self._decrypt(slot.record, keys)
+                except AlteredState as error:
+                    return error
         own = self.records()
-        if foreign and not own:
-            return ForeignState(self.vm, f"the state of VM {foreign[0]}")
         if not own:
             return CorruptState(self.path, "there is no record in it")
         return RolledBack(self.vm, own[0].header.generation, mark.generation if mark else 0)
