@@ -7,6 +7,7 @@ from vtpm.commands import session  # 11 Session commands
 from vtpm.commands import random  # 16 Random number generator
 from vtpm.commands import pcr  # 22 Integrity collection (PCR)
 from vtpm.commands import capability  # 30 Capability commands
+from vtpm.commands import nv, nv_definition  # 31 Non-volatile storage
 from vtpm.commands.table import COMMANDS, Command
 
-__all__ = ["COMMANDS", "Command", "capability", "pcr", "random", "session", "startup", "testing"]
+__all__ = ["COMMANDS", "Command", "capability", "nv", "nv_definition", "pcr", "random", "session", "startup", "testing"]

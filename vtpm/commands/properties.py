@@ -22,6 +22,7 @@ from vtpm.spec.limits import (
     MAX_NV_INDEX_SIZE,
 )
 from vtpm.state.clock import CLOCK_UPDATE_INTERVAL
+from vtpm.state.nv import OVERHEAD
 from vtpm.state.pcr import IMPLEMENTED_PCR, PCR_SELECT_SIZE
 from vtpm.state.profile import CONTEXT_HASH
 from vtpm.state.tpm import TpmState
@@ -32,8 +33,6 @@ FIRMWARE_VERSION = 1 << 32
 """Major version of the project in the upper half, minor in the lower."""
 
 CONTEXT_CIPHER, CONTEXT_KEY_BITS = TPM_ALG.AES, 256
-INDEX_OVERHEAD = 96
-"""Octets that an NV Index takes beside its data, for the estimate of how many more fit."""
 
 
 def _word(octets: bytes) -> int:
@@ -137,7 +136,7 @@ VARIABLE: dict[int, Callable[[TpmState], int]] = {
     TPM_PT.HR_PERSISTENT: lambda tpm: len(tpm.persistent),
     TPM_PT.HR_PERSISTENT_AVAIL: lambda tpm: tpm.profile.persistent_slots - len(tpm.persistent),
     TPM_PT.NV_COUNTERS: _counters,
-    TPM_PT.NV_COUNTERS_AVAIL: lambda tpm: tpm.nv_space // (INDEX_OVERHEAD + 8),
+    TPM_PT.NV_COUNTERS_AVAIL: lambda tpm: tpm.nv_space // (OVERHEAD + 8),
     TPM_PT.ALGORITHM_SET: lambda tpm: tpm.permanent.algorithm_set,
     TPM_PT.LOADED_CURVES: lambda _: 0,
     TPM_PT.LOCKOUT_COUNTER: lambda tpm: tpm.lockout.failed_tries,

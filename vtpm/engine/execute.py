@@ -104,7 +104,7 @@ def resolve(tpm: TpmState, command: Command, request: bytes) -> tuple[Call, Byte
             call.names.append(handle.to_bytes(4, "big"))
             continue
         try:
-            entity = entity_of(tpm, handle, number)
+            entity = entity_of(tpm, handle, number, command.code)
         except TpmError as error:
             raise error.positioned_at(argument.name) from None
         call.entities.append(entity)

@@ -1,6 +1,6 @@
 """Part 3, 5.4: the handle area; finds the entity behind each handle."""
 
-from vtpm.spec.constants import TPM_HT, TPM_RH
+from vtpm.spec.constants import TPM_CC, TPM_HT, TPM_RH
 from vtpm.state.entity import Entity
 from vtpm.state.object import Object
 from vtpm.state.sequence import Sequence
@@ -11,7 +11,7 @@ from vtpm.wire.error import TPM_RC, TpmError
 REFERENCE_H = [TPM_RC(TPM_RC.REFERENCE_H0 + number) for number in range(7)]
 
 
-def entity_of(tpm: TpmState, handle: int, number: int) -> Entity | Session:
+def entity_of(tpm: TpmState, handle: int, number: int, code: TPM_CC) -> Entity | Session:
     """
     The entity of a well-formed handle, the `number`-th of its command (from 0).
 
@@ -25,7 +25,7 @@ def entity_of(tpm: TpmState, handle: int, number: int) -> Entity | Session:
     if kind in (TPM_HT.HMAC_SESSION, TPM_HT.POLICY_SESSION):
         return session_entity(tpm, handle, number)
     if kind == TPM_HT.NV_INDEX:
-        return nv_entity(tpm, handle)
+        return nv_entity(tpm, handle, code)
     if kind == TPM_HT.PERSISTENT:
         return persistent_entity(tpm, handle)
     if kind == TPM_HT.PCR:
@@ -58,8 +58,8 @@ def session_entity(tpm: TpmState, handle: int, number: int) -> Session:
     return session
 
 
-def nv_entity(tpm: TpmState, handle: int) -> Entity:
-    """An NV Index, which must be defined and whose hierarchy must be enabled (Part 3, 5.4)."""
+def nv_entity(tpm: TpmState, handle: int, code: TPM_CC) -> Entity:
+    """An NV Index: defined, its hierarchy enabled, and not locked against the command."""
     index = tpm.nv.get(handle)
     if index is None:
         raise TpmError(TPM_RC.HANDLE)
@@ -68,6 +68,8 @@ def nv_entity(tpm: TpmState, handle: int) -> Entity:
     )
     if not enabled:
         raise TpmError(TPM_RC.HANDLE)
+    if index.is_locked(code):
+        raise TpmError(TPM_RC.NV_LOCKED)
     return index
 
 

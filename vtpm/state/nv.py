@@ -4,15 +4,24 @@ from dataclasses import dataclass
 
 from vtpm.crypto.digest import digest
 from vtpm.spec.attributes import TPMA_NV
-from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_NT
+from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_NT, TPM_RH
 from vtpm.spec.nv import TPMS_NV_PUBLIC
-from vtpm.state.entity import Role, without_trailing_zeros
+from vtpm.state.entity import Entity, Role, without_trailing_zeros
+from vtpm.wire.error import TPM_RC, TpmError
 from vtpm.wire.structure import marshal
 
 WRITES = frozenset(
     {TPM_CC.NV_Write, TPM_CC.NV_Increment, TPM_CC.NV_SetBits, TPM_CC.NV_Extend, TPM_CC.NV_WriteLock}
 )
 """Commands that AUTHWRITE and POLICYWRITE of an Index allow; the others need AUTHREAD or POLICYREAD."""
+
+
+READS = frozenset({TPM_CC.NV_Read, TPM_CC.PolicyNV, TPM_CC.NV_Certify})
+"""Commands that a read lock refuses."""
+
+
+OVERHEAD = 96
+"""Octets that an Index takes beside its data."""
 
 
 @dataclass(slots=True, eq=False)
@@ -85,6 +94,54 @@ class NvIndex:
             auth_policy=public.auth_policy,
             data_size=public.data_size,
         )
+
+    @property
+    def size(self) -> int:
+        """Octets that it takes of NV memory."""
+        return OVERHEAD + self.public.data_size
+
+    @property
+    def number(self) -> int:
+        """The value of a counter or bits Index; 0 before it is written."""
+        return int.from_bytes(self.data, "big") if self.attributes.WRITTEN else 0
+
+    def is_locked(self, code: TPM_CC) -> bool:
+        """Does a lock refuse the command?"""
+        if code in READS:
+            return self.attributes.READLOCKED
+        return code in WRITES and code is not TPM_CC.NV_WriteLock and self.attributes.WRITELOCKED
+
+    def check_write(self, auth: Entity) -> None:
+        """31.1: may `auth` write? TPM_RC_NV_LOCKED, TPM_RC_NV_AUTHORIZATION."""
+        if self.attributes.WRITELOCKED:
+            raise TpmError(TPM_RC.NV_LOCKED)
+        allowed: dict[int, bool] = {
+            TPM_RH.OWNER: self.attributes.OWNERWRITE,
+            TPM_RH.PLATFORM: self.attributes.PPWRITE,
+        }
+        if not allowed.get(auth.handle, auth is self):
+            raise TpmError(TPM_RC.NV_AUTHORIZATION)
+
+    def check_read(self, auth: Entity) -> None:
+        """31.1: may `auth` read? TPM_RC_NV_LOCKED, TPM_RC_NV_AUTHORIZATION, TPM_RC_NV_UNINITIALIZED."""
+        if self.attributes.READLOCKED:
+            raise TpmError(TPM_RC.NV_LOCKED)
+        allowed: dict[int, bool] = {
+            TPM_RH.OWNER: self.attributes.OWNERREAD,
+            TPM_RH.PLATFORM: self.attributes.PPREAD,
+        }
+        if not allowed.get(auth.handle, auth is self):
+            raise TpmError(TPM_RC.NV_AUTHORIZATION)
+        if not self.attributes.WRITTEN:
+            raise TpmError(TPM_RC.NV_UNINITIALIZED)
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Write octets; what a first write leaves out is ones, or zeros if the Index is orderly."""
+        if not self.attributes.WRITTEN:
+            blank = b"\0" if self.attributes.ORDERLY else b"\xff"
+            self.data = blank * self.public.data_size
+            self.set_attributes(self.attributes.but(WRITTEN=True))
+        self.data = self.data[:offset] + data + self.data[offset + len(data) :]
 
     def is_policy_required(self, role: Role) -> bool:
         """ADMIN and DUP need a policy."""

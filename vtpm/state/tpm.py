@@ -159,12 +159,14 @@ class TpmState:
         self._changed[saved.CLEAR] = lambda: suspended.save_clear(self)
 
     def touch_nv(self, index: NvIndex) -> None:
-        """An NV Index has changed."""
+        """An NV Index is new or has changed."""
+        self.nv_sizes[saved.nv_blob(index.handle)] = index.size
         self._changed[saved.nv_blob(index.handle)] = lambda: saved.save_nv(index)
 
     def erase_nv(self, index: NvIndex) -> None:
         """An NV Index is deleted."""
         del self.nv[index.handle]
+        self.nv_sizes.pop(saved.nv_blob(index.handle), None)
         self._changed[saved.nv_blob(index.handle)] = None
 
     def touch_object(self, item: Object) -> None:
