@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -28,8 +29,8 @@ PUBLIC_NAMES = LAYERS.index("engine")
 
 DOES_IO = {"daemon", "compat", "cli"}
 USES_THE_STORE = {"daemon", "compat", "cli"}
-STORE_IO = {"files", "host"}
-"""The modules of nvstore through which everything else there reaches files, time and entropy."""
+STORE_IO = {"files", "host", "testing"}
+"""The modules of nvstore through which all else there reaches files, time and entropy, and their double."""
 
 SYSTEM = {
     "asyncio",
@@ -159,19 +160,49 @@ def called(path: Path) -> set[str]:
     }
 
 
-def blamed(
-    tree: ast.AST, arguments: frozenset[str] = frozenset()
-) -> Iterator[tuple[str, frozenset[str], int]]:
-    """Every `at="x"` with the arguments of the functions around it, and its line."""
+@dataclass(frozen=True)
+class Blame:
+    """One `at="x"`: name, line, arguments of the functions around it, and whether one is a handler."""
+
+    name: str
+    line: int
+    arguments: frozenset[str]
+    in_handler: bool
+
+
+def arguments_of(function: ast.FunctionDef | ast.Lambda) -> frozenset[str]:
+    """The names of a function's arguments."""
+    given = function.args
+    return frozenset(argument.arg for argument in [*given.posonlyargs, *given.args, *given.kwonlyargs])
+
+
+def is_handler(node: ast.AST) -> bool:
+    """Is it a function that `@command` declares?"""
+    return isinstance(node, ast.FunctionDef) and any(
+        isinstance(mark, ast.Call) and ast.unparse(mark.func) == "command" for mark in node.decorator_list
+    )
+
+
+def blames(
+    tree: ast.AST, arguments: frozenset[str] = frozenset(), *, inside: bool = False
+) -> Iterator[Blame]:
+    """Every `at="x"` of a module."""
     for node in ast.iter_child_nodes(tree):
-        inner = arguments
+        around, handler = arguments, inside or is_handler(node)
         if isinstance(node, ast.FunctionDef | ast.Lambda):
-            given = node.args
-            every = [*given.posonlyargs, *given.args, *given.kwonlyargs]
-            inner = arguments | {argument.arg for argument in every}
+            around = arguments | arguments_of(node)
         if isinstance(node, ast.keyword) and node.arg == "at" and isinstance(node.value, ast.Constant):
-            yield str(node.value.value), inner, node.value.lineno
-        yield from blamed(node, inner)
+            yield Blame(str(node.value.value), node.value.lineno, around, handler)
+        yield from blames(node, around, inside=handler)
+
+
+HANDLER_ARGUMENTS = frozenset(
+    name
+    for path in COMMANDS
+    for node in ast.walk(TREES[path])
+    if isinstance(node, ast.FunctionDef) and is_handler(node)
+    for name in arguments_of(node)
+)
 
 
 class TestCommands:
@@ -179,18 +210,23 @@ class TestCommands:
 
     @pytest.mark.parametrize("path", COMMANDS, ids=label)
     def test_blamed_argument_exists(self, path: Path) -> None:
-        """`at="x"` names an argument of the function that raises."""
-        wrong = [(line, name) for name, arguments, line in blamed(TREES[path]) if name not in arguments]
+        """`at="x"` names an argument of the handler; elsewhere, of the function or of some handler."""
+        wrong = [
+            (blame.line, blame.name)
+            for blame in blames(TREES[path])
+            if blame.name not in blame.arguments and (blame.in_handler or blame.name not in HANDLER_ARGUMENTS)
+        ]
 
         assert wrong == []
 
-    def test_blame_is_found(self) -> None:
-        """The walk sees a wrong name, and the arguments of a function around a nested one."""
-        source = "def f(a, /, b):\n def g(c):\n  raise E(at='a')\n raise E(at='c')\n"
+    def test_blames_are_found(self) -> None:
+        """The walk tells a handler from another function, and sees the arguments around a nested one."""
+        source = "@command(A)\ndef f(a, /, b):\n def g(c):\n  raise E(at='a')\n raise E(at='c')\n"
+        source += "def h(d):\n raise E(at='a')\n"
 
-        found = {(name, line): name in arguments for name, arguments, line in blamed(ast.parse(source))}
+        found = [(b.name, b.line, b.name in b.arguments, b.in_handler) for b in blames(ast.parse(source))]
 
-        assert found == {("a", 3): True, ("c", 4): False}
+        assert found == [("a", 4, True, True), ("c", 5, False, True), ("a", 7, False, False)]
 
 
 class TestNames:
