@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any, Self
 
+from nvstore import MemoryStore
 from vtpm.control.frames import HEADER
 from vtpm.daemon.device import Result, refusal
 from vtpm.state.clock import Instant
@@ -25,6 +26,13 @@ SUCCESS = refusal(TPM_RC.SUCCESS)
 def answer(value: int) -> bytes:
     """A response with a number in it."""
     return HEADER.pack(0x8001, HEADER.size + 4, 0) + value.to_bytes(4)
+
+
+class LastingStore(MemoryStore):
+    """A store that can be opened again."""
+
+    def close(self) -> None:
+        """Keep everything."""
 
 
 class FakeTpm:

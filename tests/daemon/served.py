@@ -11,12 +11,12 @@ from typing import Any
 
 import uvloop
 
-from tests.daemon.fake import FakeTpm
+from nvstore import Store
+from tests.daemon.fake import FakeTpm, LastingStore
 from vtpm.daemon.device import Device
 from vtpm.daemon.endpoint import Endpoint, Policy
 from vtpm.daemon.lane import Lane
 from vtpm.daemon.sockets import Access, listen_unix
-from vtpm.daemon.store import EphemeralStore, Store
 
 DEFAULT_POLICY = Policy()
 
@@ -124,7 +124,7 @@ async def serving(
 ) -> AsyncIterator[Served]:
     """Serve a device at a socket in a directory."""
     loop = asyncio.get_running_loop()
-    store = store or EphemeralStore()
+    store = store or LastingStore()
     device = Device("vm", FakeTpm, lambda: store, may_manufacture=True)
     path = directory / "vm.sock"
     ended: list[bool] = []

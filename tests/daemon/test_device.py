@@ -4,37 +4,47 @@ from collections.abc import Mapping
 
 import pytest
 
-from tests.daemon.fake import CREATE, FAILURE, INCREMENT, READ, SHUTDOWN, STARTUP, FakeTpm, value_of
+from nvstore import NvstoreError
+from tests.daemon.fake import (
+    CREATE,
+    FAILURE,
+    INCREMENT,
+    READ,
+    SHUTDOWN,
+    STARTUP,
+    FakeTpm,
+    LastingStore,
+    value_of,
+)
 from vtpm.control import blobs
 from vtpm.control.blobs import BlobError
 from vtpm.control.messages import PTM_BLOB_TYPE, TPM_RESULT
 from vtpm.control.transitions import Phase
 from vtpm.daemon.device import SUSPENDED, Device, DeviceError
-from vtpm.daemon.store import EphemeralStore, StoreError
 from vtpm.state.clock import Instant
 
 PERMANENT, VOLATILE, SAVESTATE = PTM_BLOB_TYPE
 
 
-def device_on(store: EphemeralStore, **options: bool) -> Device:
+def device_on(store: LastingStore, **options: bool) -> Device:
     options.setdefault("may_manufacture", True)
     return Device("vm", FakeTpm, lambda: store, clock=lambda: Instant(0), random=bytes, **options)
 
 
 @pytest.fixture
-def store() -> EphemeralStore:
-    return EphemeralStore()
+def store() -> LastingStore:
+    return LastingStore()
 
 
 @pytest.fixture
-def device(store: EphemeralStore) -> Device:
+def device(store: LastingStore) -> Device:
     device = device_on(store)
     device.init()
     device.execute(STARTUP)
     return device
 
 
-class FullStore(EphemeralStore):
+class FullStore(LastingStore):
     """A store that stops accepting anything."""
 
     is_full = False
@@ -42,14 +52,14 @@ class FullStore(EphemeralStore):
     def commit(self, changes: Mapping[str, bytes | None]) -> None:
         """Refuse when full."""
         if self.is_full:
-            raise StoreError("no space")
+            raise NvstoreError("no space", "make some")
         super().commit(changes)
 
 
 class TestPower:
     """INIT, STOP and the loss of power"""
 
-    def test_without_power(self, store: EphemeralStore) -> None:
+    def test_without_power(self, store: LastingStore) -> None:
         """Before INIT and after STOP, every command is answered with TPM_RC_FAILURE."""
         device = device_on(store)
         assert device.execute(READ) == FAILURE
@@ -59,7 +69,7 @@ class TestPower:
         assert device.phase is Phase.STOPPED
         assert device.execute(READ) == FAILURE
 
-    def test_missing_state(self, store: EphemeralStore) -> None:
+    def test_missing_state(self, store: LastingStore) -> None:
         """A store without a TPM is an error where one is expected, and stays as it is."""
         device = device_on(store, may_manufacture=False)
 
@@ -68,13 +78,13 @@ class TestPower:
         assert store.load() == {}
         assert device.phase is Phase.BEFORE_INIT
 
-    def test_manufacture(self, store: EphemeralStore) -> None:
+    def test_manufacture(self, store: LastingStore) -> None:
         """A new TPM is durable before it is used."""
         device_on(store).init()
 
         assert store.load() == {"permanent": b"0"}
 
-    def test_changes_are_durable(self, device: Device, store: EphemeralStore) -> None:
+    def test_changes_are_durable(self, device: Device, store: LastingStore) -> None:
         """A response is given after its changes are in the store."""
         assert value_of(device.execute(INCREMENT)) == 1
         assert store.load()["permanent"] == b"1"
@@ -112,7 +122,7 @@ class TestPower:
 
         assert log == (["00000145 at 0"] if expected else [])
 
-    def test_close(self, device: Device, store: EphemeralStore) -> None:
+    def test_close(self, device: Device, store: LastingStore) -> None:
         """The end of a run lets go of everything; a later INIT begins from the store."""
         device.execute(INCREMENT)
         device.locality = 3
@@ -179,7 +189,7 @@ class TestBlobs:
     def test_migration(self, device: Device) -> None:
         """The two blobs carry a running TPM to another host, where it goes on."""
         device.execute(INCREMENT)
-        there = EphemeralStore({"permanent": b"77", "old": b"1"})
+        there = LastingStore({"permanent": b"77", "old": b"1"})
         target = device_on(there, may_manufacture=False)
         target.set_state_blob(PERMANENT, device.state_blob(PERMANENT))
         target.set_state_blob(VOLATILE, device.state_blob(VOLATILE))
@@ -196,7 +206,7 @@ class TestBlobs:
         """A volatile state is not resumed beside a permanent state that it was not taken with."""
         permanent = device.state_blob(PERMANENT)
         device.execute(INCREMENT)
-        target = device_on(EphemeralStore())
+        target = device_on(LastingStore())
         target.set_state_blob(PERMANENT, permanent)
         target.set_state_blob(VOLATILE, device.state_blob(VOLATILE))
 
@@ -204,12 +214,12 @@ class TestBlobs:
             target.init()
 
     @pytest.mark.parametrize("blob", [b"", bytes(8), bytes.fromhex("0201000a")])
-    def test_no_blob(self, store: EphemeralStore, blob: bytes) -> None:
+    def test_no_blob(self, store: LastingStore, blob: bytes) -> None:
         """Octets that are no blob are refused before they replace anything."""
         with pytest.raises(BlobError):
             device_on(store).set_state_blob(PERMANENT, blob)
 
-    def test_store_volatile(self, device: Device, store: EphemeralStore) -> None:
+    def test_store_volatile(self, device: Device, store: LastingStore) -> None:
         """A stored volatile state survives the process, and is resumed once if it is to be deleted."""
         device.execute(INCREMENT)
         assert device.store_volatile() is TPM_RESULT.SUCCESS
@@ -224,7 +234,7 @@ class TestBlobs:
         assert value_of(again.execute(READ)) == 0
         assert SUSPENDED not in store.load()
 
-    def test_stale_volatile(self, device: Device, store: EphemeralStore) -> None:
+    def test_stale_volatile(self, device: Device, store: LastingStore) -> None:
         """A stored volatile state is not resumed after the permanent state has moved on."""
         device.store_volatile()
         device.execute(INCREMENT)

@@ -9,6 +9,12 @@ import click
 from vtpm.cli.place import Place, default_run_dir, default_state_dir
 
 COMMANDS: Final = {
+    "create": ("vtpm.cli.vm", "create"),
+    "delete": ("vtpm.cli.vm", "delete"),
+    "list": ("vtpm.cli.vm", "list_vms"),
+    "provider": ("vtpm.cli.provider", "provider"),
+    "serve": ("vtpm.cli.serve", "serve"),
+    "show": ("vtpm.cli.vm", "show"),
     "simulator": ("vtpm.cli.simulator", "simulator"),
 }
 

@@ -3,6 +3,10 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nvstore import Host
 
 
 def default_state_dir() -> str:
@@ -32,6 +36,12 @@ class Place:
     def state_dir(self) -> Path:
         """The directory of state."""
         return Path(self.state)
+
+    def host(self) -> "Host":
+        """The states and the key providers kept there."""
+        from nvstore import Host  # noqa: PLC0415 - help needs no store
+
+        return Host(self.state_dir)
 
     @property
     def run_dir(self) -> Path:

@@ -10,13 +10,13 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
+from nvstore import NvstoreError, Store
 from vtpm.control import blobs
 from vtpm.control.blobs import BlobError
 from vtpm.control.frames import HEADER
 from vtpm.control.messages import CMD, PTM_BLOB_TYPE, TPM_RESULT
 from vtpm.control.transitions import Phase, phase_after
 from vtpm.daemon.clock import Clock, Entropy, entropy, monotonic
-from vtpm.daemon.store import Store, StoreError
 from vtpm.spec.constants import TPM_CC, TPM_ST, TPM_SU
 from vtpm.state.profile import DEFAULT
 from vtpm.state.saved import SavedStateError
@@ -289,10 +289,6 @@ class Device:
 
     def _load(self, *, delete_volatile: bool) -> None:
         """Bring the TPM up from the blobs that were given, or else from the stored ones."""
-        if self.has_failed and self._store is not None:
-            # What the store holds after a failed commit is known only when it is opened again.
-            self._store.close()
-            self._store = None
         store = self._opened()
         stored = store.load()
         suspended = stored.pop(SUSPENDED, None)
@@ -359,7 +355,7 @@ class Device:
             return True
         try:
             self._opened().commit(changes)
-        except (StoreError, OSError) as error:
+        except (NvstoreError, OSError) as error:
             log.error("%s: failure mode: %s", self.name, error)  # noqa: TRY400
             self.fail("the state could not be made durable")
             return False

@@ -69,6 +69,11 @@ class Endpoint:
         self._is_closed = False
         self._listen()
 
+    @property
+    def is_in_use(self) -> bool:
+        """Is a hypervisor connected, or the TPM powered?"""
+        return self._client is not None or self.device.is_running
+
     def serve(self, sock: socket.socket) -> None:
         """Serve a client that is connected already."""
         if self._accepting and self._listener is not None:

@@ -4,13 +4,13 @@ import logging
 from collections.abc import Callable
 from typing import Any, Final
 
+from nvstore import NvstoreError
 from vtpm.control import messages
 from vtpm.control.blobs import BlobError
 from vtpm.control.messages import CMD, PTM_BLOB_TYPE, PTM_CAP, SUCCESS, TPM_RESULT, Malformed, Request, Result
 from vtpm.control.transitions import is_legal, may_set_buffer_size
 from vtpm.daemon.device import MAX_LOCALITY, MIN_BUFFER_SIZE, Device, DeviceError
 from vtpm.daemon.info import describe
-from vtpm.daemon.store import StoreError
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def answer(device: Device, request: Request, *, rejected_locality: int | None = 
     except BlobError as error:
         log.error("%s: %s", device.name, error)  # noqa: TRY400 - the operator's to mend: no bug, no traceback
         return BAD_PARAMETER
-    except (DeviceError, StoreError) as error:
+    except (DeviceError, NvstoreError) as error:
         log.error("%s: %s", device.name, error)  # noqa: TRY400 - as above
         return FAIL
 

@@ -3,13 +3,13 @@
 import socket
 from collections.abc import Callable
 
+from nvstore import MemoryStore
 from vtpm.control.mssim import PLATFORM_PORT, TPM_PORT
 from vtpm.daemon.device import Device, command_of
 from vtpm.daemon.endpoint import Endpoint, Policy
 from vtpm.daemon.lane import Lane
 from vtpm.daemon.process import Process
 from vtpm.daemon.simulator import DataPort, SimulatedMachine, SimulatorPort
-from vtpm.daemon.store import EphemeralStore
 from vtpm.engine.tpm import Tpm
 from vtpm.spec.constants import TPM_CC, TPM_SU
 
@@ -19,7 +19,8 @@ class Simulation:
 
     def __init__(self) -> None:
         self.process = Process()
-        self.device = Device("simulator", Tpm, EphemeralStore, may_manufacture=True)
+        store = MemoryStore()
+        self.device = Device("simulator", Tpm, lambda: store, may_manufacture=True)
         self.lane = Lane(self.process.loop, self.process.executor, self.device.fail)
         self._closers: list[Callable[[], None]] = []
         self._endpoint: Endpoint | None = None

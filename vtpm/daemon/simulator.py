@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
+from nvstore import NvstoreError
 from vtpm.control.mssim import (
     ACKNOWLEDGE,
     HANDSHAKE,
@@ -23,7 +24,6 @@ from vtpm.control.mssim import (
 from vtpm.daemon.channel import Outlet
 from vtpm.daemon.device import MAX_LOCALITY, Device, DeviceError, refusal
 from vtpm.daemon.lane import Defect, Lane
-from vtpm.daemon.store import StoreError
 
 log = logging.getLogger(__name__)
 
@@ -206,7 +206,7 @@ class SimulatedMachine:
             self.device.power_off(orderly=False)
         try:
             self.device.init()
-        except (DeviceError, StoreError) as error:
+        except (DeviceError, NvstoreError) as error:
             log.error("the TPM cannot be powered on: %s", error)  # noqa: TRY400 - the operator's to mend
 
     def _hash(self, signal: Signal) -> None:

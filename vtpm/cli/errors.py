@@ -1,0 +1,26 @@
+"""Errors of the layers below, as messages of the command line."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn an error that gives its cause and remedy into a message, and leave a defect as it is."""
+    from nvstore import NvstoreError  # noqa: PLC0415 - help needs no store
+    from vtpm.daemon.admin import AdminError  # noqa: PLC0415 - as above
+
+    try:
+        yield
+    except (NvstoreError, AdminError) as error:
+        raise click.ClickException(str(error)) from None
+    except PermissionError as error:
+        raise click.ClickException(
+            f"{error.filename}: permission denied; run as the user who owns it, or choose other directories "
+            "with --state-dir and --run-dir"
+        ) from None
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        raise click.ClickException(f"{place}{error.strerror}; mend that and try again") from None

@@ -1,0 +1,90 @@
+"""`vtpm serve`: the daemon."""
+
+import contextlib
+import grp
+import logging
+import pwd
+from pathlib import Path
+
+import click
+
+from vtpm.cli.errors import explained
+from vtpm.cli.passphrase import passphrase_of, passphrase_options
+from vtpm.cli.place import Place
+from vtpm.daemon.sockets import Access, SocketError, listen_unix
+
+OCTAL = 8
+RUN_DIR_MODE = 0o711
+"""A hypervisor must reach the sockets in it; each socket says who may connect."""
+
+
+@click.command(short_help="Serve the TPMs of all VMs.")
+@click.option("--owner", help="User who owns the sockets, as QEMU's.")
+@click.option("--group", help="Group of the sockets.")
+@click.option("--mode", default="0600", show_default=True, help="Mode of the sockets, in octal.")
+@click.option(
+    "--provider", help="The provider that the passphrase unlocks; the default one if it is not given."
+)
+@passphrase_options
+@click.option("-v", "--verbose", is_flag=True, help="Say more on standard error.")
+@click.pass_obj
+def serve(
+    place: Place,
+    owner: str | None,
+    group: str | None,
+    mode: str,
+    provider: str | None,
+    passphrase_file: Path | None,
+    passphrase_fd: int | None,
+    *,
+    verbose: bool,
+) -> None:
+    """
+    Serve every VM's TPM at a control socket of its own, <run dir>/<vm>.sock, until a signal ends it.
+
+    VMs that are created meanwhile are served at once.
+    The line "ready …" on standard output says that the sockets are there.
+    """
+    logging.basicConfig(format="vtpm: %(message)s", level=logging.INFO if verbose else logging.WARNING)
+    access = Access(mode_of(mode), user_id(owner), group_id(group))
+    with explained():
+        with contextlib.suppress(FileExistsError):
+            place.run_dir.mkdir(mode=RUN_DIR_MODE, parents=True)
+        try:
+            admin = listen_unix(place.run_dir / ".daemon", Access())
+        except SocketError as error:
+            raise click.ClickException(str(error)) from None
+        from vtpm.cli.vm import unlock  # noqa: PLC0415 - loaded after the socket is bound
+        from vtpm.daemon.server import Server  # noqa: PLC0415
+
+        host = place.host()
+        unlock(host, provider, passphrase_of(passphrase_file, passphrase_fd))
+        server = Server(host, place.run_dir, access)
+    server.run(admin, lambda count: click.echo(f"ready run-dir={place.run} vms={count}"))
+
+
+def mode_of(text: str) -> int:
+    """A mode from its octal digits."""
+    try:
+        mode = int(text, OCTAL)
+    except ValueError:
+        mode = -1
+    if not 0 <= mode <= 0o777:
+        raise click.UsageError(f"--mode {text}: give three octal digits, such as 0660")
+    return mode
+
+
+def user_id(name: str | None) -> int:
+    """The number of a user; -1 if none is named."""
+    try:
+        return -1 if name is None else pwd.getpwnam(name).pw_uid
+    except KeyError:
+        raise click.UsageError(f"--owner {name}: there is no such user") from None
+
+
+def group_id(name: str | None) -> int:
+    """The number of a group; -1 if none is named."""
+    try:
+        return -1 if name is None else grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise click.UsageError(f"--group {name}: there is no such group") from None

@@ -1,0 +1,49 @@
+"""The daemon: all VMs of a host in one process, which is what `vtpm serve` runs."""
+
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from nvstore import Host, NvstoreError
+from vtpm.daemon.admin import AdminServer, admin_path
+from vtpm.daemon.process import Process
+from vtpm.daemon.sockets import Access, unlink_socket
+from vtpm.daemon.supervisor import Supervisor, SupervisorError
+
+
+class Server:
+    """A host's daemon."""
+
+    def __init__(self, host: Host, run_dir: Path, access: Access) -> None:
+        self._process = Process()
+        self._run_dir = run_dir
+        self._supervisor = Supervisor(self._process, host, run_dir, access)
+        self._admin = AdminServer(
+            {"status": self._status, "rescan": self._rescan, "release": self._release},
+            (SupervisorError, NvstoreError),
+        )
+
+    def run(self, admin: socket.socket, ready: Callable[[int], None]) -> None:
+        """Serve until a signal ends it; `ready` is told how many VMs are served."""
+        self._process.loop.add_signal_handler(signal.SIGHUP, self._supervisor.rescan)
+        self._process.loop.run_until_complete(self._admin.start(admin))
+        self._supervisor.rescan()
+        ready(len(self._supervisor.status()))
+        self._process.run(self._close)
+
+    async def _close(self) -> None:
+        unlink_socket(admin_path(self._run_dir))
+        await self._admin.close()
+        await self._supervisor.close()
+
+    async def _status(self) -> dict[str, Any]:
+        return self._supervisor.status()
+
+    async def _rescan(self) -> int:
+        self._supervisor.rescan()
+        return len(self._supervisor.status())
+
+    async def _release(self, name: str) -> None:
+        await self._supervisor.release(name)

@@ -1,0 +1,113 @@
+"""
+Many VMs in one process: a socket each, made when the state appears and removed when it goes.
+
+A VM's state is opened at its first INIT: a state that cannot be opened stops its own VM and no other.
+"""
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from nvstore import Host, NvstoreError
+from vtpm.daemon.device import Device
+from vtpm.daemon.endpoint import Endpoint
+from vtpm.daemon.lane import Lane
+from vtpm.daemon.process import Process
+from vtpm.daemon.sockets import Access, SocketError, listen_unix, unlink_socket
+from vtpm.engine.tpm import Tpm
+
+log = logging.getLogger(__name__)
+
+SUFFIX: Final = ".sock"
+
+
+class SupervisorError(Exception):
+    """The daemon refuses a request; the text gives cause and remedy."""
+
+
+def socket_path(run_dir: Path, vm: str) -> Path:
+    """Where the control socket of a VM is."""
+    return run_dir / f"{vm}{SUFFIX}"
+
+
+class Supervisor:
+    """The endpoints of all VMs of a host."""
+
+    def __init__(self, process: Process, host: Host, run_dir: Path, access: Access) -> None:
+        self._process = process
+        self._host = host
+        self._run_dir = run_dir
+        self._access = access
+        self._endpoints: dict[str, Endpoint] = {}
+        self._broken: set[str] = set()
+
+    def rescan(self) -> None:
+        """Serve the VMs that have come, and forget those that have gone and are not in use."""
+        present = {state.name for state in self._host.list_states()}
+        for name in sorted(present - self._endpoints.keys()):
+            self._serve(name)
+        for name in self._endpoints.keys() - present:
+            if not self._endpoints[name].is_in_use:
+                self._process.loop.create_task(self._forget(name))
+
+    def status(self) -> dict[str, dict[str, Any]]:
+        """What the VMs do, by name."""
+        return {
+            name: {
+                "socket": str(socket_path(self._run_dir, name)),
+                "connected": endpoint.is_in_use,
+                "running": endpoint.device.is_running,
+                "failed": endpoint.device.has_failed,
+            }
+            for name, endpoint in self._endpoints.items()
+        }
+
+    async def release(self, name: str) -> None:
+        """Stop serving a VM, so that its state can be deleted; refused while a hypervisor is connected."""
+        endpoint = self._endpoints.get(name)
+        if endpoint is None:
+            return
+        if endpoint.is_in_use:
+            raise SupervisorError(f"the VM {name} is in use; power it off first")
+        await self._forget(name)
+
+    async def close(self) -> None:
+        """End every VM's run."""
+        for name in list(self._endpoints):
+            await self._forget(name)
+
+    def _serve(self, name: str) -> None:
+        try:
+            listener = listen_unix(socket_path(self._run_dir, name), self._access)
+        except SocketError as error:
+            if name not in self._broken:
+                log.error("%s is not served: %s", name, error)  # noqa: TRY400 - the operator's to mend
+            self._broken.add(name)
+            return
+        self._broken.discard(name)
+        device = Device(name, Tpm, partial(self._host.open_state, name), is_encrypted=True)
+        lane = Lane(self._process.loop, self._process.executor, device.fail)
+        self._endpoints[name] = Endpoint(
+            self._process.loop, device, lane, listener, others_wait=self._others_wait(name)
+        )
+        log.info("%s is served at %s", name, socket_path(self._run_dir, name))
+
+    def _others_wait(self, name: str) -> Callable[[], bool]:
+        """Does another VM run, which a commit of this one would delay?"""
+
+        def others_wait() -> bool:
+            return any(endpoint.is_in_use for other, endpoint in self._endpoints.items() if other != name)
+
+        return others_wait
+
+    async def _forget(self, name: str) -> None:
+        endpoint = self._endpoints.pop(name, None)
+        if endpoint is None:
+            return
+        unlink_socket(socket_path(self._run_dir, name))
+        try:
+            await endpoint.close()
+        except (NvstoreError, OSError):
+            log.exception("%s: its run did not end well", name)
