@@ -1,7 +1,7 @@
 """
 Elliptic curves: points, keys and key agreement (Part 1, Annex "ECC").
 
-OpenSSL does the arithmetic of secret numbers on the NIST curves.
+OpenSSL does the arithmetic of secret numbers on the NIST and Brainpool curves.
 On the others, and for whole points, it is done here with gmpy2.
 The sequence of doublings and additions is fixed, but the time of an integer operation depends on its values.
 """
@@ -24,6 +24,9 @@ OPENSSL: dict[TPM_ECC_CURVE, ec.EllipticCurve] = {
     TPM_ECC_CURVE.NIST_P256: ec.SECP256R1(),
     TPM_ECC_CURVE.NIST_P384: ec.SECP384R1(),
     TPM_ECC_CURVE.NIST_P521: ec.SECP521R1(),
+    TPM_ECC_CURVE.BP_P256_R1: ec.BrainpoolP256R1(),
+    TPM_ECC_CURVE.BP_P384_R1: ec.BrainpoolP384R1(),
+    TPM_ECC_CURVE.BP_P512_R1: ec.BrainpoolP512R1(),
 }
 """The curves whose keys OpenSSL can load."""
 
