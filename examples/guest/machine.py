@@ -120,6 +120,18 @@ class Machine:
         self._check(process, run, limit)
         return run
 
+    def power_on(self, tpm: Path, limit: float = 20.0) -> str:
+        """Power the machine on, execute nothing and end; what QEMU complained of, or nothing."""
+        done = subprocess.run(
+            command_line(QEMU, *self._arguments(None, tpm), "-S", "-monitor", "stdio"),
+            input=b"quit\n",
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            timeout=limit,
+            check=False,
+        )
+        return done.stderr.decode(errors="replace").strip()
+
     def _listen(
         self,
         process: subprocess.Popen[bytes],
@@ -150,13 +162,14 @@ class Machine:
         )
         raise GuestError(f"the guest {what}, its job with {run.findings.get('exit_status')!r}:\n{said}")
 
-    def _arguments(self, initrd: Path, tpm: Path | None) -> list[str | Path]:
+    def _arguments(self, initrd: Path | None, tpm: Path | None) -> list[str | Path]:
         arguments: list[str | Path] = [
             *("-machine", f"q35,accel={self.accelerator}", "-m", "512"),
-            *("-nodefaults", "-display", "none", "-monitor", "none", "-no-reboot"),
-            *("-serial", f"file:{self.directory}/console.log", "-serial", "stdio"),
-            *("-kernel", kernel(), "-initrd", initrd, "-append", "console=ttyS0 quiet panic=-1"),
+            *("-nodefaults", "-display", "none", "-no-reboot"),
         ]
+        if initrd is not None:
+            arguments += ["-serial", f"file:{self.directory}/console.log", "-serial", "stdio"]
+            arguments += ["-kernel", kernel(), "-initrd", initrd, "-append", "console=ttyS0 quiet panic=-1"]
         if self.firmware is Firmware.OVMF:
             code, variables = _ovmf()
             copy = self.directory / "firmware-variables"
