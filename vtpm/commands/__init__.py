@@ -6,8 +6,22 @@ from vtpm.commands import testing  # 10 Testing
 from vtpm.commands import session  # 11 Session commands
 from vtpm.commands import random  # 16 Random number generator
 from vtpm.commands import pcr  # 22 Integrity collection (PCR)
+from vtpm.commands import policy, policy_authorization  # 23 Enhanced authorization (EA)
 from vtpm.commands import capability  # 30 Capability commands
 from vtpm.commands import nv, nv_definition  # 31 Non-volatile storage
 from vtpm.commands.table import COMMANDS, Command
 
-__all__ = ["COMMANDS", "Command", "capability", "nv", "nv_definition", "pcr", "random", "session", "startup", "testing"]
+__all__ = [
+    "COMMANDS",
+    "Command",
+    "capability",
+    "nv",
+    "nv_definition",
+    "pcr",
+    "policy",
+    "policy_authorization",
+    "random",
+    "session",
+    "startup",
+    "testing",
+]

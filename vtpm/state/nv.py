@@ -80,6 +80,11 @@ class NvIndex:
         return self.kind in (TPM_NT.PIN_FAIL, TPM_NT.PIN_PASS)
 
     @property
+    def is_pin_pass(self) -> bool:
+        """Is it a PIN Pass Index?"""
+        return self.kind is TPM_NT.PIN_PASS
+
+    @property
     def pin(self) -> tuple[int, int]:
         """PinCount and pinLimit of a written PIN Index."""
         return int.from_bytes(self.data[:4], "big"), int.from_bytes(self.data[4:8], "big")

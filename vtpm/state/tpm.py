@@ -6,6 +6,7 @@ from typing import Self
 from vtpm.crypto.digest import digest_size
 from vtpm.crypto.drbg import RandomGenerator
 from vtpm.spec.constants import TPM_RH
+from vtpm.spec.structures import TPMS_CLOCK_INFO, TPMS_TIME_INFO
 from vtpm.state import saved, suspended
 from vtpm.state.clear import ClearData
 from vtpm.state.clock import Clock, Instant
@@ -111,6 +112,16 @@ class TpmState:
     def nv_space(self) -> int:
         """Octets that NV Indices and persistent objects may still take."""
         return self.profile.nv_capacity - sum(self.nv_sizes.values())
+
+    def time_info(self) -> TPMS_TIME_INFO:
+        """Part 2, 10.11.6: Time, Clock and the counters, as they are now."""
+        clock = TPMS_CLOCK_INFO(
+            clock=self.clock.clock,
+            reset_count=self.permanent.reset_count,
+            restart_count=self.reset.restart_count,
+            safe=self.clock.safe,
+        )
+        return TPMS_TIME_INFO(time=self.clock.time, clock_info=clock)
 
     def pcr_entity(self, handle: int) -> Pcr:
         """The entity behind a PCR handle."""

@@ -1,0 +1,309 @@
+"""Part 3, clause 23: enhanced authorization: the conditions that a policy session accumulates."""
+
+from typing import Annotated
+
+from vtpm.commands.creation import selected_digest
+from vtpm.commands.table import COMMANDS, command
+from vtpm.crypto.digest import digest, digest_size
+from vtpm.spec.attributes import TPMA_LOCALITY
+from vtpm.spec.constants import TPM_CC, TPM_EO
+from vtpm.spec.handles import TPMI_RH_NV_AUTH, TPMI_RH_NV_INDEX, TPMI_SH_POLICY
+from vtpm.spec.interface import TPM_CC_TYPE, TPM_EO_TYPE, TPMI_YES_NO
+from vtpm.spec.structures import (
+    TPM2B_DIGEST,
+    TPM2B_NAME,
+    TPM2B_OPERAND,
+    TPML_DIGEST,
+    TPML_PCR_SELECTION,
+    TPMS_TIME_INFO,
+)
+from vtpm.state.entity import Role
+from vtpm.state.hierarchy import Hierarchy
+from vtpm.state.nv import NvIndex
+from vtpm.state.session import Hashed, Policy, Session
+from vtpm.state.tpm import TpmState
+from vtpm.wire.error import TPM_RC, TpmError
+from vtpm.wire.integers import UINT16
+from vtpm.wire.structure import marshal, structure
+
+PolicySession = Annotated[Session, TPMI_SH_POLICY]
+
+ANY_LOCALITY = 0x1F
+EXTENDED_LOCALITY = 32
+
+
+def assert_in(session: Session, code: TPM_CC, *parts: bytes) -> None:
+    """Part 1, "Policy Digest": extend the policy digest with a command code and its parts."""
+    policy = session.the_policy
+    policy.digest = digest(session.hash, policy.digest, code.to_bytes(4, "big"), *parts)
+
+
+def holds(operation: TPM_EO, a: bytes, b: bytes) -> bool:
+    """Part 2, 6.8: is the comparison of two operands of the same size true?"""
+    unsigned = int.from_bytes(a, "big"), int.from_bytes(b, "big")
+    signed = int.from_bytes(a, "big", signed=True), int.from_bytes(b, "big", signed=True)
+    first, second = unsigned
+    return {
+        TPM_EO.EQ: first == second,
+        TPM_EO.NEQ: first != second,
+        TPM_EO.SIGNED_GT: signed[0] > signed[1],
+        TPM_EO.UNSIGNED_GT: first > second,
+        TPM_EO.SIGNED_LT: signed[0] < signed[1],
+        TPM_EO.UNSIGNED_LT: first < second,
+        TPM_EO.SIGNED_GE: signed[0] >= signed[1],
+        TPM_EO.UNSIGNED_GE: first >= second,
+        TPM_EO.SIGNED_LE: signed[0] <= signed[1],
+        TPM_EO.UNSIGNED_LE: first <= second,
+        TPM_EO.BITSET: first & second == second,
+        TPM_EO.BITCLEAR: first & second == 0,
+    }[operation]
+
+
+@command(TPM_CC.PolicyOR)
+def policy_or(tpm: TpmState, session: PolicySession, /, p_hash_list: TPML_DIGEST) -> None:
+    """23.6: what has been accumulated is one of several alternatives."""
+    policy = session.the_policy
+    if not session.is_trial and policy.digest not in p_hash_list:
+        raise TpmError(TPM_RC.VALUE, at="p_hash_list")
+
+    policy.digest = bytes(digest_size(session.hash))
+    assert_in(session, TPM_CC.PolicyOR, *p_hash_list)
+
+
+@command(TPM_CC.PolicyPCR)
+def policy_pcr(
+    tpm: TpmState, session: PolicySession, /, pcr_digest: TPM2B_DIGEST, pcrs: TPML_PCR_SELECTION
+) -> None:
+    """23.7: PCR have given values, until the command that the policy authorizes."""
+    policy = session.the_policy
+    selection, current = selected_digest(tpm, session.hash, pcrs)
+    if not session.is_trial:
+        if policy.pcr_counter not in (0, tpm.reset.pcr_counter):
+            raise TpmError(TPM_RC.PCR_CHANGED)
+        if pcr_digest and pcr_digest != current:
+            raise TpmError(TPM_RC.VALUE, at="pcr_digest")
+
+    assert_in(session, TPM_CC.PolicyPCR, marshal(selection, TPML_PCR_SELECTION), pcr_digest or current)
+    if not session.is_trial:
+        policy.pcr_counter = tpm.reset.pcr_counter
+
+
+@command(TPM_CC.PolicyLocality)
+def policy_locality(tpm: TpmState, session: PolicySession, /, locality: TPMA_LOCALITY) -> None:
+    """23.8: the command comes from given localities."""
+    policy, wanted = session.the_policy, int(locality)
+    before = policy.locality
+    if wanted == 0 or (before and (before < EXTENDED_LOCALITY) is not (wanted < EXTENDED_LOCALITY)):
+        raise TpmError(TPM_RC.RANGE, at="locality")
+    if wanted < EXTENDED_LOCALITY:
+        allowed = (before or ANY_LOCALITY) & wanted
+    else:
+        allowed = wanted if before in (0, wanted) else 0
+    if allowed == 0:
+        raise TpmError(TPM_RC.RANGE, at="locality")
+
+    assert_in(session, TPM_CC.PolicyLocality, bytes((wanted,)))
+    policy.locality = allowed
+
+
+@command(TPM_CC.PolicyNV)
+def policy_nv(
+    tpm: TpmState,
+    auth_handle: Annotated[Hierarchy | NvIndex, TPMI_RH_NV_AUTH, Role.USER],
+    nv_index: Annotated[NvIndex, TPMI_RH_NV_INDEX],
+    session: PolicySession,
+    /,
+    operand_b: TPM2B_OPERAND,
+    offset: UINT16,
+    operation: TPM_EO_TYPE,
+) -> None:
+    """23.9: the data of an NV Index compares with an operand."""
+    if not session.is_trial:
+        nv_index.check_read(auth_handle)
+        if offset > nv_index.public.data_size:
+            raise TpmError(TPM_RC.VALUE, at="offset")
+        if len(operand_b) > nv_index.public.data_size - offset:
+            raise TpmError(TPM_RC.SIZE, at="operand_b")
+        if not holds(operation, nv_index.data[offset : offset + len(operand_b)], operand_b):
+            raise TpmError(TPM_RC.POLICY)
+
+    assert_in(session, TPM_CC.PolicyNV, comparison(session, operand_b, offset, operation), nv_index.name)
+
+
+def comparison(session: Session, operand_b: bytes, offset: int, operation: TPM_EO, *rest: bytes) -> bytes:
+    """The digest of the arguments of a comparison."""
+    return digest(session.hash, operand_b, offset.to_bytes(2, "big"), operation.to_bytes(2, "big"), *rest)
+
+
+@command(TPM_CC.PolicyCounterTimer)
+def policy_counter_timer(
+    tpm: TpmState,
+    session: PolicySession,
+    /,
+    operand_b: TPM2B_OPERAND,
+    offset: UINT16,
+    operation: TPM_EO_TYPE,
+) -> None:
+    """23.10: a part of TPMS_TIME_INFO compares with an operand."""
+    info = marshal(tpm.time_info(), TPMS_TIME_INFO)
+    if offset > len(info):
+        raise TpmError(TPM_RC.VALUE, at="offset")
+    if len(operand_b) > len(info) - offset:
+        raise TpmError(TPM_RC.RANGE)
+    if not session.is_trial and not holds(operation, info[offset : offset + len(operand_b)], operand_b):
+        raise TpmError(TPM_RC.POLICY)
+
+    assert_in(session, TPM_CC.PolicyCounterTimer, comparison(session, operand_b, offset, operation))
+
+
+@command(TPM_CC.PolicyCommandCode)
+def policy_command_code(tpm: TpmState, session: PolicySession, /, code: TPM_CC_TYPE) -> None:
+    """23.11: the policy is for one command."""
+    policy = session.the_policy
+    if policy.command_code not in (0, code):
+        raise TpmError(TPM_RC.VALUE, at="code")
+    if code not in COMMANDS:
+        raise TpmError(TPM_RC.POLICY_CC, at="code")
+
+    assert_in(session, TPM_CC.PolicyCommandCode, code.to_bytes(4, "big"))
+    policy.command_code = code
+
+
+@command(TPM_CC.PolicyPhysicalPresence)
+def policy_physical_presence(tpm: TpmState, session: PolicySession, /) -> None:
+    """23.12: physical presence is asserted with the command."""
+    assert_in(session, TPM_CC.PolicyPhysicalPresence)
+    session.the_policy.physical_presence = True
+
+
+def check_bindable(policy: Policy, kind: Hashed, value: bytes, *, may_repeat: bool) -> None:
+    """A session can be bound to one hash of the command: TPM_RC_CPHASH for another."""
+    if policy.bound_hash and not (may_repeat and policy.hashed is kind and policy.bound_hash == value):
+        raise TpmError(TPM_RC.CPHASH)
+
+
+def bind_hash(session: Session, code: TPM_CC, kind: Hashed, value: bytes) -> None:
+    """Extend the digest with a hash of the command, and remember it for the command's check."""
+    assert_in(session, code, value)
+    session.the_policy.bound_hash = value
+    session.the_policy.hashed = kind
+
+
+@command(TPM_CC.PolicyCpHash)
+def policy_cp_hash(tpm: TpmState, session: PolicySession, /, cp_hash_a: TPM2B_DIGEST) -> None:
+    """23.13: the policy is for one command with its Names and parameters."""
+    if len(cp_hash_a) != digest_size(session.hash):
+        raise TpmError(TPM_RC.SIZE, at="cp_hash_a")
+    check_bindable(session.the_policy, Hashed.CP_HASH, cp_hash_a, may_repeat=True)
+
+    bind_hash(session, TPM_CC.PolicyCpHash, Hashed.CP_HASH, cp_hash_a)
+
+
+@command(TPM_CC.PolicyNameHash)
+def policy_name_hash(tpm: TpmState, session: PolicySession, /, name_hash: TPM2B_DIGEST) -> None:
+    """23.14: the policy is for given entities."""
+    if len(name_hash) != digest_size(session.hash):
+        raise TpmError(TPM_RC.SIZE, at="name_hash")
+    check_bindable(session.the_policy, Hashed.NAME_HASH, name_hash, may_repeat=False)
+
+    bind_hash(session, TPM_CC.PolicyNameHash, Hashed.NAME_HASH, name_hash)
+
+
+@command(TPM_CC.PolicyDuplicationSelect)
+def policy_duplication_select(
+    tpm: TpmState,
+    session: PolicySession,
+    /,
+    object_name: TPM2B_NAME,
+    new_parent_name: TPM2B_NAME,
+    include_object: TPMI_YES_NO,
+) -> None:
+    """23.15: the policy is for the duplication of an object to a new parent."""
+    policy = session.the_policy
+    check_bindable(policy, Hashed.NAME_HASH, b"", may_repeat=False)
+    if policy.command_code:
+        raise TpmError(TPM_RC.COMMAND_CODE)
+
+    policy.bound_hash = digest(session.hash, object_name, new_parent_name)
+    policy.hashed = Hashed.NAME_HASH
+    included = object_name if include_object else b""
+    flag = bytes((include_object,))
+    assert_in(session, TPM_CC.PolicyDuplicationSelect, included, new_parent_name, flag)
+    policy.command_code = TPM_CC.Duplicate
+
+
+@command(TPM_CC.PolicyAuthValue)
+def policy_auth_value(tpm: TpmState, session: PolicySession, /) -> None:
+    """23.17: the authValue is part of the HMAC key."""
+    assert_in(session, TPM_CC.PolicyAuthValue)
+    session.the_policy.auth_value_needed = True
+    session.the_policy.password_needed = False
+
+
+@command(TPM_CC.PolicyPassword)
+def policy_password(tpm: TpmState, session: PolicySession, /) -> None:
+    """23.18: the authValue is given as a password; the digest is that of PolicyAuthValue."""
+    assert_in(session, TPM_CC.PolicyAuthValue)
+    session.the_policy.password_needed = True
+    session.the_policy.auth_value_needed = False
+
+
+@structure
+class PolicyGetDigestResponse:
+    """23.19"""
+
+    policy_digest: TPM2B_DIGEST
+
+
+@command(TPM_CC.PolicyGetDigest)
+def policy_get_digest(tpm: TpmState, session: PolicySession, /) -> PolicyGetDigestResponse:
+    """23.19: what has been accumulated."""
+    return PolicyGetDigestResponse(policy_digest=session.the_policy.digest)
+
+
+@command(TPM_CC.PolicyNvWritten)
+def policy_nv_written(tpm: TpmState, session: PolicySession, /, written_set: TPMI_YES_NO) -> None:
+    """23.20: the NV Index that the policy authorizes has been written, or has not."""
+    policy = session.the_policy
+    if policy.nv_written not in (None, written_set):
+        raise TpmError(TPM_RC.VALUE, at="written_set")
+
+    policy.nv_written = written_set
+    assert_in(session, TPM_CC.PolicyNvWritten, bytes((written_set,)))
+
+
+@command(TPM_CC.PolicyTemplate)
+def policy_template(tpm: TpmState, session: PolicySession, /, template_hash: TPM2B_DIGEST) -> None:
+    """23.21: the policy is for the creation of objects from one template."""
+    check_bindable(session.the_policy, Hashed.TEMPLATE, template_hash, may_repeat=True)
+    if len(template_hash) != digest_size(session.hash):
+        raise TpmError(TPM_RC.SIZE, at="template_hash")
+
+    bind_hash(session, TPM_CC.PolicyTemplate, Hashed.TEMPLATE, template_hash)
+
+
+@command(TPM_CC.PolicyParameters)
+def policy_parameters(tpm: TpmState, session: PolicySession, /, p_hash: TPM2B_DIGEST) -> None:
+    """23.24: the policy is for one command with its parameters, whatever its entities are."""
+    if len(p_hash) != digest_size(session.hash):
+        raise TpmError(TPM_RC.SIZE, at="p_hash")
+    check_bindable(session.the_policy, Hashed.PARAMETERS, p_hash, may_repeat=False)
+
+    bind_hash(session, TPM_CC.PolicyParameters, Hashed.PARAMETERS, p_hash)
+
+
+@command(TPM_CC.PolicyTransportSPDM)
+def policy_transport_spdm(
+    tpm: TpmState, session: PolicySession, /, req_key_name: TPM2B_NAME, tpm_key_name: TPM2B_NAME
+) -> None:
+    """23.25: the command comes through a secure channel, with given keys."""
+    policy = session.the_policy
+    if policy.secure_channel:
+        raise TpmError(TPM_RC.VALUE)
+    key_hash = b""
+    if req_key_name or tpm_key_name:
+        key_hash = digest(session.hash, marshal(req_key_name, TPM2B_NAME), marshal(tpm_key_name, TPM2B_NAME))
+
+    assert_in(session, TPM_CC.PolicyTransportSPDM, key_hash)
+    policy.secure_channel = True
+    policy.channel_key_hash = key_hash
