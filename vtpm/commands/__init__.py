@@ -7,6 +7,9 @@ from vtpm.commands import session  # 11 Session commands
 from vtpm.commands import random  # 16 Random number generator
 from vtpm.commands import pcr  # 22 Integrity collection (PCR)
 from vtpm.commands import policy, policy_authorization  # 23 Enhanced authorization (EA)
+from vtpm.commands import dictionary_attack  # 25 Dictionary attack functions
+from vtpm.commands import management  # 26 Miscellaneous management functions
+from vtpm.commands import clock  # 29 Clocks and timers
 from vtpm.commands import capability  # 30 Capability commands
 from vtpm.commands import nv, nv_definition  # 31 Non-volatile storage
 from vtpm.commands.table import COMMANDS, Command
@@ -15,6 +18,9 @@ __all__ = [
     "COMMANDS",
     "Command",
     "capability",
+    "clock",
+    "dictionary_attack",
+    "management",
     "nv",
     "nv_definition",
     "pcr",

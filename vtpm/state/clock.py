@@ -52,6 +52,7 @@ class Clock:
         self.safe = True
         return True
 
-    def resume_unorderly(self) -> None:
-        """Start-up after a loss of power: Clock may have been greater than it is now."""
-        self.safe = False
+    def set(self, value: int) -> None:
+        """TPM2_ClockSet: advance Clock, which is then saved, and so safe."""
+        self.clock = value
+        self.safe = True
