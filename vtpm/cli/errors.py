@@ -5,16 +5,17 @@ from contextlib import contextmanager
 
 import click
 
+from vtpm.daemon.errors import OperatorError
+
 
 @contextmanager
 def explained() -> Iterator[None]:
     """Turn an error that gives its cause and remedy into a message, and leave a defect as it is."""
     from nvstore import NvstoreError  # noqa: PLC0415 - help needs no store
-    from vtpm.daemon.admin import AdminError  # noqa: PLC0415 - as above
 
     try:
         yield
-    except (NvstoreError, AdminError) as error:
+    except (NvstoreError, OperatorError) as error:
         raise click.ClickException(str(error)) from None
     except PermissionError as error:
         raise click.ClickException(

@@ -9,6 +9,7 @@ import click
 from vtpm.cli.place import Place, default_run_dir, default_state_dir
 
 COMMANDS: Final = {
+    "compat-dir": ("vtpm.cli.compat", "compat_dir"),
     "create": ("vtpm.cli.vm", "create"),
     "delete": ("vtpm.cli.vm", "delete"),
     "list": ("vtpm.cli.vm", "list_vms"),

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from vtpm.cli.errors import explained
-from vtpm.cli.passphrase import passphrase_of, passphrase_options, required_passphrase
+from vtpm.cli.passphrase import passphrase_options, required_passphrase
 from vtpm.cli.place import Place
 
 PATH = click.Path(dir_okay=False, path_type=Path)
@@ -62,9 +62,11 @@ def backup(
 ) -> None:
     """Write a backup of a provider's key, encrypted by a passphrase of its own."""
     with explained():
+        from nvstore import passphrase_from_file  # noqa: PLC0415 - help needs no store
+
         host = place.host()
         if unlock_file is not None:
-            host.providers.unlock(name, passphrase=passphrase_of(unlock_file, None))
+            host.providers.unlock(name, passphrase_from_file(unlock_file))
         secret = required_passphrase(passphrase_file, passphrase_fd, "the backup", is_new=True)
         host.providers.backup(name, out=out, passphrase=secret)
     click.echo(f"{out} holds the key of provider {name}; keep it and its passphrase apart, and verify it now")

@@ -1,9 +1,11 @@
 """`vtpm simulator`: a TPM at a port, for software that talks to one."""
 
 import logging
+from pathlib import Path
 
 import click
 
+from vtpm.cli.errors import explained
 from vtpm.daemon.sockets import LOOPBACK, SocketError, listen_tcp_pair, port_of
 
 PORT = click.IntRange(0, 65534)
@@ -13,16 +15,21 @@ PORT = click.IntRange(0, 65534)
 @click.option("--mssim", type=PORT, help="Command port; the platform port is the next one.")
 @click.option("--swtpm", type=PORT, help="Data port; the control port is the next one.")
 @click.option("--host", default=LOOPBACK, show_default=True, help="Address to listen at.")
+@click.option(
+    "--state", type=click.Path(file_okay=False, path_type=Path), help="Keep the TPM in this directory."
+)
 @click.option("--startup", is_flag=True, help="With --swtpm: execute TPM2_Startup(CLEAR) first.")
 @click.option("-v", "--verbose", is_flag=True, help="Say more on standard error.")
-def simulator(mssim: int | None, swtpm: int | None, host: str, *, startup: bool, verbose: bool) -> None:
+def simulator(
+    mssim: int | None, swtpm: int | None, host: str, state: Path | None, *, startup: bool, verbose: bool
+) -> None:
     """
     Serve a TPM on loopback ports until a signal ends it.
 
     --mssim PORT speaks the protocol of the TCG's simulator (TPM2TOOLS_TCTI=mssim:port=PORT),
     --swtpm PORT that of swtpm (TPM2TOOLS_TCTI=swtpm:port=PORT).
     Port 0 chooses a free pair.
-    The TPM is gone at the end.
+    The TPM is gone at the end unless --state names a directory.
     The line "ready …" on standard output says that commands are answered.
     """
     if (mssim is None) == (swtpm is None):
@@ -36,7 +43,8 @@ def simulator(mssim: int | None, swtpm: int | None, host: str, *, startup: bool,
     logging.basicConfig(format="vtpm: %(message)s", level=logging.INFO if verbose else logging.WARNING)
     from vtpm.daemon.simulation import Simulation  # noqa: PLC0415 - loaded after the sockets are bound
 
-    simulation = Simulation()
+    with explained():
+        simulation = Simulation(state)
     if mssim is not None:
         simulation.serve_mssim(*pair)
     else:

@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
+from vtpm.daemon.errors import OperatorError
+
 NAME: Final = ".daemon"
 """Its name in the run directory; no VM's socket begins with a dot."""
 
@@ -14,7 +16,7 @@ TIMEOUT: Final = 10.0
 MAX_LINE: Final = 1 << 20
 
 
-class AdminError(Exception):
+class AdminError(OperatorError):
     """The daemon refused, or did not answer; the text gives cause and remedy."""
 
 

@@ -17,6 +17,7 @@ from vtpm.control.frames import HEADER
 from vtpm.control.messages import CMD, PTM_BLOB_TYPE, TPM_RESULT
 from vtpm.control.transitions import Phase, phase_after
 from vtpm.daemon.clock import Clock, Entropy, entropy, monotonic
+from vtpm.daemon.errors import OperatorError
 from vtpm.spec.constants import TPM_CC, TPM_ST, TPM_SU
 from vtpm.state.profile import DEFAULT
 from vtpm.state.saved import SavedStateError
@@ -31,11 +32,14 @@ MIN_BUFFER_SIZE: Final = 0xAF8
 """The smallest buffer in octets that can be set, the same as libtpms'."""
 
 MAX_LOCALITY: Final = 4
+CC_SET_LOCALITY: Final = 0x2000_1000
+"""swtpm's vendor command (swtpm, src/swtpm/vtpm_proxy.h)."""
+
 LAUNCH_LOCALITIES: Final = frozenset({3, 4})
 """The localities that may clear the established bit (PC Client Platform TPM Profile, TPM_ACCESS)."""
 
 
-class DeviceError(Exception):
+class DeviceError(OperatorError):
     """The TPM cannot be brought up, or its state cannot be used; the text gives cause and remedy."""
 
 
@@ -96,6 +100,7 @@ class Device:
         may_manufacture: bool = False,
         is_encrypted: bool = False,
         auto_shutdown: bool = True,
+        allow_set_locality: bool = False,
         clock: Clock = monotonic,
         random: Entropy = entropy,
     ) -> None:
@@ -105,6 +110,7 @@ class Device:
         self.buffer_size: int | None = None
         self.auto_shutdown = auto_shutdown
         self.is_encrypted = is_encrypted
+        self._allow_set_locality = allow_set_locality
         self._tpms = tpms
         self._open_store = open_store
         self._may_manufacture = may_manufacture
@@ -186,12 +192,23 @@ class Device:
         """Execute a command without making its changes durable: `conclude` must follow if there are some."""
         if self.phase is not Phase.RUNNING:
             return Result(refusal(), {})
+        if self._allow_set_locality and code_of(request) == CC_SET_LOCALITY:
+            return Result(self._set_locality(request), {})
         self._last_command = request
         self._is_suspended = False
         result: Result = self._tpm.execute(
             request, self.locality if locality is None else locality, self._clock()
         )
         return result
+
+    def _set_locality(self, request: bytes) -> bytes:
+        """Swtpm's own command, by which a client without a control channel chooses its locality."""
+        if len(request) <= HEADER.size:
+            return refusal(TPM_RC.INSUFFICIENT)
+        if request[HEADER.size] > MAX_LOCALITY:
+            return refusal(TPM_RC.LOCALITY)
+        self.locality = request[HEADER.size]
+        return refusal(TPM_RC.SUCCESS)
 
     def conclude(self, result: Result) -> bytes:
         """Make the changes of a command durable and give its response; failure mode if they cannot be."""

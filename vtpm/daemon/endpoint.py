@@ -43,6 +43,7 @@ class Endpoint:
     The control socket of one device.
 
     `ended` is called when the control client has gone; with True, after SHUTDOWN.
+    `data_ended` is called when the data client has gone.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Endpoint:
         policy: Policy = Policy(),
         others_wait: Callable[[], bool],
         ended: Callable[[bool], None] = lambda _: None,
+        data_ended: Callable[[], None] = lambda: None,
     ) -> None:
         self.device = device
         self.lane = lane
@@ -64,6 +66,7 @@ class Endpoint:
         self._policy = policy
         self._others_wait = others_wait
         self._ended = ended
+        self._data_ended = data_ended
         self._client: ControlClient | None = None
         self._accepting = False
         self._is_closed = False
@@ -89,6 +92,7 @@ class Endpoint:
         def gone() -> None:
             self.data = None
             closed()
+            self._data_ended()
 
         self.data = DataChannel(
             self._loop, sock, self.device, self.lane, others_wait=self._others_wait, closed=gone

@@ -2,10 +2,12 @@
 
 import socket
 from collections.abc import Callable
+from pathlib import Path
 
 from nvstore import MemoryStore
 from vtpm.control.mssim import PLATFORM_PORT, TPM_PORT
 from vtpm.daemon.device import Device, command_of
+from vtpm.daemon.directory import check_directory, opener
 from vtpm.daemon.endpoint import Endpoint, Policy
 from vtpm.daemon.lane import Lane
 from vtpm.daemon.process import Process
@@ -15,12 +17,15 @@ from vtpm.spec.constants import TPM_CC, TPM_SU
 
 
 class Simulation:
-    """One TPM in memory, and the ports that lead to it."""
+    """One TPM, in memory or in a directory, and the ports that lead to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, state: Path | None = None) -> None:
         self.process = Process()
-        store = MemoryStore()
-        self.device = Device("simulator", Tpm, lambda: store, may_manufacture=True)
+        if state is not None:
+            check_directory(state)
+        memory = MemoryStore()
+        open_store = opener(state) if state is not None else lambda: memory
+        self.device = Device("simulator", Tpm, open_store, may_manufacture=True)
         self.lane = Lane(self.process.loop, self.process.executor, self.device.fail)
         self._closers: list[Callable[[], None]] = []
         self._endpoint: Endpoint | None = None

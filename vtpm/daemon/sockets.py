@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from vtpm.daemon.errors import OperatorError
+
 LOOPBACK: Final = "127.0.0.1"
 BACKLOG: Final = 16
 PORT_ATTEMPTS: Final = 100
 MAX_PORT: Final = 0xFFFF
 
 
-class SocketError(Exception):
+class SocketError(OperatorError):
     """A socket cannot be made; the text gives cause and remedy."""
 
 

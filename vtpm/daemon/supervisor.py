@@ -13,6 +13,7 @@ from typing import Any, Final
 from nvstore import Host, NvstoreError
 from vtpm.daemon.device import Device
 from vtpm.daemon.endpoint import Endpoint
+from vtpm.daemon.errors import OperatorError
 from vtpm.daemon.lane import Lane
 from vtpm.daemon.process import Process
 from vtpm.daemon.sockets import Access, SocketError, listen_unix, unlink_socket
@@ -23,7 +24,7 @@ log = logging.getLogger(__name__)
 SUFFIX: Final = ".sock"
 
 
-class SupervisorError(Exception):
+class SupervisorError(OperatorError):
     """The daemon refuses a request; the text gives cause and remedy."""
 
 

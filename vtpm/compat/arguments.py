@@ -1,0 +1,191 @@
+"""
+The command line of `swtpm socket` (swtpm 0.7 to 0.10, man page swtpm.8).
+
+Nothing is ignored: what this TPM does not do is refused by its name.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+TRUE: Final = "true"
+
+
+class ArgumentError(Exception):
+    """The command line cannot be obeyed; the text names the option."""
+
+
+WITH_VALUE: Final = frozenset(
+    {"port", "fd", "server", "ctrl", "tpmstate", "flags", "locality", "log", "pid", "key", "seccomp"}
+)
+WITHOUT_VALUE: Final = frozenset({"daemon", "terminate", "tpm2", "help", "print-capabilities", "version"})
+SHORT: Final = {
+    "d": "daemon",
+    "h": "help",
+    "p": "port",
+    "f": "fd",
+    "t": "terminate",
+    "r": "runas",
+    "R": "chroot",
+}
+
+NOT_YET: Final = frozenset(
+    {
+        "runas",
+        "chroot",
+        "migration-key",
+        "migration",
+        "print-states",
+        "profile",
+        "print-profiles",
+        "print-info",
+        "pcap",
+        "vtpm-proxy",
+    }
+)
+"""swtpm's options that this program does not have."""
+
+VALUES: Final[Mapping[str, frozenset[str]]] = {
+    "server": frozenset({"type", "port", "bindaddr", "path", "fd", "mode", "uid", "gid", "disconnect"}),
+    "ctrl": frozenset(
+        {"type", "port", "bindaddr", "path", "fd", "clientfd", "mode", "uid", "gid", "terminate"}
+    ),
+    "tpmstate": frozenset({"dir", "backend-uri", "mode", "lock", "backup", "fsync"}),
+    "flags": frozenset(
+        {"not-need-init", "startup-none", "startup-clear", "startup-state", "disable-auto-shutdown"}
+    ),
+    "locality": frozenset({"reject-locality-4", "allow-set-locality"}),
+    "log": frozenset({"file", "fd", "level", "prefix", "truncate"}),
+    "pid": frozenset({"file", "fd"}),
+    "key": frozenset({"file", "fd", "format", "pwdfile", "pwdfd", "kdf", "mode", "remove"}),
+    "seccomp": frozenset({"action"}),
+}
+"""What may stand in an option's value; `a=b` or, for a switch, `a` alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """A command line, taken apart: switches, and options with their values."""
+
+    switches: frozenset[str] = frozenset()
+    options: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def of(self, option: str) -> Mapping[str, str]:
+        """The values of an option; empty if it was not given."""
+        return self.options.get(option, {})
+
+    def has(self, option: str, switch: str) -> bool:
+        """Is a switch among the values of an option?"""
+        return self.of(option).get(switch, "false") == TRUE
+
+
+def parse(words: Sequence[str]) -> Arguments:
+    """Take the words after `swtpm socket` apart; ArgumentError names what is wrong."""
+    switches: set[str] = set()
+    options: dict[str, Mapping[str, str]] = {}
+    rest = list(words)
+    while rest:
+        name, value = _next(rest)
+        if name in NOT_YET:
+            raise ArgumentError(f"--{name} is not supported")
+        if name in WITHOUT_VALUE:
+            if value is not None:
+                raise ArgumentError(f"--{name} takes no value")
+            switches.add(name)
+        elif name in WITH_VALUE:
+            if value is None:
+                if not rest:
+                    raise ArgumentError(f"--{name} needs a value")
+                value = rest.pop(0)
+            options[name] = {name: value} if name in ("port", "fd") else split(name, value)
+        else:
+            raise ArgumentError(f"--{name} is not an option of swtpm")
+    return Arguments(frozenset(switches), options)
+
+
+def split(option: str, text: str) -> dict[str, str]:
+    """The values in `a=b,c`; a switch has the value `true`."""
+    values = {}
+    for part in filter(None, text.split(",")):
+        name, equals, value = part.partition("=")
+        if name not in VALUES[option]:
+            raise ArgumentError(f"--{option} {name}: not supported")
+        values[name] = value if equals else TRUE
+    return values
+
+
+def number(option: str, name: str, text: str, base: int = 10) -> int:
+    """A number that an option has for a value."""
+    try:
+        value = int(text, base)
+    except ValueError:
+        value = -1
+    if value < 0:
+        raise ArgumentError(f"--{option} {name}={text}: not a number")
+    return value
+
+
+def state_directory(arguments: Arguments) -> Path:
+    """The directory of the state: --tpmstate's, or TPM_PATH."""
+    values = arguments.of("tpmstate")
+    if "mode" in values:
+        number(
+            "tpmstate", "mode", values["mode"], 8
+        )  # files are 0600 and directories 0700, whatever is allowed
+    uri = values.get("backend-uri")
+    if uri is not None:
+        if not uri.startswith("dir://"):
+            raise ArgumentError(f"--tpmstate backend-uri={uri}: only dir:// is supported")
+        return Path(uri.removeprefix("dir://"))
+    directory = values.get("dir") or os.environ.get("TPM_PATH")
+    if not directory:
+        raise ArgumentError("--tpmstate is required: give dir=<directory>")
+    return Path(directory)
+
+
+def passphrase_source(arguments: Arguments) -> tuple[str, str] | None:
+    """Where the key of the state is, as (kind, place); None if no key was given."""
+    values = arguments.of("key")
+    if not values:
+        return None
+    given = [(kind, values[kind]) for kind in ("file", "fd", "pwdfile", "pwdfd") if kind in values]
+    if len(given) != 1:
+        raise ArgumentError("--key: give one of file, fd, pwdfile and pwdfd")
+    if values.get("mode", "aes-256-cbc") not in ("aes-cbc", "aes-128-cbc", "aes-256-cbc"):
+        raise ArgumentError(f"--key mode={values['mode']}: not a mode of swtpm")
+    if values.get("remove", "false") != "false":
+        raise ArgumentError("--key remove: not supported")
+    return given[0]
+
+
+def check(arguments: Arguments) -> None:
+    """Refuse combinations that cannot be obeyed."""
+    if "tpm2" not in arguments.switches:
+        raise ArgumentError("--tpm2 is required: a TPM 1.2 is not supported")
+    action = arguments.of("seccomp").get("action", "none")
+    if action != "none":
+        raise ArgumentError(f"--seccomp action={action}: not supported; give action=none")
+    if not {"ctrl", "server", "port", "fd"} & arguments.options.keys():
+        raise ArgumentError("--ctrl or --server is required: nobody could reach the TPM")
+    state_directory(arguments)
+    passphrase_source(arguments)
+
+
+def _next(rest: list[str]) -> tuple[str, str | None]:
+    """The next option's long name, and the value that is part of the same word."""
+    word = rest.pop(0)
+    if word.startswith("--") and len(word) > len("--"):
+        name, equals, value = word[2:].partition("=")
+        return name, value if equals else None
+    if word.startswith("-") and len(word) > 1:
+        name = SHORT.get(word[1], "")
+        if not name:
+            raise ArgumentError(f"-{word[1]} is not an option of swtpm")
+        attached = word[2:]
+        if attached and name in WITHOUT_VALUE:
+            rest.insert(0, f"-{attached}")
+            return name, None
+        return name, attached or None
+    raise ArgumentError(f"{word!r}: not an option")

@@ -1,0 +1,153 @@
+"""The process behind `swtpm socket`: one TPM, its sockets, its log and its end."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from nvstore import NvstoreError, passphrase_from_fd, passphrase_from_file
+from vtpm.compat.arguments import ArgumentError, Arguments, number, passphrase_source, state_directory
+from vtpm.compat.listeners import Listeners
+from vtpm.daemon.device import Device, DeviceError, command_of
+from vtpm.daemon.directory import DirectoryError, check_directory, opener
+from vtpm.daemon.endpoint import Endpoint, Policy
+from vtpm.daemon.lane import Lane
+from vtpm.daemon.process import Process
+from vtpm.daemon.simulator import DataPort
+from vtpm.engine.tpm import Tpm
+from vtpm.spec.constants import TPM_CC, TPM_SU
+
+STARTUPS: Final = {"startup-clear": TPM_SU.CLEAR, "startup-state": TPM_SU.STATE}
+CLOSED_LOCALITY: Final = 4
+
+log = logging.getLogger(__name__)
+
+
+class Emulator:
+    """One TPM with the behavior of a swtpm process."""
+
+    def __init__(self, arguments: Arguments, listeners: Listeners) -> None:
+        start_log(arguments)
+        directory = state_directory(arguments)
+        check_directory(directory)
+        self._arguments = arguments
+        self._listeners = listeners
+        self._process = Process()
+        self._device = Device(
+            "tpm",
+            Tpm,
+            opener(directory, passphrase(arguments)),
+            may_manufacture=True,
+            is_encrypted=bool(arguments.of("key")),
+            auto_shutdown=not arguments.has("flags", "disable-auto-shutdown"),
+            allow_set_locality=arguments.has("locality", "allow-set-locality"),
+        )
+        lane = Lane(self._process.loop, self._process.executor, self._device.fail)
+        rejects = arguments.has("locality", "reject-locality-4")
+        self._endpoint = Endpoint(
+            self._process.loop,
+            self._device,
+            lane,
+            listeners.control,
+            policy=Policy(ends_with_control=False, rejected_locality=CLOSED_LOCALITY if rejects else None),
+            others_wait=lambda: False,
+            ended=self._control_ended,
+            data_ended=self._data_ended,
+        )
+        self._data_port: DataPort | None = None
+
+    def run(self, ready: Callable[[], None]) -> int:
+        """Serve until the end; the exit status."""
+        try:
+            self._power_on()
+            pid_file = write_pid(self._arguments)
+        except (DeviceError, DirectoryError, NvstoreError, OSError) as error:
+            log.error("the TPM cannot be started: %s", error)  # noqa: TRY400 - the operator's to mend
+            return 1
+        if self._listeners.data is not None:
+            self._data_port = DataPort(self._process.loop, self._listeners.data, self._endpoint.serve_data)
+        if self._listeners.control_client is not None:
+            self._endpoint.serve(self._listeners.control_client)
+        if self._listeners.data_client is not None:
+            self._endpoint.serve_data(self._listeners.data_client)
+        ready()
+        try:
+            self._process.run(self._close)
+        finally:
+            if pid_file is not None:
+                pid_file.unlink(missing_ok=True)
+        return 0
+
+    def _power_on(self) -> None:
+        flags = self._arguments.of("flags")
+        startup = next((kind for name, kind in STARTUPS.items() if name in flags), None)
+        if startup is None and "not-need-init" not in flags:
+            return
+        self._device.init()
+        if startup is not None:
+            self._device.execute(command_of(TPM_CC.Startup, startup))
+
+    def _control_ended(self, shut_down: bool) -> None:  # noqa: FBT001 - a callback
+        if shut_down or self._arguments.has("ctrl", "terminate"):
+            self._process.stop()
+
+    def _data_ended(self) -> None:
+        if "terminate" in self._arguments.switches or self._listeners.data_client is not None:
+            self._process.stop()
+
+    async def _close(self) -> None:
+        if self._data_port is not None:
+            self._data_port.close()
+        await self._endpoint.close()
+
+
+def start_log(arguments: Arguments) -> None:
+    """Log where --log says: swtpm's level 0 is silent but for errors."""
+    values = arguments.of("log")
+    if values.get("file") == "-":
+        logging.disable()
+        return
+    stream = sys.stderr
+    if "fd" in values:
+        stream = os.fdopen(number("log", "fd", values["fd"]), "a", buffering=1)
+    elif "file" in values:
+        mode = os.O_TRUNC if values.get("truncate") == "true" else os.O_APPEND
+        try:
+            descriptor = os.open(values["file"], os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | mode, 0o644)
+        except OSError as error:
+            raise ArgumentError(f"--log file={values['file']}: {error.strerror}") from None
+        stream = os.fdopen(descriptor, "a", buffering=1)
+    level = logging.INFO if number("log", "level", values.get("level", "0")) else logging.WARNING
+    prefix = values.get("prefix", "swtpm: ")
+    logging.basicConfig(stream=stream, level=level, format=f"{prefix.replace('%', '%%')}%(message)s")
+
+
+def passphrase(arguments: Arguments) -> bytes | None:
+    """The passphrase or key that --key names; a key in hexadecimal is as good a passphrase as any."""
+    source = passphrase_source(arguments)
+    if source is None:
+        return None
+    kind, place = source
+    try:
+        if kind.endswith("fd"):
+            return passphrase_from_fd(number("key", kind, place))
+        return passphrase_from_file(Path(place))
+    except NvstoreError as error:
+        raise ArgumentError(f"--key {kind}: {error}") from None
+
+
+def write_pid(arguments: Arguments) -> Path | None:
+    """Write the process's number where --pid says; the file to remove at the end."""
+    values = arguments.of("pid")
+    text = f"{os.getpid()}\n".encode()
+    if "fd" in values:
+        os.write(number("pid", "fd", values["fd"]), text)
+    if "file" not in values:
+        return None
+    path = Path(values["file"]).absolute()
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
+    os.write(descriptor, text)
+    os.close(descriptor)
+    return path

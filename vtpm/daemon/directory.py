@@ -1,0 +1,51 @@
+"""
+A directory that holds the state of one TPM, for a simulator and for the entry points in swtpm's place.
+
+The state is encrypted as a VM's is, under a key provider of the directory's own.
+Its key is sealed by a passphrase, or else by a file beside the state.
+That file keeps the format the same, and damage and rollback are found;
+but it protects nothing from somebody who reads the directory.
+"""
+
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from nvstore import Host, Store, UnknownState
+from vtpm.daemon.errors import OperatorError
+
+NAME: Final = "tpm"
+PROVIDER: Final = "local"
+SWTPM_STATE: Final = "tpm2-00.permall"
+
+
+class DirectoryError(OperatorError):
+    """The directory cannot be used; the text gives cause and remedy."""
+
+
+def opener(directory: Path, passphrase: bytes | None = None) -> Callable[[], Store]:
+    """How to open the directory's store, which is made, empty, where there never was one."""
+
+    def open_store() -> Store:
+        host = Host(directory)
+        if host.providers.default is None:
+            host.providers.init(PROVIDER, passphrase=passphrase)
+        if passphrase is not None:
+            host.providers.unlock(PROVIDER, passphrase)
+        try:
+            host.show_state(NAME)
+        except UnknownState:
+            return host.create_state(uuid.uuid4(), NAME, {}, provider=PROVIDER, allow_unverified=True)
+        return host.open_state(NAME)
+
+    return open_store
+
+
+def check_directory(directory: Path) -> None:
+    """Refuse a directory that holds the state of swtpm, beside which a new TPM would be a mistake."""
+    if (directory / SWTPM_STATE).exists():
+        raise DirectoryError(
+            f"{directory} holds the state of a TPM of swtpm, which is not read; use swtpm for it, "
+            "or name another directory"
+        )
