@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 from types import FrameType
 
-from examples.demo.host import Host
 from examples.demo.measured import check_log, pcrs_of
 from examples.demo.narrator import Narrator
+from examples.guest.host import Host
 from examples.guest.machine import Firmware, Machine, Run, TpmDevice, choose_accelerator
 from examples.guest.processes import ProgramFailedError
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from examples.guest.host import Host
 from examples.guest.processes import server
 
 
@@ -23,3 +24,14 @@ def swtpm(directory: Path) -> Iterator[Path]:
         f"type=unixio,path={socket}",
     ):
         yield socket
+
+
+@contextmanager
+def vtpm(directory: Path) -> Iterator[Path]:
+    """The control socket of a VM that `vtpm serve` serves, created when the directory is new."""
+    host = Host(directory)
+    if not host.state_dir.exists():
+        host.vtpm("provider", "init", "guests")
+        host.vtpm("create", "guest", "--allow-unverified")
+    with host.daemon("guest"):
+        yield host.socket_of("guest")

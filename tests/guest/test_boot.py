@@ -1,17 +1,14 @@
 """A guest boots with a TPM: the log of its firmware is what the TPM holds; secrets outlive a power-off."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 import examples.demo
-from examples.demo.host import Host
 from examples.demo.measured import check_log, pcrs_of
 from examples.guest.machine import Firmware, Machine, TpmDevice
-from examples.guest.tpm_server import swtpm
+from examples.guest.tpm_server import swtpm, vtpm
 from tests.clients.simulators import reference_chosen
 
 pytestmark = pytest.mark.slow
@@ -21,17 +18,6 @@ LIMIT = {Firmware.SEABIOS: 60, Firmware.OVMF: 120}
 
 # The same script at each boot: it is in the initramfs, which OVMF's kernel loader measures into PCR 9.
 JOB = (Path(examples.demo.__file__).parent / "guest.sh").read_text()
-
-
-@contextmanager
-def vtpm(directory: Path) -> Iterator[Path]:
-    """The control socket of a VM that `vtpm serve` serves, created when the directory is new."""
-    host = Host(directory)
-    if not host.state_dir.exists():
-        host.vtpm("provider", "init", "tests")
-        host.vtpm("create", "vm", "--allow-unverified")
-    with host.daemon("vm"):
-        yield host.socket_of("vm")
 
 
 # Each firmware and each device once; the other pairs take their time, and show little more.

@@ -1,4 +1,4 @@
-"""The host of the demonstration: what an operator does with `vtpm`, in a directory of its own."""
+"""A host of virtual machines: what an operator does with `vtpm`, in a directory of its own."""
 
 import json
 import secrets
