@@ -4,7 +4,10 @@
 from vtpm.commands import startup  # 9 Start-up
 from vtpm.commands import testing  # 10 Testing
 from vtpm.commands import session  # 11 Session commands
+from vtpm.commands import symmetric  # 15 Symmetric primitives
 from vtpm.commands import random  # 16 Random number generator
+from vtpm.commands import sequence  # 17 Hash, MAC and event sequences
+from vtpm.commands import signature  # 20 Signing and signature verification
 from vtpm.commands import pcr  # 22 Integrity collection (PCR)
 from vtpm.commands import policy, policy_authorization  # 23 Enhanced authorization (EA)
 from vtpm.commands import dictionary_attack  # 25 Dictionary attack functions
@@ -27,7 +30,10 @@ __all__ = [
     "policy",
     "policy_authorization",
     "random",
+    "sequence",
     "session",
+    "signature",
     "startup",
+    "symmetric",
     "testing",
 ]
