@@ -7,7 +7,9 @@ from vtpm.commands import session  # 11 Session commands
 from vtpm.commands import symmetric  # 15 Symmetric primitives
 from vtpm.commands import random  # 16 Random number generator
 from vtpm.commands import sequence  # 17 Hash, MAC and event sequences
+from vtpm.commands import attestation  # 18 Attestation commands
 from vtpm.commands import signature  # 20 Signing and signature verification
+from vtpm.commands import audit  # 21 Command audit
 from vtpm.commands import pcr  # 22 Integrity collection (PCR)
 from vtpm.commands import policy, policy_authorization  # 23 Enhanced authorization (EA)
 from vtpm.commands import dictionary_attack  # 25 Dictionary attack functions
@@ -20,6 +22,8 @@ from vtpm.commands.table import COMMANDS, Command
 __all__ = [
     "COMMANDS",
     "Command",
+    "attestation",
+    "audit",
     "capability",
     "clock",
     "dictionary_attack",

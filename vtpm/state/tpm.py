@@ -104,6 +104,11 @@ class TpmState:
             raise TpmError(TPM_RC.HIERARCHY)
         return hierarchy
 
+    @property
+    def unobfuscated_hierarchies(self) -> tuple[int, ...]:
+        """The hierarchies whose keys may tell which TPM they are of (Part 1, "Attestation")."""
+        return (TPM_RH.ENDORSEMENT, TPM_RH.PLATFORM)
+
     def proof_of(self, hierarchy: int) -> bytes:
         """The proof value of a hierarchy, which keys its tickets and saved contexts."""
         return self.hierarchies[hierarchy].proof
