@@ -4,10 +4,12 @@
 from vtpm.commands import startup  # 9 Start-up
 from vtpm.commands import testing  # 10 Testing
 from vtpm.commands import session  # 11 Session commands
+from vtpm.commands import asymmetric  # 14 Asymmetric primitives
 from vtpm.commands import symmetric  # 15 Symmetric primitives
 from vtpm.commands import random  # 16 Random number generator
 from vtpm.commands import sequence  # 17 Hash, MAC and event sequences
 from vtpm.commands import attestation  # 18 Attestation commands
+from vtpm.commands import ephemeral  # 19 Ephemeral EC keys
 from vtpm.commands import signature  # 20 Signing and signature verification
 from vtpm.commands import audit  # 21 Command audit
 from vtpm.commands import pcr  # 22 Integrity collection (PCR)
@@ -22,11 +24,13 @@ from vtpm.commands.table import COMMANDS, Command
 __all__ = [
     "COMMANDS",
     "Command",
+    "asymmetric",
     "attestation",
     "audit",
     "capability",
     "clock",
     "dictionary_attack",
+    "ephemeral",
     "management",
     "nv",
     "nv_definition",

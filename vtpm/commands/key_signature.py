@@ -1,11 +1,11 @@
 """Signatures as Part 2, 11.3.4 has them, made and checked with the keys of objects (Part 1, "Signing")."""
 
+from vtpm.commands.commitment import committed_number, end_commitment
 from vtpm.commands.private_key import ecc_key_of, ecc_public_of, rsa_key_of, rsa_public_of
 from vtpm.crypto import signing
 from vtpm.crypto.digest import digest_size, hmac_digest
-from vtpm.crypto.ecc import EccKey
 from vtpm.spec.algorithms import (
-    TPMS_SCHEME_HASH,
+    TPMS_SCHEME_ECDAA,
     TPMS_SIGNATURE_ECC,
     TPMS_SIGNATURE_RSA,
     TPMT_SIG_SCHEME,
@@ -84,23 +84,28 @@ def sign(tpm: TpmState, key: Object, scheme: TPMT_SIG_SCHEME, digest: bytes) -> 
     if alg is TPM_ALG.HMAC:
         assert key.sensitive is not None
         return TPMT_SIGNATURE(alg, TPMT_HA(hash_alg, hmac_digest(hash_alg, key.sensitive.sensitive, digest)))
-    private = ecc_key_of(key)
-    r, s = sign_ecc(tpm, private, scheme, digest)
-    size = private.curve.size
+    r, s = sign_ecc(tpm, key, scheme, digest)
+    size = ecc_key_of(key).curve.size
     return TPMT_SIGNATURE(alg, TPMS_SIGNATURE_ECC(hash_alg, r.to_bytes(size, "big"), s.to_bytes(size, "big")))
 
 
-def sign_ecc(tpm: TpmState, key: EccKey, scheme: TPMT_SIG_SCHEME, digest: bytes) -> tuple[int, int]:
+def sign_ecc(tpm: TpmState, key: Object, scheme: TPMT_SIG_SCHEME, digest: bytes) -> tuple[int, int]:
     """One of the ECC schemes."""
-    assert isinstance(scheme.details, TPMS_SCHEME_HASH)
-    hash_alg = scheme.details.hash_alg
+    assert scheme.details is not None
+    private, hash_alg = ecc_key_of(key), scheme.details.hash_alg
     if scheme.scheme is TPM_ALG.ECDSA:
-        return signing.ecdsa_sign(key, hash_alg, digest, tpm.random)
+        return signing.ecdsa_sign(private, hash_alg, digest, tpm.random)
     if scheme.scheme is TPM_ALG.SM2:
-        return signing.sm2_sign(key, digest, tpm.random)
+        return signing.sm2_sign(private, digest, tpm.random)
     if scheme.scheme is TPM_ALG.ECSCHNORR:
-        return signing.ecschnorr_sign(key, hash_alg, digest, tpm.random)
-    raise TpmError(TPM_RC.SCHEME)
+        return signing.ecschnorr_sign(private, hash_alg, digest, tpm.random)
+    assert isinstance(scheme.details, TPMS_SCHEME_ECDAA)
+    number = committed_number(tpm, scheme.details.count, private.curve, key)
+    if number is None:
+        raise TpmError(TPM_RC.VALUE)
+    pair = signing.ecdaa_sign(private, hash_alg, digest, number, tpm.random)
+    end_commitment(tpm, scheme.details.count)
+    return pair
 
 
 def fits(kind: TPM_ALG, scheme: TPM_ALG) -> bool:
