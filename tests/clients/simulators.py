@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-STARTS_WITHIN = 10.0
+import pytest
+
+STARTS_WITHIN = ENDS_WITHIN = 10.0
 
 
 def reference_chosen() -> bool:
@@ -63,7 +65,11 @@ def simulator(protocol: str, directory: Path) -> Iterator[str]:
             yield f"{protocol}:port={port}"
         finally:
             process.terminate()
-            process.wait()
+            try:
+                process.wait(ENDS_WITHIN)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                pytest.fail("the simulator did not end at SIGTERM")
 
 
 class Tools:
