@@ -120,12 +120,17 @@ class Served(SimpleNamespace):
 
 @asynccontextmanager
 async def serving(
-    directory: Path, *, store: Store | None = None, others_wait: bool = False, policy: Policy = DEFAULT_POLICY
+    directory: Path,
+    *,
+    tpms: Any = FakeTpm,
+    store: Store | None = None,
+    others_wait: bool = False,
+    policy: Policy = DEFAULT_POLICY,
 ) -> AsyncIterator[Served]:
     """Serve a device at a socket in a directory."""
     loop = asyncio.get_running_loop()
     store = store or LastingStore()
-    device = Device("vm", FakeTpm, lambda: store, may_manufacture=True)
+    device = Device("vm", tpms, lambda: store, may_manufacture=True)
     path = directory / "vm.sock"
     ended: list[bool] = []
     with ThreadPoolExecutor(2) as executor:

@@ -50,10 +50,19 @@ class Framing:
         """Is the rest of an oversize command awaited, which may never come?"""
         return self._oversize is not None
 
+    def is_one_command(self, octets: bytes) -> bool:
+        """Are these octets exactly one command without a prefix, as almost every read gives?"""
+        if self._buffer or self._drain:
+            return False
+        length = len(octets)
+        return (
+            HEADER.size <= length <= self.maximum
+            and octets[0] != 0
+            and length == LENGTH.unpack_from(octets, 2)[0]
+        )
+
     def receive_data(self, octets: bytes) -> list[Frame]:
         """The commands that are complete with these octets."""
-        if not self._buffer and not self._drain and self._is_one_command(octets):
-            return [Frame(octets)]
         self._buffer += octets
         frames = []
         while (frame := self._next()) is not None:
@@ -64,15 +73,6 @@ class Framing:
         """The rest of an oversize command did not come: it is given out as it is."""
         frame, self._oversize, self._drain = self._oversize, None, 0
         return [] if frame is None else [frame]
-
-    def _is_one_command(self, octets: bytes) -> bool:
-        """Is this exactly one command without a prefix, as almost every read gives?"""
-        length = len(octets)
-        return (
-            HEADER.size <= length <= self.maximum
-            and HEADER.unpack_from(octets)[1] == length
-            and octets[0] != 0
-        )
 
     def _next(self) -> Frame | None:
         """The next complete command, taken out of the buffer."""

@@ -118,10 +118,32 @@ class DataChannel:
         if self._quiet is not None:
             self._quiet.cancel()
             self._quiet = None
+        if not self._lane.is_busy and self._framing.is_one_command(octets):
+            self._execute_now(octets)
+            return
         for frame in self._framing.receive_data(octets):
             self._lane.enter(partial(self._begin, frame))
         if self._framing.is_draining:
             self._quiet = self._loop.call_later(QUIET, self._give_up)
+
+    def _execute_now(self, command: bytes) -> None:
+        """The shortest way for a command that arrived whole while nothing else is under way."""
+        device = self._device
+        if device.is_costly(command):
+            self._begin(Frame(command))
+            return
+        try:
+            result = device.run(command)
+        except Exception as error:  # noqa: BLE001 - a defect must not stop the other TPMs of this process
+            self._lane.report(error)
+            result = Result(refusal(), {})
+        if result.changes:
+            self._conclude(partial(self._reply, Frame(command)), result)
+            return
+        try:
+            self._outlet.send(result.response)
+        except OSError:
+            self.close()
 
     def _give_up(self) -> None:
         self._quiet = None

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any, Final
 
+from vtpm.commands.properties import FIRMWARE_VERSION, MANUFACTURER, VENDOR_STRING
 from vtpm.spec.constants import TPM_SPEC_LEVEL, TPM_SPEC_VERSION
 
 
@@ -12,10 +13,20 @@ def specification() -> dict[str, Any]:
     return {"family": "2.0", "level": TPM_SPEC_LEVEL, "revision": TPM_SPEC_VERSION}
 
 
+def attributes() -> dict[str, Any]:
+    """What the certificate of an endorsement key says of its TPM."""
+    return {
+        "manufacturer": f"id:{MANUFACTURER.hex().upper()}",
+        "version": f"id:{FIRMWARE_VERSION >> 32:08X}",
+        "model": VENDOR_STRING.rstrip(b"\0").decode(),
+    }
+
+
 PARTS: Final[dict[int, tuple[str, Callable[[], dict[str, Any]]]]] = {
     1: ("TPMSpecification", specification),
+    2: ("TPMAttributes", attributes),
 }
-"""The parts by the bit that asks for each."""
+"""The parts by the bit that asks for each; others are left out, as by older versions of swtpm."""
 
 
 def describe(flags: int) -> bytes:

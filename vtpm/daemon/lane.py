@@ -60,12 +60,16 @@ class Lane:
         self.enter(lambda: reached.set_result(None))
         await reached
 
+    def report(self, error: Exception) -> None:
+        """Work raised an exception, which is a defect of this program: its TPM fails until the next reset."""
+        log.error("a defect of this program: the TPM that met it fails until its next reset", exc_info=error)
+        self._failed(f"{type(error).__name__} outside the engine")
+
     def _attempt(self, work: Work) -> Any:
         try:
             return work()
-        except Exception as error:  # a defect must not stop the other TPMs of this process
-            log.exception("a defect of this program: the TPM that met it fails until its next reset")
-            self._failed(f"{type(error).__name__} outside the engine")
+        except Exception as error:  # noqa: BLE001 - a defect must not stop the other TPMs of this process
+            self.report(error)
             return DEFECT
 
     def _finish(self, future: "asyncio.Future[Any]", done: Done) -> None:

@@ -11,6 +11,7 @@ PCR_SELECT_SIZE = IMPLEMENTED_PCR // 8
 
 HCRTM_PCR = 0
 DRTM_PCR = 17
+DRTM_LOCALITY = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,6 @@ ATTRIBUTES: tuple[PcrAttributes, ...] = (
         saved=False,
         extend_localities=0b01110,
         reset_localities=0b10100,
-        increments=False,
         drtm_reset=True,
         starts_as_ones=True,
     ),
@@ -146,8 +146,12 @@ class PcrBanks:
         """Is the PCR part of the bank?"""
         return bool(self.selected.get(alg, 0) >> index & 1)
 
-    def startup(self, *, resume: bool, locality: int) -> None:
-        """Part 1, "Initializing PCR": every PCR gets its first value; a resume keeps the saved ones."""
+    def startup(self, *, resume: bool, locality: int) -> int:
+        """
+        Part 1, "Initializing PCR": every PCR gets its first value; a resume keeps the saved ones.
+
+        Returns how many PCR that the update counter counts have changed.
+        """
         for alg, bank in self.banks.items():
             size = self.sizes[alg]
             for index, attributes in enumerate(ATTRIBUTES):
@@ -155,14 +159,15 @@ class PcrBanks:
                     bank[index] = b"\xff" * size if attributes.starts_as_ones else bytes(size)
             if not resume:
                 bank[HCRTM_PCR] = locality.to_bytes(size, "big")
+        return sum(attributes.increments and not (resume and attributes.saved) for attributes in ATTRIBUTES)
 
     def may_extend(self, index: int, locality: int) -> bool:
         """May this locality extend the PCR?"""
         return bool(ATTRIBUTES[index].extend_localities >> locality & 1)
 
     def may_reset(self, index: int, locality: int) -> bool:
-        """May this locality reset the PCR?"""
-        return bool(ATTRIBUTES[index].reset_localities >> locality & 1)
+        """May this locality reset the PCR? Locality 4 does so by a dynamic launch, never by command."""
+        return locality != DRTM_LOCALITY and bool(ATTRIBUTES[index].reset_localities >> locality & 1)
 
     def reset(self, index: int) -> None:
         """TPM2_PCR_Reset: zeros in every bank."""

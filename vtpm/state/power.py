@@ -38,7 +38,7 @@ def start(tpm: TpmState, kind: StartupKind, locality: int) -> None:
     if not orderly:
         tpm.clock.safe = False
     resume = kind is StartupKind.RESUME
-    tpm.pcr.startup(resume=resume, locality=locality)
+    tpm.reset.pcr_counter += tpm.pcr.startup(resume=resume, locality=locality)
     if not resume:
         for alg, value in hcrtm_values.items():
             tpm.pcr.banks[alg][0] = value
