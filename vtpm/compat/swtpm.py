@@ -4,7 +4,6 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Final, NoReturn
 
 from vtpm.compat.arguments import ArgumentError, Arguments, check, parse
@@ -25,8 +24,6 @@ FEATURES: Final = (
     "tpmstate-dir-backend-opt-fsync",
 )
 """What this program has of swtpm's, in swtpm's words."""
-
-RSA_SIZES: Final = (2048, 3072)
 
 USAGE: Final = """\
 Usage: swtpm socket --tpm2 --tpmstate dir=<directory> --ctrl <channel> [--server <channel>] [options]
@@ -54,7 +51,7 @@ def main() -> NoReturn:
 def run(words: list[str]) -> int:
     """Obey a command line; the exit status."""
     if words[:1] == ["--version"]:
-        sys.stdout.write(f"TPM emulator version {version('vtpm')} (vtpm)\n")
+        sys.stdout.write(f"TPM emulator version {own_version()} (vtpm)\n")
         return 0
     if words[:1] in (["--help"], ["-h"]):
         sys.stdout.write(USAGE)
@@ -78,8 +75,17 @@ def run(words: list[str]) -> int:
 
 def capabilities(*, tpm2: bool) -> str:
     """What this program can do, in the JSON that libvirt and swtpm_setup read."""
-    sizes = [f"rsa-keysize-{size}" for size in RSA_SIZES] if tpm2 else []
-    return json.dumps({"type": "swtpm", "features": [*FEATURES, *sizes], "version": version("vtpm")})
+    from vtpm.spec.limits import RSA_KEY_BITS  # noqa: PLC0415 - a server binds its sockets before
+
+    sizes = [f"rsa-keysize-{size}" for size in RSA_KEY_BITS] if tpm2 else []
+    return json.dumps({"type": "swtpm", "features": [*FEATURES, *sizes], "version": own_version()})
+
+
+def own_version() -> str:
+    """The version of this program."""
+    from importlib.metadata import version  # noqa: PLC0415 - a server binds its sockets before
+
+    return version("vtpm")
 
 
 def serve(arguments: Arguments, listeners: Listeners) -> int:

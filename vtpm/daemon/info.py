@@ -5,7 +5,9 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from vtpm.commands.properties import FIRMWARE_VERSION, MANUFACTURER, VENDOR_STRING
-from vtpm.spec.constants import TPM_SPEC_LEVEL, TPM_SPEC_VERSION
+from vtpm.spec.constants import TPM_ALG, TPM_SPEC_LEVEL, TPM_SPEC_VERSION
+from vtpm.spec.interface import SYMMETRIC_KEY_BITS
+from vtpm.spec.limits import RSA_KEY_BITS
 
 
 def specification() -> dict[str, Any]:
@@ -22,9 +24,18 @@ def attributes() -> dict[str, Any]:
     }
 
 
+def features() -> dict[str, Any]:
+    """The sizes of keys."""
+    return {
+        "RSAKeySizes": list(RSA_KEY_BITS),
+        "CamelliaKeySizes": list(SYMMETRIC_KEY_BITS[TPM_ALG.CAMELLIA]),
+    }
+
+
 PARTS: Final[dict[int, tuple[str, Callable[[], dict[str, Any]]]]] = {
     1: ("TPMSpecification", specification),
     2: ("TPMAttributes", attributes),
+    4: ("TPMFeatures", features),
 }
 """The parts by the bit that asks for each; others are left out, as by older versions of swtpm."""
 

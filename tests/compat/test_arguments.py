@@ -1,0 +1,90 @@
+"""The command line of `swtpm socket`: vtpm/compat/arguments.py."""
+
+import pytest
+
+from vtpm.compat.arguments import NOT_YET, ArgumentError, check, parse, passphrase_source, state_directory
+
+STATE = ["--tpmstate", "dir=/s"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--tpm2 --server port=1 --ctrl type=tcp,port=2 --flags not-need-init --tpmstate dir=D",
+        "--tpm2 --server port=1 --ctrl type=tcp,port=2 --seccomp action=none --tpmstate dir=D",
+        "--tpm2 -p 1 --ctrl type=tcp,port=2 --log fd=1 --tpmstate dir=D --locality allow-set-locality",
+        "--tpm2 --tpmstate dir=D --server type=tcp,port=1 --ctrl type=tcp,port=2 --flags startup-clear",
+        "--tpm2 --tpmstate dir=D --server type=unixio,path=d --ctrl type=unixio,path=c --flags startup-state",
+        "--tpm2 --tpmstate dir=D --ctrl type=unixio,path=s",
+        "--ctrl type=unixio,path=s,mode=0600 --tpmstate dir=D,mode=0600 --log file=l --terminate --tpm2",
+        "--tpmstate backend-uri=dir://D,mode=0600 --ctrl type=unixio,path=s --pid file=p -d -t --tpm2",
+        "--tpm2 --tpmstate dir=D,lock,fsync,backup --ctrl type=unixio,clientfd=5 --server type=tcp,fd=7",
+        "-dt --tpm2 --tpmstate=dir=D --ctrl=type=unixio,path=s --key pwdfd=31,mode=aes-256-cbc",
+    ],
+)
+def test_command_lines_in_use(line: str) -> None:
+    """The command lines of clients, libvirt, Proxmox and test suites are accepted."""
+    check(parse(line.split()))
+
+
+def test_values() -> None:
+    """Options, switches and their values are found in every spelling."""
+    arguments = parse(["-tp7", "--ctrl=type=tcp,port=8,terminate", "--tpm2"])
+
+    assert arguments.switches == {"terminate", "tpm2"}
+    assert arguments.of("port") == {"port": "7"}
+    assert arguments.of("ctrl") == {"type": "tcp", "port": "8", "terminate": "true"}
+    assert arguments.has("ctrl", "terminate")
+    assert not arguments.has("flags", "not-need-init")
+
+
+@pytest.mark.parametrize("option", sorted(NOT_YET))
+def test_not_supported(option: str) -> None:
+    """An option of swtpm that is not supported is refused by name."""
+    with pytest.raises(ArgumentError, match=f"--{option} is not supported"):
+        parse(["--tpm2", f"--{option}"])
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--bogus"], "--bogus"),
+        (["-x"], "-x"),
+        (["word"], "word"),
+        (["--ctrl"], "--ctrl"),
+        (["--tpm2=1"], "--tpm2"),
+        (["--ctrl", "type=tcp,ifname=lo"], "--ctrl ifname"),
+        (["--flags", "startup-deactivated"], "--flags startup-deactivated"),
+        (["--tpmstate", "dir=/s,what"], "--tpmstate what"),
+        (["--ctrl", "type=tcp,port=1", *STATE], "--tpm2"),
+        (["--tpm2", *STATE], "--ctrl"),
+        (["--tpm2", "--ctrl", "type=tcp,port=1"], "--tpmstate"),
+        (["--tpm2", "--ctrl", "type=tcp,port=1", *STATE, "--seccomp", "action=kill"], "action=kill"),
+        (["--tpm2", "--ctrl", "type=tcp,port=1", "--tpmstate", "backend-uri=file://f"], "file://f"),
+        (["--tpm2", "--ctrl", "type=tcp,port=1", "--tpmstate", "dir=/s,mode=9"], "mode=9"),
+        (["--tpm2", "--ctrl", "type=tcp,port=1", *STATE, "--key", "fd=1,pwdfd=2"], "--key"),
+        (["--tpm2", "--ctrl", "type=tcp,port=1", *STATE, "--key", "fd=1,remove=true"], "--key remove"),
+        (["--tpm2", "--ctrl", "type=tcp,port=1", *STATE, "--key", "fd=1,mode=rot13"], "mode=rot13"),
+    ],
+)
+def test_refusals(words: list[str], named: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be obeyed is named."""
+    monkeypatch.delenv("TPM_PATH", raising=False)
+    with pytest.raises(ArgumentError) as error:
+        check(parse(words))
+    assert named in str(error.value)
+
+
+def test_state_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The directory is --tpmstate's, or TPM_PATH."""
+    monkeypatch.setenv("TPM_PATH", "/path")
+
+    assert str(state_directory(parse([]))) == "/path"
+    assert str(state_directory(parse(STATE))) == "/s"
+    assert str(state_directory(parse(["--tpmstate", "backend-uri=dir:///u"]))) == "/u"
+
+
+def test_passphrase_source() -> None:
+    """A key comes from one place."""
+    assert passphrase_source(parse([])) is None
+    assert passphrase_source(parse(["--key", "pwdfd=31,mode=aes-256-cbc"])) == ("pwdfd", "31")
