@@ -50,5 +50,4 @@ def simulator(
     else:
         simulation.serve_swtpm(*pair, startup=startup)
     protocol = "mssim" if mssim is not None else "swtpm"
-    click.echo(f"ready {protocol} port={port_of(pair[0])}")
-    simulation.run()
+    simulation.run(lambda: click.echo(f"ready {protocol} port={port_of(pair[0])}"))

@@ -72,9 +72,8 @@ class Emulator:
             self._endpoint.serve(self._listeners.control_client)
         if self._listeners.data_client is not None:
             self._endpoint.serve_data(self._listeners.data_client)
-        ready()
         try:
-            self._process.run(self._close)
+            self._process.run(self._close, ready)
         finally:
             if pid_file is not None:
                 pid_file.unlink(missing_ok=True)

@@ -6,12 +6,15 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import Any, Final
 
 import uvloop
 
 SWITCH_INTERVAL: Final = 0.0005
 """Seconds after which a worker thread gives way to the event loop, so that light commands stay quick."""
+
+
+ENDING: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 class Process:
@@ -22,23 +25,26 @@ class Process:
         self.loop = uvloop.new_event_loop()
         self.executor = ThreadPoolExecutor(2 * (os.cpu_count() or 1) + 2, thread_name_prefix="tpm")
         self._stopping = self.loop.create_future()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self.loop.add_signal_handler(number, self.stop)
+        for number in ENDING:
+            signal.signal(number, lambda *_: sys.exit(0))  # the loop sees signals only while it runs
 
     def stop(self) -> None:
         """End the process in order, once everything under way is done."""
         if not self._stopping.done():
             self._stopping.set_result(None)
 
-    def run(self, close: Callable[[], Awaitable[None]]) -> None:
-        """Serve until the process is told to stop, then `close`."""
+    def run(self, close: Callable[[], Awaitable[None]], ready: Callable[[], Any] = lambda: None) -> None:
+        """Serve until told to stop, then `close`; `ready` is called when signals are heeded."""
         asyncio.set_event_loop(self.loop)
         try:
-            self.loop.run_until_complete(self._run(close))
+            self.loop.run_until_complete(self._run(close, ready))
         finally:
             self.executor.shutdown(wait=True)
             self.loop.close()
 
-    async def _run(self, close: Callable[[], Awaitable[None]]) -> None:
+    async def _run(self, close: Callable[[], Awaitable[None]], ready: Callable[[], Any]) -> None:
+        for number in ENDING:
+            self.loop.add_signal_handler(number, self.stop)
+        ready()
         await self._stopping
         await close()

@@ -27,11 +27,14 @@ class Server:
 
     def run(self, admin: socket.socket, ready: Callable[[int], None]) -> None:
         """Serve until a signal ends it; `ready` is told how many VMs are served."""
-        self._process.loop.add_signal_handler(signal.SIGHUP, self._supervisor.rescan)
         self._process.loop.run_until_complete(self._admin.start(admin))
         self._supervisor.rescan()
-        ready(len(self._supervisor.status()))
-        self._process.run(self._close)
+
+        def serving() -> None:
+            self._process.loop.add_signal_handler(signal.SIGHUP, self._supervisor.rescan)
+            ready(len(self._supervisor.status()))
+
+        self._process.run(self._close, serving)
 
     async def _close(self) -> None:
         unlink_socket(admin_path(self._run_dir))

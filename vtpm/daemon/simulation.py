@@ -52,9 +52,9 @@ class Simulation:
         if startup:
             self.device.execute(command_of(TPM_CC.Startup, TPM_SU.CLEAR))
 
-    def run(self) -> None:
-        """Serve until the process is told to stop."""
-        self.process.run(self._close)
+    def run(self, ready: Callable[[], None]) -> None:
+        """Serve until the process is told to stop; `ready` is called once commands are answered."""
+        self.process.run(self._close, ready)
 
     def _control_ended(self, shut_down: bool) -> None:  # noqa: FBT001 - a callback
         if shut_down:
