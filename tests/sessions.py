@@ -12,10 +12,16 @@ from dataclasses import dataclass, field
 from cryptography.hazmat.decrepit.ciphers.modes import CFB
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 
-from tests.scenarios import Reply
+from tests.scenarios import Caller, Reply
 from vtpm.commands import Command
+from vtpm.spec.algorithms import TPMT_SYM_DEF
 from vtpm.spec.attributes import TPMA_SESSION
-from vtpm.spec.constants import TPM_ALG
+from vtpm.spec.constants import TPM_ALG, TPM_RH, TPM_SE
+
+NO_CIPHER = TPMT_SYM_DEF(algorithm=TPM_ALG.NULL, key_bits=0, mode=TPM_ALG.NULL)
+AES_128 = TPMT_SYM_DEF(algorithm=TPM_ALG.AES, key_bits=128, mode=TPM_ALG.CFB)
+AES_256 = TPMT_SYM_DEF(algorithm=TPM_ALG.AES, key_bits=256, mode=TPM_ALG.CFB)
+XOR_SHA256 = TPMT_SYM_DEF(algorithm=TPM_ALG.XOR, key_bits=TPM_ALG.SHA256, mode=TPM_ALG.NULL)
 
 HASHES = {
     TPM_ALG.SHA1: "sha1",
@@ -105,3 +111,41 @@ class CallerSession:
         cipher = Cipher(algorithms.AES(material[:-16]), CFB(material[-16:]))
         context = cipher.encryptor() if encrypt else cipher.decryptor()
         return context.update(octets) + context.finalize()
+
+
+def start_session(
+    tpm: Caller,
+    kind: TPM_SE = TPM_SE.HMAC,
+    *,
+    alg: TPM_ALG = TPM_ALG.SHA256,
+    symmetric: TPMT_SYM_DEF = NO_CIPHER,
+    bind: int = TPM_RH.NULL,
+    bind_auth: bytes = b"",
+    tpm_key: int = TPM_RH.NULL,
+    salt: bytes = b"",
+    encrypted_salt: bytes = b"",
+) -> CallerSession:
+    """Start a session, and make its key as Part 1 has it."""
+    nonce_caller = hashlib.sha256(b"nonce of the caller").digest()[:16]
+    reply = tpm.start_auth_session(
+        tpm_key,
+        bind,
+        nonce_caller=nonce_caller,
+        encrypted_salt=encrypted_salt,
+        session_type=kind,
+        symmetric=symmetric,
+        auth_hash=alg,
+    )
+    key = b""
+    if bind != TPM_RH.NULL or salt:
+        bits = 8 * hashlib.new(HASHES[alg]).digest_size
+        key = kdf_a(alg, bind_auth + salt, b"ATH", reply.nonce_tpm, nonce_caller, bits)
+    return CallerSession(
+        handle=reply.session_handle,
+        alg=alg,
+        nonce_tpm=reply.nonce_tpm,
+        nonce_caller=nonce_caller,
+        session_key=key,
+        symmetric=0 if symmetric.algorithm is TPM_ALG.XOR else symmetric.key_bits,
+        includes_auth=kind is TPM_SE.HMAC,
+    )

@@ -1,18 +1,18 @@
 """Part 3, clause 30: capability commands."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from typing import Annotated, Any
 
-from vtpm.commands.properties import PROPERTIES
+from vtpm.commands.algorithm_attributes import ALGORITHMS, is_implemented
+from vtpm.commands.properties import PROPERTIES, property_group
 from vtpm.commands.table import COMMANDS, command
-from vtpm.crypto.digest import digest_size
-from vtpm.spec.attributes import TPMA_ALGORITHM
-from vtpm.spec.capability import TPM2B_SET_CAPABILITY_DATA, TPMS_CAPABILITY_DATA, TPMS_SET_CAPABILITY_DATA
-from vtpm.spec.constants import TPM_ALG, TPM_CAP, TPM_CC, TPM_HT, TPM_PT_PCR, TPM_RH
-from vtpm.spec.handles import TPMI_RH_HIERARCHY_AUTH_NULL
+from vtpm.spec.capability import TPM2B_SET_CAPABILITY_DATA, TPMS_CAPABILITY_DATA
+from vtpm.spec.constants import TPM_CAP, TPM_CC, TPM_HT, TPM_PT_PCR, TPM_RH
+from vtpm.spec.handles import BASE_HIERARCHIES, TPMI_RH_HIERARCHY_AUTH_NULL
 from vtpm.spec.interface import CURVES, TPM_CAP_TYPE, TPMI_YES_NO
-from vtpm.spec.limits import MAX_CAP_DATA
+from vtpm.spec.limits import MAX_CAP_DATA, MAX_DIGEST_SIZE
 from vtpm.spec.objects import TPMT_PUBLIC_PARMS
 from vtpm.spec.structures import (
     TPMS_ALG_PROPERTY,
@@ -31,168 +31,123 @@ from vtpm.wire.error import TPM_RC, TpmError
 from vtpm.wire.integers import UINT32
 from vtpm.wire.structure import structure
 
-A = TPM_ALG
-ASYMMETRIC = TPMA_ALGORITHM(asymmetric=True, object=True)
-CIPHER = TPMA_ALGORITHM(symmetric=True)
-HASH = TPMA_ALGORITHM(hash=True)
-SIGNING = TPMA_ALGORITHM(asymmetric=True, signing=True)
-METHOD = TPMA_ALGORITHM(hash=True, method=True)
-MODE = TPMA_ALGORITHM(symmetric=True, encrypting=True)
-EXCHANGE = TPMA_ALGORITHM(asymmetric=True, method=True)
-
-ALGORITHMS: dict[int, TPMA_ALGORITHM] = {
-    A.RSA: ASYMMETRIC,
-    A.TDES: CIPHER,
-    A.SHA1: HASH,
-    A.HMAC: TPMA_ALGORITHM(hash=True, signing=True),
-    A.AES: CIPHER,
-    A.MGF1: METHOD,
-    A.KEYEDHASH: TPMA_ALGORITHM(hash=True, object=True, signing=True, encrypting=True),
-    A.XOR: TPMA_ALGORITHM(hash=True, symmetric=True),
-    A.SHA256: HASH,
-    A.SHA384: HASH,
-    A.SHA512: HASH,
-    A.SM3_256: HASH,
-    A.SM4: CIPHER,
-    A.RSASSA: SIGNING,
-    A.RSAES: TPMA_ALGORITHM(asymmetric=True, encrypting=True),
-    A.RSAPSS: SIGNING,
-    A.OAEP: TPMA_ALGORITHM(asymmetric=True, hash=True, encrypting=True),
-    A.ECDSA: SIGNING,
-    A.ECDH: EXCHANGE,
-    A.ECDAA: SIGNING,
-    A.SM2: SIGNING,
-    A.ECSCHNORR: SIGNING,
-    A.ECMQV: EXCHANGE,
-    A.KDF1_SP800_56A: METHOD,
-    A.KDF2: METHOD,
-    A.KDF1_SP800_108: METHOD,
-    A.ECC: ASYMMETRIC,
-    A.SYMCIPHER: TPMA_ALGORITHM(symmetric=True, object=True),
-    A.CAMELLIA: CIPHER,
-    A.SHA3_256: HASH,
-    A.SHA3_384: HASH,
-    A.SHA3_512: HASH,
-    A.CMAC: TPMA_ALGORITHM(symmetric=True, signing=True),
-    A.CTR: MODE,
-    A.OFB: MODE,
-    A.CBC: MODE,
-    A.CFB: MODE,
-    A.ECB: MODE,
-}
-"""TCG Algorithm Registry, Table 2: what an algorithm is."""
-
-Found = tuple[Any, bool]
+Found = tuple[tuple[Any, ...], bool]
 """The elements of a list, and whether there are more."""
 
+CURVE_IDS = tuple(sorted(CURVES))
+PCR_TAGS = tuple(sorted(tag for tag in TPM_PT_PCR if property_select(tag) is not None))
 
-def page(
-    items: Iterable[Any], first: int, count: int, size: int, key: Callable[[Any], int] | None = None
-) -> Found:
-    """The elements from `first` on, in ascending order, as many as asked for and as a response holds."""
-    ordered = sorted(items, key=key)
-    start = bisect_left(ordered, first, key=key)
-    most = min(count, MAX_CAP_DATA // size)
-    return tuple(ordered[start : start + most]), start + most < len(ordered)
+
+def page(ordered: Sequence[int], first: int, count: int, size: int) -> Found:
+    """The elements from `first` on, as many as asked for and as a response holds at `size` octets each."""
+    start = bisect_left(ordered, first)
+    end = start + min(count, MAX_CAP_DATA // size)
+    return tuple(ordered[start:end]), end < len(ordered)
 
 
 def algorithms(tpm: TpmState, first: int, count: int) -> Found:
     """TPM_CAP_ALGS."""
-    found, more = page(ALGORITHMS.keys() - tpm.profile.disabled_algorithms, first, count, 6)
+    implemented = [alg for alg in ALGORITHMS if is_implemented(tpm.profile, alg)]
+    found, more = page(implemented, first, count, 6)
     return tuple(TPMS_ALG_PROPERTY(alg, ALGORITHMS[alg]) for alg in found), more
 
 
+HANDLES: dict[int, Callable[[TpmState], Iterable[int]]] = {
+    TPM_HT.PCR: lambda _: range(IMPLEMENTED_PCR),
+    TPM_HT.NV_INDEX: lambda tpm: tpm.nv,
+    TPM_HT.PERMANENT: lambda _: (
+        *BASE_HIERARCHIES,
+        TPM_RH.NULL,
+        TPM_RH.TPM_RS_PW,
+        TPM_RH.LOCKOUT,
+        TPM_RH.PLATFORM_NV,
+    ),
+    TPM_HT.TRANSIENT: lambda tpm: tpm.volatile.objects,
+    TPM_HT.PERSISTENT: lambda tpm: tpm.persistent,
+}
+"""The handles of each type, as the most significant octet of TPM_CAP_HANDLES' property names it."""
+
+
 def handles(tpm: TpmState, first: int, count: int) -> Found:
-    """TPM_CAP_HANDLES: those of the type that the most significant octet of `first` names."""
+    """TPM_CAP_HANDLES; sessions are listed by number, a saved one as an HMAC session (30.2.1)."""
     kind = first >> 24
-    if kind == TPM_HT.PCR:
-        found: Iterable[int] = range(IMPLEMENTED_PCR)
-    elif kind == TPM_HT.NV_INDEX:
-        found = tpm.nv
-    elif kind == TPM_HT.LOADED_SESSION:
-        found = [session.handle for session in tpm.volatile.sessions.values()]
-        first &= 0xFFFFFF
-        return page(found, first, count, 4, key=lambda handle: handle & 0xFFFFFF)
-    elif kind == TPM_HT.SAVED_SESSION:
-        found = [TPM_HT.HMAC_SESSION << 24 | number for number in tpm.reset.saved_sessions]
-        return page(found, TPM_HT.HMAC_SESSION << 24 | first & 0xFFFFFF, count, 4)
-    elif kind == TPM_HT.PERMANENT:
-        found = [*(h for h in tpm.hierarchies if h < FIRST_LIMITED), TPM_RH.TPM_RS_PW, TPM_RH.LOCKOUT]
-    elif kind == TPM_HT.TRANSIENT:
-        found = tpm.volatile.objects
-    elif kind == TPM_HT.PERSISTENT:
-        found = tpm.persistent
-    else:
+    if kind == TPM_HT.LOADED_SESSION:
+        sessions = tpm.volatile.sessions
+        found, more = page(sorted(sessions), first & 0xFFFFFF, count, 4)
+        return tuple(sessions[number].handle for number in found), more
+    if kind == TPM_HT.SAVED_SESSION:
+        found, more = page(sorted(tpm.reset.saved_sessions), first & 0xFFFFFF, count, 4)
+        return tuple(TPM_HT.HMAC_SESSION << 24 | number for number in found), more
+    handles_of = HANDLES.get(kind)
+    if handles_of is None:
         raise TpmError(TPM_RC.HANDLE, at="property")
-    return page(found, first, count, 4)
+    return page(sorted(handles_of(tpm)), first, count, 4)
 
 
-FIRST_LIMITED = TPM_RH.FW_OWNER
+@cache
+def implemented_commands() -> tuple[int, ...]:
+    """The codes of the table, which is complete when the first command is executed, in ascending order."""
+    return tuple(sorted(COMMANDS))
 
 
 def commands(_: TpmState, first: int, count: int) -> Found:
     """TPM_CAP_COMMANDS."""
-    found, more = page(COMMANDS, first, count, 4)
+    found, more = page(implemented_commands(), first, count, 4)
     return tuple(COMMANDS[code].tpma_cc for code in found), more
 
 
 def presence_commands(tpm: TpmState, first: int, count: int) -> Found:
     """TPM_CAP_PP_COMMANDS."""
-    return page(tpm.permanent.physical_presence & COMMANDS.keys(), first, count, 4)
+    return page(sorted(tpm.permanent.physical_presence & COMMANDS.keys()), first, count, 4)
 
 
 def audit_commands(tpm: TpmState, first: int, count: int) -> Found:
     """TPM_CAP_AUDIT_COMMANDS."""
-    return page(tpm.permanent.audited & COMMANDS.keys(), first, count, 4)
+    return page(sorted(tpm.permanent.audited & COMMANDS.keys()), first, count, 4)
 
 
 def pcr_banks(tpm: TpmState, first: int, count: int) -> Found:
-    """TPM_CAP_PCRS: every bank and the PCR it has."""
+    """TPM_CAP_PCRS: every bank that could be allocated, with the PCR it has, whatever count is asked for."""
     if first != 0:
         raise TpmError(TPM_RC.VALUE, at="property")
-    selections = tuple(
-        TPMS_PCR_SELECTION(alg, tpm.pcr.selected.get(alg, 0).to_bytes(PCR_SELECT_SIZE, "little"))
+    if count == 0:
+        return (), True
+    selected = tpm.pcr.selected
+    return tuple(
+        TPMS_PCR_SELECTION(alg, selected.get(alg, 0).to_bytes(PCR_SELECT_SIZE, "little"))
         for alg in tpm.profile.pcr_banks
-    )
-    return selections, False
+    ), False
 
 
 def tpm_properties(tpm: TpmState, first: int, count: int) -> Found:
-    """TPM_CAP_TPM_PROPERTIES."""
-    found, more = page(PROPERTIES, first, count, 8)
+    """TPM_CAP_TPM_PROPERTIES: only those of the group that `first` is in."""
+    found, more = page(property_group(first), first, count, 8)
     return tuple(TPMS_TAGGED_PROPERTY(tag, PROPERTIES[tag](tpm)) for tag in found), more
 
 
 def pcr_properties(_: TpmState, first: int, count: int) -> Found:
     """TPM_CAP_PCR_PROPERTIES."""
-    selects = {tag: select for tag in TPM_PT_PCR if (select := property_select(tag)) is not None}
-    found, more = page(selects, first, count, 4 + 1 + PCR_SELECT_SIZE)
-    return tuple(TPMS_TAGGED_PCR_SELECT(tag, selects[tag]) for tag in found), more
+    found, more = page(PCR_TAGS, first, count, 4 + 1 + PCR_SELECT_SIZE)
+    return tuple(TPMS_TAGGED_PCR_SELECT(tag, property_select(tag) or b"") for tag in found), more
 
 
 def curves(_: TpmState, first: int, count: int) -> Found:
     """TPM_CAP_ECC_CURVES."""
-    return page(CURVES, first, count, 2)
+    return page(CURVE_IDS, first, count, 2)
 
 
 def auth_policies(tpm: TpmState, first: int, count: int) -> Found:
-    """TPM_CAP_AUTH_POLICIES: of the permanent entities that have one."""
+    """TPM_CAP_AUTH_POLICIES: of the permanent entities that can have one."""
     if first >> 24 != TPM_HT.PERMANENT:
-        raise TpmError(TPM_RC.HANDLE, at="property")
-    entities = {h.handle: h for h in (tpm.owner, tpm.endorsement, tpm.platform)} | {
-        tpm.lockout.handle: tpm.lockout
+        raise TpmError(TPM_RC.VALUE, at="property")
+    entities: dict[int, Hierarchy | Lockout] = {
+        entity.handle: entity for entity in (tpm.owner, tpm.lockout, tpm.endorsement, tpm.platform)
     }
-    found, more = page(entities, first, count, 4 + 2 + digest_size(A.SHA512))
-    policies = tuple(
+    found, more = page(sorted(entities), first, count, 4 + 2 + MAX_DIGEST_SIZE)
+    return tuple(
         TPMS_TAGGED_POLICY(handle, TPMT_HA(entities[handle].policy_alg, entities[handle].auth_policy))
         for handle in found
-    )
-    return policies, more
-
-
-def nothing(_: TpmState, first: int, count: int) -> Found:
-    """A kind of which this TPM has none."""
-    return (), False
+    ), more
 
 
 KINDS: dict[int, Callable[[TpmState, int, int], Found]] = {
@@ -206,11 +161,8 @@ KINDS: dict[int, Callable[[TpmState, int, int], Found]] = {
     TPM_CAP.PCR_PROPERTIES: pcr_properties,
     TPM_CAP.ECC_CURVES: curves,
     TPM_CAP.AUTH_POLICIES: auth_policies,
-    TPM_CAP.ACT: nothing,
-    TPM_CAP.PUB_KEYS: nothing,
-    TPM_CAP.SPDM_SESSION_INFO: nothing,
 }
-"""Part 2, 6.12: every kind of capability."""
+"""Part 2, 6.12: the kinds of capability that this TPM has."""
 
 
 @structure
@@ -253,5 +205,4 @@ def set_capability(
     set_capability_data: TPM2B_SET_CAPABILITY_DATA,
 ) -> None:
     """30.4: no capability that can be set is defined, so there is none that this TPM could set."""
-    assert isinstance(set_capability_data, TPMS_SET_CAPABILITY_DATA)
     raise TpmError(TPM_RC.VALUE, at="set_capability_data")

@@ -1,5 +1,6 @@
 """Part 3, clause 22: integrity collection (PCR)."""
 
+from collections.abc import Iterable
 from typing import Annotated
 
 from vtpm.commands.table import command
@@ -18,7 +19,7 @@ from vtpm.spec.structures import (
 )
 from vtpm.state.entity import Role, without_trailing_zeros
 from vtpm.state.hierarchy import Hierarchy
-from vtpm.state.pcr import ATTRIBUTES, DRTM_PCR, GROUP_PCR, HCRTM_PCR, IMPLEMENTED_PCR, Pcr
+from vtpm.state.pcr import DRTM_PCR, GROUP_PCR, HCRTM_PCR, IMPLEMENTED_PCR, Pcr
 from vtpm.state.tpm import TpmState
 from vtpm.wire.error import TPM_RC, TpmError
 from vtpm.wire.integers import UINT32
@@ -28,16 +29,13 @@ MOST_VALUES = 8
 """22.4: how many values one PCR_Read returns."""
 
 
-def note_change(tpm: TpmState, index: int) -> None:
-    """Part 1, "PCR Update Counter": most changes invalidate policies that depend on PCR."""
-    if ATTRIBUTES[index].increments:
-        tpm.reset.pcr_counter = (tpm.reset.pcr_counter + 1) & 0xFFFFFFFF
-
-
-def extend(tpm: TpmState, index: int, alg: TPM_ALG, value: bytes) -> None:
-    """Part 1, "Extend of a PCR": the digest of the old value and the new one."""
-    bank = tpm.pcr.banks[alg]
-    bank[index] = digest(alg, bank[index], value)
+def extend(tpm: TpmState, index: int, values: Iterable[TPMT_HA]) -> None:
+    """Part 1, "Extend of a PCR": the digest of the old value and the new one, in each bank with the PCR."""
+    for value in values:
+        if tpm.pcr.exists(value.hash_alg, index):
+            bank = tpm.pcr.banks[value.hash_alg]
+            bank[index] = digest(value.hash_alg, bank[index], value.digest)
+            tpm.count_pcr_change(index)
 
 
 @command(TPM_CC.PCR_Extend, nv=True)
@@ -50,10 +48,7 @@ def pcr_extend(
     if not tpm.pcr.may_extend(pcr.handle, tpm.locality):
         raise TpmError(TPM_RC.LOCALITY)
 
-    for value in digests:
-        if tpm.pcr.exists(value.hash_alg, pcr.handle):
-            extend(tpm, pcr.handle, value.hash_alg, value.digest)
-    note_change(tpm, pcr.handle)
+    extend(tpm, pcr.handle, digests)
 
 
 @structure
@@ -73,10 +68,7 @@ def pcr_event(
 
     digests = tuple(TPMT_HA(alg, digest(alg, event_data)) for alg in tpm.pcr.banks)
     if pcr is not None:
-        for value in digests:
-            if tpm.pcr.exists(value.hash_alg, pcr.handle):
-                extend(tpm, pcr.handle, value.hash_alg, value.digest)
-        note_change(tpm, pcr.handle)
+        extend(tpm, pcr.handle, digests)
     return PcrEventResponse(digests=digests)
 
 
@@ -190,4 +182,4 @@ def pcr_reset(tpm: TpmState, pcr: Annotated[Pcr, TPMI_DH_PCR, Role.USER], /) -> 
         raise TpmError(TPM_RC.LOCALITY)
 
     tpm.pcr.reset(pcr.handle)
-    note_change(tpm, pcr.handle)
+    tpm.count_pcr_change(pcr.handle)

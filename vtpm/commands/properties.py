@@ -13,6 +13,7 @@ from vtpm.spec.constants import (
     TPM_SPEC_LEVEL,
     TPM_SPEC_VERSION,
 )
+from vtpm.spec.interface import CURVES
 from vtpm.spec.limits import (
     MAX_2B_BUFFER_SIZE,
     MAX_CAP_BUFFER,
@@ -138,7 +139,7 @@ VARIABLE: dict[int, Callable[[TpmState], int]] = {
     TPM_PT.NV_COUNTERS: _counters,
     TPM_PT.NV_COUNTERS_AVAIL: lambda tpm: tpm.nv_space // (OVERHEAD + 8),
     TPM_PT.ALGORITHM_SET: lambda tpm: tpm.permanent.algorithm_set,
-    TPM_PT.LOADED_CURVES: lambda _: 0,
+    TPM_PT.LOADED_CURVES: lambda _: len(CURVES),
     TPM_PT.LOCKOUT_COUNTER: lambda tpm: tpm.lockout.failed_tries,
     TPM_PT.MAX_AUTH_FAIL: lambda tpm: tpm.lockout.max_tries,
     TPM_PT.LOCKOUT_INTERVAL: lambda tpm: tpm.lockout.recovery_time,
@@ -150,6 +151,17 @@ VARIABLE: dict[int, Callable[[TpmState], int]] = {
 """PT_VAR: what commands change."""
 
 PROPERTIES = FIXED | VARIABLE
+
+GROUP_SIZE = 0x100
+"""30.2: a response has properties of one group, which begins at a multiple of this."""
+
+GROUPS = {group: tuple(sorted(tags)) for group, tags in ((1, FIXED), (2, VARIABLE))}
+
+
+def property_group(first: int) -> tuple[int, ...]:
+    """The tags of the group that `first` is in, in ascending order; PT_FIXED's for what is below it."""
+    return GROUPS.get(max(first // GROUP_SIZE, 1), ())
+
 
 IN_FAILURE = (
     TPM_PT.MANUFACTURER,

@@ -25,7 +25,7 @@ def get_random(tpm: TpmState, /, bytes_requested: UINT16) -> GetRandomResponse:
     return GetRandomResponse(random_bytes=tpm.random(min(bytes_requested, MOST_OCTETS)))
 
 
-@command(TPM_CC.StirRandom)
+@command(TPM_CC.StirRandom, nv=True)
 def stir_random(tpm: TpmState, /, in_data: TPM2B_SENSITIVE_DATA) -> None:
     """16.2: mix additional information into the random number generator."""
     tpm.random.stir(in_data)

@@ -2,13 +2,12 @@
 
 from typing import Annotated
 
-from vtpm.commands.mac import running_mac, selected_mac
-from vtpm.commands.pcr import extend, note_change
-from vtpm.commands.symmetric import is_safe, validation_of
+from vtpm.commands.mac import running_mac
+from vtpm.commands.pcr import extend
 from vtpm.commands.table import command
-from vtpm.commands.tickets import null_hash_check_ticket
-from vtpm.crypto.running import RunningCmac, RunningDigest
-from vtpm.spec.constants import TPM_ALG, TPM_CC
+from vtpm.commands.tickets import hash_check_ticket, null_hash_check_ticket
+from vtpm.crypto.running import RunningDigest
+from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_RH
 from vtpm.spec.handles import TPMI_DH_OBJECT, TPMI_DH_PCR_NULL, TPMI_RH_HIERARCHY
 from vtpm.spec.interface import TPMI_ALG_HASH_NULL, TPMI_ALG_MAC_SCHEME_NULL
 from vtpm.spec.structures import (
@@ -24,7 +23,7 @@ from vtpm.state.object import Object
 from vtpm.state.pcr import Pcr
 from vtpm.state.sequence import Sequence, SequenceKind
 from vtpm.state.tpm import TpmState
-from vtpm.wire.error import TPM_RC, TpmError
+from vtpm.wire.error import TPM_RC, TpmError, blaming
 from vtpm.wire.structure import structure
 
 SequenceHandle = Annotated[Sequence, TPMI_DH_OBJECT, Role.USER, TPM_RC.MODE]
@@ -47,9 +46,8 @@ def mac_start(
 ) -> SequenceStartResponse:
     """17.2 and 17.3: begin the HMAC or CMAC of data that comes in parts; both commands have one code."""
     running = running_mac(key, in_scheme)
-    alg = running.alg if isinstance(running, RunningCmac) else selected_mac(key, in_scheme)
 
-    sequence = Sequence(SequenceKind.MAC, auth, {alg: running})
+    sequence = Sequence(SequenceKind.MAC, auth, {running.alg: running})
     return SequenceStartResponse(sequence_handle=tpm.volatile.add(sequence))
 
 
@@ -66,19 +64,10 @@ def hash_sequence_start(
     return SequenceStartResponse(sequence_handle=tpm.volatile.add(sequence))
 
 
-def update(sequence: Sequence, buffer: bytes) -> None:
-    """Add a buffer; the first one decides whether the digest can get a ticket."""
-    if not sequence.started:
-        sequence.started = True
-        sequence.is_generated = not is_safe(buffer)
-    for state in sequence.states.values():
-        state.update(buffer)
-
-
 @command(TPM_CC.SequenceUpdate)
 def sequence_update(tpm: TpmState, sequence: SequenceHandle, /, buffer: TPM2B_MAX_BUFFER) -> None:
     """17.7: more data."""
-    update(sequence, buffer)
+    sequence.update(buffer)
 
 
 @structure
@@ -96,13 +85,16 @@ def sequence_complete(
     """17.8: the last data; the digest or MAC, and the end of the sequence."""
     if sequence.kind is SequenceKind.EVENT:
         raise TpmError(TPM_RC.MODE, at="sequence")
+    with blaming("hierarchy"):
+        tpm.proof_of(hierarchy)
 
-    update(sequence, buffer)
+    sequence.update(buffer)
     ((alg, state),) = sequence.states.items()
     result = state.digest()
-    validation = null_hash_check_ticket()
-    if sequence.kind is SequenceKind.HASH:
-        validation = validation_of(tpm, hierarchy, alg, result, not sequence.is_generated)
+    if sequence.kind is SequenceKind.MAC or sequence.is_generated or hierarchy == TPM_RH.NULL:
+        validation = null_hash_check_ticket()
+    else:
+        validation = hash_check_ticket(tpm, hierarchy, alg, result)
     del tpm.volatile.objects[sequence.handle]
     return SequenceCompleteResponse(result=result, validation=validation)
 
@@ -128,12 +120,9 @@ def event_sequence_complete(
     if pcr is not None and not tpm.pcr.may_extend(pcr.handle, tpm.locality):
         raise TpmError(TPM_RC.LOCALITY)
 
-    update(sequence, buffer)
+    sequence.update(buffer)
     results = tuple(TPMT_HA(alg, state.digest()) for alg, state in sequence.states.items())
     if pcr is not None:
-        for value in results:
-            if tpm.pcr.exists(value.hash_alg, pcr.handle):
-                extend(tpm, pcr.handle, value.hash_alg, value.digest)
-        note_change(tpm, pcr.handle)
+        extend(tpm, pcr.handle, results)
     del tpm.volatile.objects[sequence.handle]
     return EventSequenceCompleteResponse(results=results)

@@ -51,7 +51,7 @@ def start_auth_session(
     if len(nonce_caller) < MIN_NONCE or len(nonce_caller) > digest_size(auth_hash):
         raise TpmError(TPM_RC.SIZE, at="nonce_caller")
     salt = salt_of(tpm_key, encrypted_salt)
-    if isinstance(bind, Object) and bind.sensitive is None:
+    if (isinstance(bind, Object) and bind.sensitive is None) or (isinstance(bind, NvIndex) and bind.is_pin):
         raise TpmError(TPM_RC.HANDLE, at="bind")
     check_symmetric(symmetric)
     number = free_session(tpm)
@@ -89,16 +89,16 @@ def salt_of(tpm_key: Object | Sequence | None, encrypted_salt: bytes) -> bytes:
         raise TpmError(TPM_RC.KEY, at="tpm_key")
     if tpm_key.public.type not in (TPM_ALG.RSA, TPM_ALG.ECC):
         raise TpmError(TPM_RC.KEY, at="tpm_key")
+    if not encrypted_salt:
+        raise TpmError(TPM_RC.VALUE, at="encrypted_salt")
     if tpm_key.sensitive is None:
         raise TpmError(TPM_RC.HANDLE, at="tpm_key")
-    if not encrypted_salt:
-        raise TpmError(TPM_RC.SIZE, at="encrypted_salt")
     if not tpm_key.public.object_attributes.decrypt:
         raise TpmError(TPM_RC.ATTRIBUTES, at="tpm_key")
     try:
         return received_secret(tpm_key, b"SECRET", encrypted_salt)
-    except TpmError as error:
-        raise error.positioned_at("encrypted_salt") from None
+    except TpmError:
+        raise TpmError(TPM_RC.VALUE, at="encrypted_salt") from None
 
 
 def check_symmetric(symmetric: TPMT_SYM_DEF) -> None:
@@ -108,10 +108,17 @@ def check_symmetric(symmetric: TPMT_SYM_DEF) -> None:
 
 
 def free_session(tpm: TpmState) -> int:
-    """The lowest number that no session has, loaded or saved."""
+    """
+    The lowest number that no session has, loaded or saved.
+
+    The last slot stays free for the oldest saved session while no other can be saved (TPM_RC_CONTEXT_GAP).
+    """
     volatile, profile = tpm.volatile, tpm.profile
-    if len(volatile.sessions) >= profile.loaded_sessions:
+    free = profile.loaded_sessions - len(volatile.sessions)
+    if free <= 0:
         raise TpmError(TPM_RC.SESSION_MEMORY)
+    if free == 1 and tpm.reset.is_gap_full(profile.context_gap):
+        raise TpmError(TPM_RC.CONTEXT_GAP)
     for number in range(profile.active_sessions):
         if number not in volatile.sessions and number not in tpm.reset.saved_sessions:
             return number

@@ -1,16 +1,17 @@
 """Part 3, clause 10: testing."""
 
+from vtpm.commands.algorithm_attributes import is_implemented
 from vtpm.commands.table import command
 from vtpm.spec.constants import TPM_CC
 from vtpm.spec.interface import TPMI_YES_NO
 from vtpm.spec.structures import TPM2B_MAX_BUFFER, TPML_ALG
 from vtpm.state.tpm import TpmState
-from vtpm.wire.error import TPM_RC
+from vtpm.wire.error import TPM_RC, TpmError
 from vtpm.wire.integers import UINT32
 from vtpm.wire.structure import structure
 
 
-@command(TPM_CC.SelfTest)
+@command(TPM_CC.SelfTest, nv=True)
 def self_test(tpm: TpmState, /, full_test: TPMI_YES_NO) -> None:
     """10.2: nothing is left to test: the cryptography is OpenSSL's, which tests itself when it is loaded."""
 
@@ -22,9 +23,12 @@ class IncrementalSelfTestResponse:
     to_do_list: TPML_ALG
 
 
-@command(TPM_CC.IncrementalSelfTest)
+@command(TPM_CC.IncrementalSelfTest, nv=True)
 def incremental_self_test(tpm: TpmState, /, to_test: TPML_ALG) -> IncrementalSelfTestResponse:
     """10.3: no algorithm is left to test."""
+    if not all(is_implemented(tpm.profile, alg) for alg in to_test):
+        raise TpmError(TPM_RC.VALUE, at="to_test")
+
     return IncrementalSelfTestResponse(to_do_list=())
 
 

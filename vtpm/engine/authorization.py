@@ -29,7 +29,8 @@ def authorize(tpm: TpmState, call: Call) -> None:
             raise TpmError(TPM_RC.AUTH_MISSING)
         entity = call.entities[position]
         assert not isinstance(entity, LoadedSession)
-        call.sessions[position].entity = entity
+        # TPM_RH_NULL, where a command takes it, is authorized as the null hierarchy: by an empty authValue.
+        call.sessions[position].entity = tpm.null if entity is None else entity
         call.sessions[position].role = argument.role
 
     for use in call.sessions:

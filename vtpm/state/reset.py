@@ -25,3 +25,7 @@ class ResetData:
     commit_nonce: bytes = b""
     commit_used: int = 0
     """Which commit counters, modulo the slots, are open (bits)."""
+
+    def is_gap_full(self, most: int) -> bool:
+        """Part 1, "Context Gap": would the next saved session be more than `most` after the oldest?"""
+        return bool(self.saved_sessions) and self.session_context - min(self.saved_sessions.values()) > most

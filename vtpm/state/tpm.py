@@ -14,7 +14,7 @@ from vtpm.state.hierarchy import PROOF_SIZE, SEED_SIZE, Hierarchy
 from vtpm.state.lockout import Lockout
 from vtpm.state.nv import NvIndex
 from vtpm.state.object import Object
-from vtpm.state.pcr import GROUP_PCR, Pcr, PcrBanks, PcrGroup
+from vtpm.state.pcr import ATTRIBUTES, GROUP_PCR, Pcr, PcrBanks, PcrGroup
 from vtpm.state.permanent import Permanent
 from vtpm.state.profile import ALL_PCR, DEFAULT, Profile
 from vtpm.state.reset import ResetData
@@ -110,7 +110,9 @@ class TpmState:
         return (TPM_RH.ENDORSEMENT, TPM_RH.PLATFORM)
 
     def proof_of(self, hierarchy: int) -> bytes:
-        """The proof value of a hierarchy, which keys its tickets and saved contexts."""
+        """The proof value that keys the tickets and contexts of a hierarchy; TPM_RC_VALUE if it has none."""
+        if hierarchy not in self.hierarchies:
+            raise TpmError(TPM_RC.VALUE)
         return self.hierarchies[hierarchy].proof
 
     @property
@@ -131,6 +133,11 @@ class TpmState:
     def pcr_entity(self, handle: int) -> Pcr:
         """The entity behind a PCR handle."""
         return Pcr(handle, self.pcr_group if handle in GROUP_PCR else None)
+
+    def count_pcr_change(self, index: int) -> None:
+        """Part 1, "PCR Update Counter": most changes of PCR invalidate policies that depend on PCR."""
+        if ATTRIBUTES[index].increments:
+            self.reset.pcr_counter = (self.reset.pcr_counter + 1) & 0xFFFFFFFF
 
     def begin(self, locality: int, now: Instant) -> None:
         """A command arrives: advance the clock, and forgive failed authorizations for the time passed."""
