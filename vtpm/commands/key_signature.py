@@ -38,19 +38,17 @@ def check_signature(key: Object, digest: bytes, signature: TPMT_SIGNATURE) -> No
     """TPM_RC_SIGNATURE if the signature of a digest is not the key's; TPM_RC_SCHEME if it cannot be."""
     alg, body = signature.sig_alg, signature.signature
     kind = key.public.type
-    if alg is TPM_ALG.NULL:
-        raise TpmError(TPM_RC.SCHEME)
+    if kind is TPM_ALG.KEYEDHASH and key.sensitive is None:
+        raise TpmError(TPM_RC.HANDLE)
     if kind is TPM_ALG.RSA and isinstance(body, TPMS_SIGNATURE_RSA):
         check = signing.rsassa_verify if alg is TPM_ALG.RSASSA else signing.rsapss_verify
         check(rsa_public_of(key.public), body.hash, digest, body.sig)
     elif kind is TPM_ALG.ECC and isinstance(body, TPMS_SIGNATURE_ECC):
         check_ecc(key, alg, digest, body)
-    elif kind is TPM_ALG.KEYEDHASH and isinstance(body, TPMT_HA):
-        if key.sensitive is None:
-            raise TpmError(TPM_RC.HANDLE)
+    elif key.sensitive is not None and kind is TPM_ALG.KEYEDHASH and isinstance(body, TPMT_HA):
         signing.hmac_verify(hmac_digest(body.hash_alg, key.sensitive.sensitive, digest), body.digest)
     else:
-        raise TpmError(TPM_RC.SIGNATURE if kind is not TPM_ALG.SYMCIPHER else TPM_RC.SCHEME)
+        raise TpmError(TPM_RC.SCHEME)
 
 
 def check_ecc(key: Object, alg: TPM_ALG, digest: bytes, body: TPMS_SIGNATURE_ECC) -> None:
@@ -127,14 +125,14 @@ def selected_scheme(key: Object | None, wanted: TPMT_SIG_SCHEME) -> TPMT_SIG_SCH
     """
     Part 3, 20.5: the scheme to sign with, the key's own or else the one asked for; None if they clash.
 
-    Without a key there is no signature, and so no scheme but TPM_ALG_NULL is needed.
+    Without a key there is no signature, but the hash asked for still digests what is attested (18.4, 31.16).
     """
     if key is None:
         return TPMT_SIG_SCHEME(TPM_ALG.NULL, wanted.details)
     own = key_scheme(key)
     if own.scheme is TPM_ALG.NULL:
         return wanted if fits(key.public.type, wanted.scheme) else None
-    if wanted.scheme is TPM_ALG.NULL or wanted == own:
+    if wanted == own or (wanted.scheme is TPM_ALG.NULL and own.scheme is not TPM_ALG.ECDAA):
         return own
     if own.scheme is TPM_ALG.ECDAA and wanted.scheme is TPM_ALG.ECDAA:
         # The count of the commitment is the caller's to choose.

@@ -13,7 +13,7 @@ from vtpm.spec.structures import TPM2B_DIGEST, TPMT_TK_HASHCHECK, TPMT_TK_VERIFI
 from vtpm.state.entity import Role
 from vtpm.state.object import Object
 from vtpm.state.tpm import TpmState
-from vtpm.wire.error import TPM_RC, TpmError
+from vtpm.wire.error import TPM_RC, TpmError, blaming
 from vtpm.wire.structure import structure
 
 
@@ -35,10 +35,8 @@ def verify_signature(
     """20.2: check a signature with a loaded key; the ticket says that it was right."""
     if not key.public.object_attributes.sign:
         raise TpmError(TPM_RC.ATTRIBUTES, at="key")
-    try:
+    with blaming("signature"):
         check_signature(key, digest, signature)
-    except TpmError as error:
-        raise error.positioned_at("signature") from None
 
     if key.hierarchy == TPM_RH.NULL or key.public.name_alg is TPM_ALG.NULL:
         return VerifySignatureResponse(validation=null_verified_ticket())
@@ -71,7 +69,8 @@ def sign(
     if scheme is None or scheme.details is None:
         raise TpmError(TPM_RC.SCHEME, at="in_scheme")
     if attributes.restricted or validation.digest:
-        ticket = hash_check_ticket(tpm, validation.hierarchy, scheme.details.hash_alg, digest)
+        with blaming("validation"):
+            ticket = hash_check_ticket(tpm, validation.hierarchy, scheme.details.hash_alg, digest)
         if not is_genuine(validation, ticket):
             raise TpmError(TPM_RC.TICKET, at="validation")
     elif not digest_fits(scheme, digest):

@@ -8,7 +8,7 @@ from vtpm.commands.tickets import hash_check_ticket, null_hash_check_ticket
 from vtpm.crypto.digest import digest
 from vtpm.crypto.symmetric import block_size, crypt
 from vtpm.spec.algorithms import TPMS_SYMCIPHER_PARMS
-from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_GENERATED_VALUE, TPM_RH
+from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_RH
 from vtpm.spec.handles import TPMI_DH_OBJECT, TPMI_RH_HIERARCHY
 from vtpm.spec.interface import (
     TPMI_ALG_CIPHER_MODE_NULL,
@@ -19,11 +19,10 @@ from vtpm.spec.interface import (
 from vtpm.spec.structures import TPM2B_DIGEST, TPM2B_IV, TPM2B_MAX_BUFFER, TPMT_TK_HASHCHECK
 from vtpm.state.entity import Role
 from vtpm.state.object import Object
+from vtpm.state.sequence import GENERATED
 from vtpm.state.tpm import TpmState
-from vtpm.wire.error import TPM_RC, TpmError
+from vtpm.wire.error import TPM_RC, TpmError, blaming
 from vtpm.wire.structure import structure
-
-GENERATED = TPM_GENERATED_VALUE.to_bytes(4, "big")
 
 CipherKey = Annotated[Object, TPMI_DH_OBJECT, Role.USER, TPM_RC.KEY]
 
@@ -82,11 +81,9 @@ def crypted(
     alg = parameters.sym.algorithm
     if len(iv_in) != (0 if mode is TPM_ALG.ECB else block_size(alg)):
         raise TpmError(TPM_RC.SIZE, at="iv_in")
-    try:
-        out, iv = crypt(alg, mode, key.sensitive.sensitive, iv_in, in_data, encrypt=not decrypt)
-    except TpmError as error:
-        raise error.positioned_at("in_data") from None
 
+    with blaming("in_data"):
+        out, iv = crypt(alg, mode, key.sensitive.sensitive, iv_in, in_data, encrypt=not decrypt)
     return EncryptDecryptResponse(out_data=out, iv_out=iv)
 
 
@@ -104,27 +101,11 @@ def hash(  # noqa: A001 - Part 3 names it so
 ) -> HashResponse:
     """15.4: the digest of data, with a ticket unless the data could be taken for the TPM's own."""
     value = digest(hash_alg, data)
-    return HashResponse(
-        out_hash=value, validation=validation_of(tpm, hierarchy, hash_alg, value, is_safe(data))
-    )
-
-
-def is_safe(data: bytes) -> bool:
-    """Part 1, "Hash Ticket": does the data not begin as the structures that the TPM signs do?"""
-    return not data.startswith(GENERATED)
-
-
-def validation_of(
-    tpm: TpmState,
-    hierarchy: int,
-    alg: TPM_ALG,
-    value: bytes,
-    safe: bool,  # noqa: FBT001 - a fact of the data
-) -> TPMT_TK_HASHCHECK:
-    """The ticket of a digest, or the NULL ticket."""
-    if hierarchy == TPM_RH.NULL or not safe:
-        return null_hash_check_ticket()
-    return hash_check_ticket(tpm, hierarchy, alg, value)
+    with blaming("hierarchy"):
+        ticket = hash_check_ticket(tpm, hierarchy, hash_alg, value)
+    if hierarchy == TPM_RH.NULL or data.startswith(GENERATED):
+        ticket = null_hash_check_ticket()
+    return HashResponse(out_hash=value, validation=ticket)
 
 
 @structure

@@ -53,10 +53,12 @@ def crypt(
         return b"", iv
     if mode is TPM_ALG.CTR:
         return _count(alg, key, iv, octets)
+    # Zeros fill the last block, so that what follows it shows the rest of the key stream.
+    size, octets = len(octets), octets + bytes(-len(octets) % block)
     cipher: Cipher[Any] = Cipher(CIPHERS[alg](key), _mode(mode, iv))
     context = cipher.encryptor() if encrypt else cipher.decryptor()
     out = context.update(octets) + context.finalize()
-    return out, _following(alg, mode, out if encrypt else octets, octets if encrypt else out)
+    return out[:size], _following(mode, size, *((octets, out) if encrypt else (out, octets)), block)
 
 
 def _mode(mode: TPM_ALG, iv: bytes) -> Mode:
@@ -67,17 +69,15 @@ def _mode(mode: TPM_ALG, iv: bytes) -> Mode:
     return OFB(iv) if mode is TPM_ALG.OFB else CFB(iv)
 
 
-def _following(alg: TPM_ALG, mode: TPM_ALG, cipher_text: bytes, plain_text: bytes) -> bytes:
-    block = block_size(alg)
+def _following(mode: TPM_ALG, size: int, plain_text: bytes, cipher_text: bytes, block: int) -> bytes:
+    """The IV that continues `size` octets, which zeros fill up to a whole block on one side."""
     if mode is TPM_ALG.ECB:
         return b""
-    last = -(-len(cipher_text) // block) * block - block
-    end, plain_end = cipher_text[last:], plain_text[last:]
+    stream = bytes(a ^ b for a, b in zip(plain_text[-block:], cipher_text[-block:], strict=True))
     if mode is TPM_ALG.OFB:
-        # The feedback is the key stream, of which a last part of a block shows only the beginning.
-        stream = bytes(a ^ b for a, b in zip(end, plain_end, strict=True))
-        return stream.ljust(block, b"\0")
-    return end.ljust(block, b"\0")
+        return stream
+    known = size - (len(cipher_text) - block)
+    return cipher_text[-block:][:known] + stream[known:]
 
 
 def _count(alg: TPM_ALG, key: bytes, iv: bytes, octets: bytes) -> tuple[bytes, bytes]:

@@ -4,8 +4,11 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from vtpm.crypto.running import Running
-from vtpm.spec.constants import TPM_ALG, TPM_CC
+from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_GENERATED_VALUE
 from vtpm.state.entity import Role, without_trailing_zeros
+
+GENERATED = TPM_GENERATED_VALUE.to_bytes(4, "big")
+"""What the structures begin with that the TPM itself makes and signs."""
 
 
 class SequenceKind(Enum):
@@ -37,6 +40,18 @@ class Sequence:
 
     def __repr__(self) -> str:
         return f"Sequence(0x{self.handle:08X}, {self.kind.name})"
+
+    def update(self, octets: bytes) -> None:
+        """
+        Part 3, 17.7: more octets.
+
+        The first buffer alone decides whether a digest can have a ticket, so it must hold four octets.
+        """
+        if not self.started:
+            self.started = True
+            self.is_generated = len(octets) < len(GENERATED) or octets.startswith(GENERATED)
+        for state in self.states.values():
+            state.update(octets)
 
     @property
     def name(self) -> bytes:
