@@ -144,7 +144,7 @@ def set_state_blob(device: Device, request: messages.SetStateBlob) -> Result:
     if request.type not in set(PTM_BLOB_TYPE):
         return BAD_PARAMETER
     if request.state_flags & messages.STATE_ENCRYPTED:
-        raise DeviceError("the state blob is encrypted, which cannot be read; send it decrypted")
+        raise BlobError("the state blob is encrypted, which cannot be read; send it decrypted")
     device.set_state_blob(PTM_BLOB_TYPE(request.type), request.data)
     return SUCCESS
 
