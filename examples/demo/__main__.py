@@ -9,6 +9,8 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -17,6 +19,8 @@ from examples.demo.narrator import Narrator
 from examples.guest.host import Host
 from examples.guest.machine import Firmware, Machine, Run, TpmDevice, choose_accelerator
 from examples.guest.processes import ProgramFailedError
+from nvstore.envelope import PAGE, Damaged, read_record
+from nvstore.ring import Ring, read_ring
 
 JOB = Path(__file__).with_name("guest.sh").read_text()
 BOOT_LIMIT = 120.0
@@ -108,19 +112,27 @@ class Demo:
         alice, bob = self.host.state_of("alice"), self.host.state_of("bob")
         newest = alice.read_bytes()
         with self.tell.step("Tampering with the encrypted state of alice"):
-            self.refuse("one octet altered", alice, altered(newest, older))
-            self.refuse("bob's state in its place", alice, bob.read_bytes())
-            self.refuse("the state of before the second boot put back", alice, older)
+            self.refuse("one bit changed", "was altered", alice, altered(newest))
+            self.refuse("bob's state in its place", "holds the state of VM bob", alice, bob.read_bytes())
+            self.refuse("the state from before the second boot", "has seen generation", alice, older)
             self.replace(alice, newest)
             require(self.power_on() == "", "the newest state is not accepted any more")
             self.tell.found("the newest state put back: accepted")
 
-    def refuse(self, what: str, file: Path, content: bytes) -> None:
-        """Power the VM on with another content of its state; QEMU and the daemon must refuse."""
+    def refuse(self, what: str, expected: str, file: Path, content: bytes) -> None:
+        """Power the VM on with another content of its state; QEMU and the daemon must refuse, and say why."""
         self.replace(file, content)
         require("CMD_INIT" in self.power_on(), f"{what}: QEMU has powered the VM on")
-        reason = self.host.log.read_text().splitlines()[-1]
-        self.tell.found(f"{what}: {reason}")
+        reason = self.readable(self.host.log.read_text().splitlines()[-1])
+        require(expected in reason, f"{what}: refused with another reason: {reason}")
+        self.tell.found(f"{what}: refused")
+        self.tell.found(f"  {reason}")
+
+    def readable(self, reason: str) -> str:
+        """The daemon's words with names instead of UUIDs, and without the directory of the demonstration."""
+        for vm in ("alice", "bob"):
+            reason = reason.replace(self.host.show(vm)["vm"], vm)
+        return reason.replace(f"{self.directory}/", "").removeprefix("vtpm: alice: ")
 
     def power_on(self) -> str:
         """Power alice on for a moment, with a daemon that has just been started; what QEMU said."""
@@ -135,11 +147,20 @@ class Demo:
             opened.write(content)
 
 
-def altered(newest: bytes, older: bytes) -> bytes:
-    """The newest state with one bit changed, in the middle of what was written last."""
-    written = [i for i, octet in enumerate(newest) if older[i : i + 1] != bytes([octet])]
-    place = written[len(written) // 2]
-    return newest[:place] + bytes([newest[place] ^ 1]) + newest[place + 1 :]
+def altered(state: bytes) -> bytes:
+    """A state with one bit changed, in the middle of the encrypted part of its newest record."""
+    ring = read_ring(state[:PAGE])
+    newest = max(generations(ring, state))
+    record = read_record(state[ring.offset(newest) :])
+    place = ring.offset(newest) + (record.header_size + len(record.octets)) // 2
+    return state[:place] + bytes([state[place] ^ 1]) + state[place + 1 :]
+
+
+def generations(ring: Ring, state: bytes) -> Iterator[int]:
+    """The generations whose records a state file holds."""
+    for slot in range(ring.slots):
+        with suppress(Damaged):
+            yield read_record(state[ring.offset(slot) :]).header.generation
 
 
 def stop(_number: int, _frame: FrameType | None) -> None:

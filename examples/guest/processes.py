@@ -1,5 +1,6 @@
 """Programs that end with the one that started them."""
 
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -34,22 +35,26 @@ def end(process: subprocess.Popen[bytes], patience: float = 3.0) -> None:
 
 def wait_for_socket(path: Path, process: subprocess.Popen[bytes], log: Path) -> None:
     """
-    Wait until a server has made its socket.
+    Wait until a server listens at its socket; a file that a killed server left behind is not enough.
 
     Raises ProgramFailedError when it ends, or takes too long.
     """
     deadline = time.monotonic() + READY_WITHIN
-    while not path.is_socket():
+    while not _listens(path):
         if process.poll() is not None or time.monotonic() > deadline:
-            raise ProgramFailedError(
-                f"{process.args!r} made no socket {path}: {log.read_text(errors='replace')}"
-            )
+            said = log.read_text(errors="replace")
+            raise ProgramFailedError(f"nothing listens at {path}; {process.args!r} said: {said}")
         time.sleep(0.005)
+
+
+def _listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
 
 
 @contextmanager
 def server(
-    directory: Path, socket: Path, name: str | Path, *arguments: str | Path
+    directory: Path, listener: Path, name: str | Path, *arguments: str | Path
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A running server with its socket made; its output goes to a log in the directory."""
     log = directory / f"{Path(name).name}.log"
@@ -58,7 +63,7 @@ def server(
             command_line(name, *arguments), stdin=subprocess.DEVNULL, stdout=output, stderr=output
         )
     try:
-        wait_for_socket(socket, process, log)
+        wait_for_socket(listener, process, log)
         yield process
     finally:
         end(process)
