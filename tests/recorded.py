@@ -1,55 +1,77 @@
-"""The vectors of `tests/vectors/libtpms`, and a TPM that has what they were recorded with."""
+"""Exchanges recorded from swtpm 0.7.1 with libtpms 0.9.2 (tests/vectors/swtpm)."""
 
 import hashlib
 import json
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tests.keys import put
 from tests.scenarios import Client
-from vtpm.spec.constants import TPM_RH
-from vtpm.spec.objects import TPM2B_PUBLIC, TPM2B_SENSITIVE, TPMT_PUBLIC, TPMT_SENSITIVE
+from vtpm.spec.attributes import TPMA_NV
+from vtpm.spec.constants import TPM_ALG, TPM_RH, TPM_SU
+from vtpm.spec.nv import TPMS_NV_PUBLIC
+from vtpm.spec.objects import TPMT_PUBLIC, TPMT_SENSITIVE
+from vtpm.state.object import Object
+from vtpm.state.profile import DEFAULT
 from vtpm.wire.structure import unmarshal
 
-DIRECTORY = Path(__file__).parent / "vectors" / "libtpms"
+VECTORS = Path(__file__).parent / "vectors" / "swtpm"
 
-PROOFS = {
-    TPM_RH.PLATFORM: hashlib.sha512(b"phProof").digest(),
-    TPM_RH.OWNER: hashlib.sha512(b"shProof").digest(),
-    TPM_RH.ENDORSEMENT: hashlib.sha512(b"ehProof").digest(),
+LIBTPMS = replace(DEFAULT, transient_slots=3, loaded_sessions=3)
+"""The limits of the recorded TPM."""
+
+SEEDS: dict[int, tuple[bytes, bytes]] = {
+    TPM_RH.ENDORSEMENT: (bytes(range(0x40)), b"ehProof"),
+    TPM_RH.OWNER: (bytes(range(0x40, 0x80)), b"shProof"),
+    TPM_RH.PLATFORM: (bytes(range(0x80, 0xC0)), b"phProof"),
 }
+"""Seeds of the recorded TPM; its proofs are the SHA-512 of these names."""
+
+INDEX = 0x01500010
+"""The Index that the recorded TPM has from the beginning: 8 octets with a value of 5."""
 
 
-def vectors(name: str) -> list[dict[str, Any]]:
-    """The vectors of one file."""
-    recorded: list[dict[str, Any]] = json.loads((DIRECTORY / name).read_text())["vectors"]
-    return recorded
+def vectors(name: str) -> Any:
+    """The content of a file of vectors."""
+    return json.loads((VECTORS / f"{name}.json").read_text())
 
 
-def by_name(name: str, *beginnings: str) -> dict[str, dict[str, Any]]:
-    """The vectors of one file whose name begins with one of these, by name."""
-    return {v["name"]: v for v in vectors(name) if v["name"].startswith(beginnings)}
+def code_of(response: bytes) -> int:
+    """The response code."""
+    return int.from_bytes(response[6:10], "big")
 
 
-def recorded_tpm() -> Client:
-    """A TPM with the proofs of the recordings."""
-    tpm = Client()
-    for handle, proof in PROOFS.items():
-        tpm.tpm.hierarchies[handle].proof = proof
+def recorded_client() -> Client:
+    """A TPM like the recorded one after power-on: its seeds and limits, and an Index with a value."""
+    tpm = Client(profile=LIBTPMS)
+    for handle, (seed, proof) in SEEDS.items():
+        hierarchy = tpm.tpm.hierarchies[handle]
+        hierarchy.seed, hierarchy.proof = seed, hashlib.sha512(proof).digest()
+    public = TPMS_NV_PUBLIC(INDEX, TPM_ALG.SHA256, TPMA_NV(NO_DA=True, AUTHREAD=True, AUTHWRITE=True), b"", 8)
+    tpm.nv_define_space(TPM_RH.OWNER, auth=b"", public_info=public)
+    tpm.nv_write(INDEX, INDEX, data=(5).to_bytes(8, "big"), offset=0)
+    tpm.tpm.lockout.failed_tries = 1
+    assert tpm.shutdown(shutdown_type=TPM_SU.CLEAR).rc == 0
+    tpm.lose_power()
     return tpm
 
 
-def put_areas(tpm: Client, public: bytes, private: bytes, hierarchy: int = TPM_RH.NULL) -> int:
-    """Put an object into a handle from the octets of its areas."""
-    area = unmarshal(TPMT_PUBLIC, public)
-    sensitive = unmarshal(TPMT_SENSITIVE, private)
-    return put(tpm, area, sensitive.sensitive, auth=sensitive.auth_value, hierarchy=hierarchy)
+def load(tpm: Client, handle: int, public: str, private: str = "") -> None:
+    """Put an object into a slot, with its private part if there is one."""
+    area = unmarshal(TPMT_PUBLIC, bytes.fromhex(public))
+    sensitive = TPMT_SENSITIVE(area.type, b"", b"", bytes.fromhex(private)) if private else None
+    item = Object(area, sensitive, TPM_RH.OWNER, qualified_name=b"", handle=handle)
+    tpm.tpm.volatile.objects[handle] = item
 
 
-def put_external(tpm: Client, load_external: bytes) -> int:
-    """Put an object into a handle from the octets of a LoadExternal command."""
-    private_end = 12 + int.from_bytes(load_external[10:12], "big")
-    sensitive = unmarshal(TPM2B_SENSITIVE, load_external[10:private_end])
-    public = unmarshal(TPM2B_PUBLIC, load_external[private_end:-4])
-    hierarchy = int.from_bytes(load_external[-4:], "big")
-    return put(tpm, public, sensitive.sensitive if sensitive else None, hierarchy=hierarchy)
+def dealing(values: Iterable[str]) -> Callable[[int], bytes]:
+    """A generator that gives recorded values in their order."""
+    left = [bytes.fromhex(value) for value in values]
+
+    def generate(octets: int) -> bytes:
+        value = left.pop(0)
+        assert len(value) == octets
+        return value
+
+    return generate
