@@ -6,7 +6,7 @@ import hmac
 import pytest
 
 from tests.keys import put_cipher, put_hmac, put_rsa
-from tests.recorded import by_name, recorded_tpm
+from tests.libtpms import by_name, recorded_tpm
 from tests.scenarios import Client
 from vtpm.spec.constants import TPM_ALG, TPM_RH, TPM_SU
 from vtpm.spec.structures import TPML_DIGEST_VALUES, TPMT_TK_HASHCHECK

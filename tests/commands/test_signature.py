@@ -19,7 +19,7 @@ from tests.keys import (
     signing,
     with_attributes,
 )
-from tests.recorded import by_name, put_areas, put_external, recorded_tpm, vectors
+from tests.libtpms import by_name, put_areas, put_external, recorded_tpm, vectors
 from tests.scenarios import Client, Reply
 from vtpm.crypto.curves import CURVES
 from vtpm.crypto.ecc import combination, generator_of, point_of

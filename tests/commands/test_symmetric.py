@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.cmac import CMAC
 
 from tests.keys import put_cipher, put_ecc, put_hmac, put_rsa
-from tests.recorded import by_name, put_areas, put_external, recorded_tpm
+from tests.libtpms import by_name, put_areas, put_external, recorded_tpm
 from tests.scenarios import Client
 from vtpm.spec.constants import TPM_ALG, TPM_RH, TPM_ST
 from vtpm.wire.error import TPM_RC
