@@ -1,5 +1,6 @@
 """Part 1, "Attestation": how the TPM makes a statement and signs it."""
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 from vtpm.commands.key_signature import NO_SIGNATURE, selected_scheme, sign
@@ -38,6 +39,32 @@ def is_anonymous(scheme: TPMT_SIG_SCHEME) -> bool:
     return scheme.scheme is TPM_ALG.ECDAA
 
 
+def signer_of(key: Object | None) -> bytes:
+    """The Qualified Name of the signer; that of TPM_RH_NULL is the handle itself (18.1)."""
+    return TPM_RH.NULL.to_bytes(4, "big") if key is None else key.qualified_name
+
+
+def obfuscated(
+    tpm: TpmState, key: Object | None, info: TPMS_CLOCK_INFO, version: int
+) -> tuple[TPMS_CLOCK_INFO, int]:
+    """
+    18.1: the counters of `info` and the firmware version, changed in a way of the key's own.
+
+    The mask is added as two numbers in little-endian order, which 18.1 leaves open, as in libtpms.
+    """
+    alg = CONTEXT_HASH
+    if key is not None and key.public.name_alg is not TPM_ALG.NULL:
+        alg = key.public.name_alg
+    mask = kdf_a(alg, tpm.owner.proof, b"OBFUSCATE", signer_of(key), b"", 128)
+    counters = int.from_bytes(mask[8:], "little")
+    changed = replace(
+        info,
+        reset_count=info.reset_count + (counters >> 32) & MASK32,
+        restart_count=info.restart_count + counters & MASK32,
+    )
+    return changed, version + int.from_bytes(mask[:8], "little") & MASK64
+
+
 def statement(
     tpm: TpmState,
     kind: TPM_ST,
@@ -47,29 +74,19 @@ def statement(
     attested: Any,
 ) -> TPMS_ATTEST:
     """
-    Part 2, 10.12.12: the statement.
+    Part 2, 10.11.12: the statement.
 
     Unless a key of the endorsement or platform hierarchy signs, what would identify the TPM is obfuscated.
     """
-    signer = TPM_RH.NULL.to_bytes(4, "big") if key is None else key.qualified_name
-    if is_anonymous(scheme):
-        signer = b""
+    anonymous = is_anonymous(scheme)
     info, version = tpm.time_info().clock_info, FIRMWARE_VERSION
     if key is None or key.hierarchy not in tpm.unobfuscated_hierarchies:
-        mask = kdf_a(CONTEXT_HASH, tpm.owner.proof, b"OBFUSCATE", signer, b"", 128)
-        # The reference code adds the mask as it lies in memory, so as a little-endian number.
-        version = version + int.from_bytes(mask[:8], "little") & MASK64
-        info = TPMS_CLOCK_INFO(
-            clock=info.clock,
-            reset_count=info.reset_count + int.from_bytes(mask[12:], "little") & MASK32,
-            restart_count=info.restart_count + int.from_bytes(mask[8:12], "little") & MASK32,
-            safe=info.safe,
-        )
+        info, version = obfuscated(tpm, key, info, version)
     return TPMS_ATTEST(
         magic=TPM_GENERATED_VALUE,
         type=kind,
-        qualified_signer=signer,
-        extra_data=b"" if is_anonymous(scheme) else qualifying_data,
+        qualified_signer=b"" if anonymous else signer_of(key),
+        extra_data=b"" if anonymous else qualifying_data,
         clock_info=info,
         firmware_version=version,
         attested=attested,

@@ -9,7 +9,7 @@ from vtpm.commands.table import command
 from vtpm.commands.tickets import creation_ticket, is_genuine
 from vtpm.crypto.digest import digest
 from vtpm.spec.algorithms import TPMT_SIG_SCHEME_NULL, TPMT_SIGNATURE_NULL
-from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_ST
+from vtpm.spec.constants import TPM_CC, TPM_ST
 from vtpm.spec.handles import (
     TPMI_DH_OBJECT,
     TPMI_RH_ENDORSEMENT,
@@ -39,7 +39,7 @@ from vtpm.state.nv import NvIndex
 from vtpm.state.object import Object
 from vtpm.state.session import Session
 from vtpm.state.tpm import TpmState
-from vtpm.wire.error import TPM_RC, TpmError
+from vtpm.wire.error import TPM_RC, TpmError, blaming
 from vtpm.wire.integers import UINT16
 from vtpm.wire.structure import structure
 
@@ -82,7 +82,9 @@ def certify_creation(
 ) -> AttestResponse:
     """18.3: this TPM created the object, with creation data of this hash."""
     scheme = attesting_scheme(sign_key, in_scheme)
-    if not is_genuine(ticket, creation_ticket(tpm, ticket.hierarchy, certified.name, creation_hash)):
+    with blaming("ticket"):
+        expected = creation_ticket(tpm, ticket.hierarchy, certified.name, creation_hash)
+    if not is_genuine(ticket, expected):
         raise TpmError(TPM_RC.TICKET, at="ticket")
 
     info = TPMS_CREATION_INFO(certified.name, creation_hash)
@@ -191,12 +193,12 @@ def nv_certify(
         raise TpmError(TPM_RC.NV_RANGE)
     if size > MAX_NV_BUFFER_SIZE:
         raise TpmError(TPM_RC.VALUE, at="size")
-
     if size or offset:
         kind = TPM_ST.ATTEST_NV
-        info = TPMS_NV_CERTIFY_INFO(nv_index.name, offset, nv_index.data[offset : offset + size])
-        return AttestResponse(*attest(tpm, kind, sign_key, scheme, qualifying_data, info))
-    alg = scheme.details.hash_alg if scheme.details else TPM_ALG.NULL
-    value = b"" if alg is TPM_ALG.NULL else digest(alg, nv_index.data)
-    whole = TPMS_NV_DIGEST_CERTIFY_INFO(nv_index.name, value)
+        part = TPMS_NV_CERTIFY_INFO(nv_index.name, offset, nv_index.data[offset : offset + size])
+        return AttestResponse(*attest(tpm, kind, sign_key, scheme, qualifying_data, part))
+    if scheme.details is None:
+        raise TpmError(TPM_RC.SCHEME, at="in_scheme")
+
+    whole = TPMS_NV_DIGEST_CERTIFY_INFO(nv_index.name, digest(scheme.details.hash_alg, nv_index.data))
     return AttestResponse(*attest(tpm, TPM_ST.ATTEST_NV_DIGEST, sign_key, scheme, qualifying_data, whole))

@@ -32,7 +32,7 @@ def set_command_code_audit_status(
             raise TpmError(TPM_RC.VALUE, at="audit_alg")
         permanent.audit_alg = audit_alg
         tpm.reset.command_audit_digest = b""
-        tpm.volatile.audit_just_read = True
+        tpm.volatile.audit_restarted = True
     else:
         audited = permanent.audited | {code for code in set_list if code in COMMANDS and code != NEVER}
         permanent.audited = audited - {code for code in clear_list if code != ALWAYS}

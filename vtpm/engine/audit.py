@@ -35,9 +35,9 @@ def extended(call: Call, session: LoadedSession, old: bytes, parameters: bytes) 
 def audit_command(tpm: TpmState, call: Call, parameters: bytes) -> None:
     """Extend the command audit digest; the first command of a new digest counts in the audit counter."""
     alg = tpm.permanent.audit_alg
-    if tpm.volatile.audit_just_read:
-        # Part 3, 21.2: reading the digest ends the audit, so that it does not begin with its own reading.
-        tpm.volatile.audit_just_read = False
+    if tpm.volatile.audit_restarted:
+        # Part 3, 21.2: that the hash was changed is evident from the change.
+        tpm.volatile.audit_restarted = False
         return
     old = tpm.reset.command_audit_digest
     if not old:

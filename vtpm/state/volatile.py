@@ -33,8 +33,8 @@ class Volatile:
     """Failure mode: only GetTestResult and GetCapability are executed."""
     failure: str = ""
     """What went wrong, for GetTestResult."""
-    audit_just_read: bool = False
-    """Has this command read the command audit digest, so that its own execution is not audited?"""
+    audit_restarted: bool = False
+    """Has this command changed the hash of the command audit, so that the audit begins after it?"""
     launch: bytes | None = None
     """What _TPM_Hash_Data has measured so far; None if no measurement is open."""
     pcr_reconfigured: bool = False
