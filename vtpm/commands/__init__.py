@@ -4,7 +4,7 @@
 from vtpm.commands import startup  # 9 Start-up
 from vtpm.commands import testing  # 10 Testing
 from vtpm.commands import session  # 11 Session commands
-from vtpm.commands import asymmetric  # 14 Asymmetric primitives
+from vtpm.commands import asymmetric, ecc_encryption  # 14 Asymmetric primitives
 from vtpm.commands import symmetric  # 15 Symmetric primitives
 from vtpm.commands import random  # 16 Random number generator
 from vtpm.commands import sequence  # 17 Hash, MAC and event sequences
@@ -30,6 +30,7 @@ __all__ = [
     "capability",
     "clock",
     "dictionary_attack",
+    "ecc_encryption",
     "ephemeral",
     "management",
     "nv",

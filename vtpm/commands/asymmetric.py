@@ -1,5 +1,6 @@
 """Part 3, clause 14: asymmetric primitives."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 from vtpm.commands.commitment import committed_number, end_commitment
@@ -27,7 +28,7 @@ from vtpm.spec.structures import TPM2B_DATA
 from vtpm.state.entity import Role
 from vtpm.state.object import Object
 from vtpm.state.tpm import TpmState
-from vtpm.wire.error import TPM_RC, TpmError
+from vtpm.wire.error import TPM_RC, TpmError, blaming
 from vtpm.wire.integers import UINT16
 from vtpm.wire.structure import structure
 
@@ -128,6 +129,10 @@ def rsa_decrypt(
     return RsaDecryptResponse(message=padded)
 
 
+EMPTY_POINT = TPMS_ECC_POINT(x=b"", y=b"")
+"""What stands for no point, and for the one at infinity."""
+
+
 def point_structure(point: Point) -> TPMS_ECC_POINT:
     """A point as Part 2, 11.2.5.2 has it."""
     return TPMS_ECC_POINT(x=point.x_octets, y=point.y_octets)
@@ -136,10 +141,8 @@ def point_structure(point: Point) -> TPMS_ECC_POINT:
 def given_point(key: Object, point: TPMS_ECC_POINT, at: str) -> Point:
     """A point that the caller says is on the key's curve; TPM_RC_ECC_POINT if it is not."""
     assert isinstance(key.public.parameters, TPMS_ECC_PARMS)
-    try:
+    with blaming(at):
         return point_of(key.public.parameters.curve_id, point.x, point.y)
-    except TpmError as error:
-        raise error.positioned_at(at) from None
 
 
 def check_exchange_key(key: Object, at: str) -> None:
@@ -217,15 +220,12 @@ class EccParametersResponse:
 
 @command(TPM_CC.ECC_Parameters)
 def ecc_parameters(tpm: TpmState, /, curve_id: TPMI_ECC_CURVE) -> EccParametersResponse:
-    """14.6: the parameters of a curve."""
+    """14.6: the parameters of a curve, as many octets of each as the field has; as libtpms, one of a zero."""
     curve = CURVES[curve_id]
     size = curve.size
 
     def octets(number: int) -> bytes:
         return number.to_bytes(size, "big")
-
-    def shortest(number: int) -> bytes:
-        return number.to_bytes((number.bit_length() + 7) // 8, "big")
 
     return EccParametersResponse(
         TPMS_ALGORITHM_DETAIL_ECC(
@@ -234,14 +234,22 @@ def ecc_parameters(tpm: TpmState, /, curve_id: TPMI_ECC_CURVE) -> EccParametersR
             kdf=SHARING_KDFS.get(curve_id, TPMT_KDF_SCHEME(TPM_ALG.NULL, None)),
             sign=TPMT_ECC_SCHEME(TPM_ALG.NULL, None),
             p=octets(curve.p),
-            a=shortest(curve.a),
-            b=shortest(curve.b),
+            a=octets(curve.a) if curve.a else b"\0",
+            b=octets(curve.b),
             g_x=octets(curve.g_x),
             g_y=octets(curve.g_y),
-            n=shortest(curve.n),
-            h=shortest(curve.h),
+            n=octets(curve.n),
+            h=bytes((curve.h,)),
         )
     )
+
+
+def or_empty(point: Callable[[], Point]) -> TPMS_ECC_POINT:
+    """A computed point; the Empty Point if it is at infinity."""
+    try:
+        return point_structure(point())
+    except TpmError:
+        return EMPTY_POINT
 
 
 @structure
@@ -276,10 +284,12 @@ def z_gen_2phase(
 
     mine = EccKey(private.curve, number)
     if in_scheme is TPM_ALG.ECDH:
-        points = private.shared_point(static), mine.shared_point(ephemeral)
+        points = (
+            or_empty(lambda: private.shared_point(static)),
+            or_empty(lambda: mine.shared_point(ephemeral)),
+        )
     else:
         exchange = mqv_point if in_scheme is TPM_ALG.ECMQV else sm2_exchange_point
-        shared = exchange(private, mine, static, ephemeral)
-        points = shared, shared
+        points = or_empty(lambda: exchange(private, mine, static, ephemeral)), EMPTY_POINT
     end_commitment(tpm, counter)
-    return ZGen2PhaseResponse(point_structure(points[0]), point_structure(points[1]))
+    return ZGen2PhaseResponse(*points)

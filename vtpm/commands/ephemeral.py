@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from vtpm.commands.asymmetric import given_point, point_structure
+from vtpm.commands.asymmetric import EMPTY_POINT, given_point, point_structure
 from vtpm.commands.commitment import commit as open_commitment
 from vtpm.commands.commitment import fresh_number
 from vtpm.commands.private_key import ecc_key_of
@@ -14,7 +14,6 @@ from vtpm.spec.algorithms import (
     TPM2B_ECC_PARAMETER,
     TPM2B_ECC_POINT,
     TPM2B_SENSITIVE_DATA,
-    TPMS_ECC_POINT,
 )
 from vtpm.spec.constants import TPM_ALG, TPM_CC
 from vtpm.spec.handles import TPMI_DH_OBJECT
@@ -26,8 +25,6 @@ from vtpm.state.tpm import TpmState
 from vtpm.wire.error import TPM_RC, TpmError
 from vtpm.wire.integers import UINT16
 from vtpm.wire.structure import structure
-
-NO_POINT = TPMS_ECC_POINT(x=b"", y=b"")
 
 
 @structure
@@ -62,11 +59,11 @@ def commit(
 
     key = ecc_key_of(sign_key)
     number = fresh_number(tpm, key.curve, sign_key)
-    k = point_structure(second.times(key.d)) if second else NO_POINT
-    ell = point_structure(second.times(number)) if second else NO_POINT
+    k = point_structure(second.times(key.d)) if second else EMPTY_POINT
+    ell = point_structure(second.times(number)) if second else EMPTY_POINT
     if first is None and second is None:
         first = generator_of(key.curve)
-    e = point_structure(first.times(number)) if first else NO_POINT
+    e = point_structure(first.times(number)) if first else EMPTY_POINT
     return CommitResponse(k=k, l=ell, e=e, counter=open_commitment(tpm))
 
 

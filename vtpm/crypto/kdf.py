@@ -33,3 +33,11 @@ def xor_obfuscate(alg: TPM_ALG, key: bytes, newer: bytes, older: bytes, octets: 
     """Part 1, "XOR Parameter Obfuscation": the octets, masked; the same again removes the mask."""
     mask = kdf_a(alg, key, b"XOR", newer, older, 8 * len(octets))
     return (int.from_bytes(octets, "big") ^ int.from_bytes(mask, "big")).to_bytes(len(octets), "big")
+
+
+def kdf_2(alg: TPM_ALG, z: bytes, size: int) -> bytes:
+    """KDF2 of IEEE Std 1363a, 13.2, without parameters: `size` octets."""
+    octets = b""
+    for counter in range(1, -(-size // digest_size(alg)) + 1):
+        octets += digest(alg, z, counter.to_bytes(4, "big"))
+    return octets[:size]

@@ -1,0 +1,177 @@
+"""Part 3, clause 19: ephemeral EC keys."""
+
+import hashlib
+
+import pytest
+
+from tests.keys import ecc_private, put_ecc, put_rsa, signing
+from tests.libtpms import recorded_tpm
+from tests.scenarios import Client
+from vtpm.crypto.curves import CURVES
+from vtpm.crypto.ecc import Point, generator_of, point_of, square_root
+from vtpm.spec.algorithms import TPMS_ECC_POINT
+from vtpm.spec.constants import TPM_ALG, TPM_ECC_CURVE, TPM_RH, TPM_ST, TPM_SU
+from vtpm.spec.structures import TPMT_TK_HASHCHECK
+from vtpm.wire.error import TPM_RC
+
+BN = TPM_ECC_CURVE.BN_P256
+EMPTY = TPMS_ECC_POINT(b"", b"")
+OFF_CURVE = TPMS_ECC_POINT(b"\x01", b"\x01")
+DIGEST = hashlib.sha256(b"message").digest()
+NO_TICKET = TPMT_TK_HASHCHECK(TPM_ST.HASHCHECK, TPM_RH.NULL, b"")
+
+
+def structure_of(point: Point) -> TPMS_ECC_POINT:
+    """A point as parameters have it."""
+    return TPMS_ECC_POINT(point.x_octets, point.y_octets)
+
+
+def hashed_point() -> tuple[bytes, Point]:
+    """Octets whose digest is the x coordinate of a point, and the point."""
+    curve = CURVES[BN]
+    for number in range(100):
+        s2 = b"base %d" % number
+        x = int.from_bytes(hashlib.sha256(s2).digest(), "big") % curve.p
+        square = (x * x * x + curve.a * x + curve.b) % curve.p
+        if pow(square, (curve.p - 1) // 2, curve.p) == 1:
+            return s2, Point(curve, x, square_root(square, curve.p))
+    raise AssertionError
+
+
+S2, P2 = hashed_point()
+
+
+@pytest.fixture
+def key(tpm: Client) -> int:
+    """A key with the anonymous scheme."""
+    return put_ecc(tpm, "sign", TPM_ALG.ECDAA, curve=BN)
+
+
+class TestCommit:
+    """Part 3, 19.2; Part 1, "TPM2_Commit"; that the committed number is used is a test of Sign"""
+
+    def test_all_parameters(self, tpm: Client, key: int) -> None:
+        """K is the key's product with P2; the same number makes L of P2 and E of P1."""
+        generator = generator_of(CURVES[BN])
+
+        same = tpm.commit(key, p1=structure_of(P2), s2=S2, y2=P2.y_octets)
+        other = tpm.commit(key, p1=structure_of(generator), s2=S2, y2=P2.y_octets)
+
+        expected = structure_of(P2.times(ecc_private(BN).d))
+        assert expected == same.k == other.k
+        assert same.l == same.e
+        assert other.l != other.e
+        assert same.l != other.l
+
+    def test_nothing(self, tpm: Client, key: int) -> None:
+        """Without points, E is the generator's product."""
+        reply = tpm.commit(key, p1=EMPTY, s2=b"", y2=b"")
+
+        assert (reply.k, reply.l) == (EMPTY, EMPTY)
+        assert point_of(BN, reply.e.x, reply.e.y)
+
+    def test_one_point(self, tpm: Client, key: int) -> None:
+        """Each point alone has only its own results."""
+        first = tpm.commit(key, p1=structure_of(P2), s2=b"", y2=b"")
+        second = tpm.commit(key, p1=EMPTY, s2=S2, y2=P2.y_octets)
+
+        assert (first.k, first.l) == (EMPTY, EMPTY)
+        assert first.e != EMPTY
+        assert second.e == EMPTY
+        assert second.l != EMPTY
+
+    def test_counter(self, tpm: Client, key: int) -> None:
+        """The counter counts commitments and ephemeral keys; a failure takes no number."""
+        first = tpm.commit(key, p1=EMPTY, s2=b"", y2=b"").counter
+        tpm.commit(key, p1=OFF_CURVE, s2=b"", y2=b"")
+        second = tpm.ec_ephemeral(curve_id=BN).counter
+        third = tpm.commit(key, p1=EMPTY, s2=b"", y2=b"").counter
+
+        assert (first, second, third) == (0, 1, 2)
+
+    def test_errors(self, tpm: Client, key: int) -> None:
+        """It takes a key with an anonymous scheme, points on its curve, and s2 together with y2."""
+        y2 = P2.y_octets
+        public = put_ecc(tpm, "sign", TPM_ALG.ECDAA, curve=BN, private=False)
+        cases = [
+            ((put_rsa(tpm), EMPTY, b"", b""), TPM_RC.KEY.handle(1)),
+            ((put_ecc(tpm, curve=BN), EMPTY, b"", b""), TPM_RC.SCHEME.handle(1)),
+            ((key, EMPTY, S2, b""), TPM_RC.SIZE.parameter(3)),
+            ((key, EMPTY, b"", y2), TPM_RC.SIZE.parameter(3)),
+            ((key, EMPTY, S2 + b"x", y2), TPM_RC.ECC_POINT.parameter(2)),
+            ((key, OFF_CURVE, b"", b""), TPM_RC.ECC_POINT.parameter(1)),
+            (
+                (put_ecc(tpm, "sign", TPM_ALG.ECDAA, curve=BN, private=False), EMPTY, b"", b""),
+                TPM_RC.AUTH_UNAVAILABLE,
+            ),
+        ]
+        for (handle, p1, s2, second), expected in cases:
+            assert expected == tpm.commit(handle, p1=p1, s2=s2, y2=second).rc
+
+    def test_slots(self, tpm: Client) -> None:
+        """As many commitments are open as there are slots; older ones are lost."""
+        slots = tpm.tpm.profile.commit_slots
+        for _ in range(slots + 1):
+            assert tpm.ec_ephemeral(curve_id=BN).rc == TPM_RC.SUCCESS
+
+        point = structure_of(generator_of(CURVES[BN]))
+        exchange = put_ecc(tpm, "decrypt", curve=BN)
+        given = {"in_qs_b": point, "in_qe_b": point, "in_scheme": TPM_ALG.ECDH}
+        replies = [tpm.z_gen_2phase(exchange, counter=c, **given) for c in (0, 1, slots, slots + 1)]
+
+        wrong = TPM_RC.VALUE.parameter(4)
+        assert [wrong, TPM_RC.SUCCESS, TPM_RC.SUCCESS, wrong] == [reply.rc for reply in replies]
+
+    @pytest.mark.parametrize(
+        ("shutdown", "startup", "expected"),
+        [
+            (TPM_SU.STATE, TPM_SU.STATE, TPM_RC.SUCCESS),
+            (TPM_SU.STATE, TPM_SU.CLEAR, TPM_RC.SUCCESS),
+            (TPM_SU.CLEAR, TPM_SU.CLEAR, TPM_RC.VALUE),
+        ],
+    )
+    def test_power(self, tpm: Client, key: int, shutdown: TPM_SU, startup: TPM_SU, expected: int) -> None:
+        """Commitments last until the next TPM Reset."""
+        counter = tpm.commit(key, p1=EMPTY, s2=b"", y2=b"").counter
+        tpm.power_cycle(shutdown=shutdown, startup=startup)
+        again = put_ecc(tpm, "sign", TPM_ALG.ECDAA, curve=BN)
+
+        scheme = signing(TPM_ALG.ECDAA, count=counter)
+        reply = tpm.sign(again, digest=DIGEST, in_scheme=scheme, validation=NO_TICKET)
+
+        assert expected == reply.rc
+
+    def test_another_key(self, tpm: Client, key: int) -> None:
+        """What was committed to with one key is another number with another key."""
+        committed = tpm.commit(key, p1=EMPTY, s2=b"", y2=b"")
+        other = put_ecc(tpm, "sign", TPM_ALG.ECDAA, curve=BN, label=b"other key")
+        scheme = signing(TPM_ALG.ECDAA, count=committed.counter)
+
+        signed = tpm.sign(other, digest=DIGEST, in_scheme=scheme, validation=NO_TICKET).signature.signature
+
+        t = int.from_bytes(hashlib.sha256(signed.signature_r + DIGEST).digest(), "big")
+        number = int.from_bytes(signed.signature_s, "big") - t * ecc_private(BN, b"other key").d
+        assert structure_of(generator_of(CURVES[BN]).times(number)) != committed.e
+
+
+class TestEcEphemeral:
+    """Part 3, 19.3; that the key is used is a test of ZGen_2Phase"""
+
+    @pytest.mark.parametrize("curve", [TPM_ECC_CURVE.NIST_P256, BN, TPM_ECC_CURVE.SM2_P256])
+    def test_point(self, tpm: Client, curve: TPM_ECC_CURVE) -> None:
+        """Points of the curve, with counters that go up."""
+        replies = [tpm.ec_ephemeral(curve_id=curve) for _ in range(3)]
+
+        assert [reply.counter for reply in replies] == [0, 1, 2]
+        points = {point_of(curve, reply.q.x, reply.q.y) for reply in replies}
+        assert len(points) == 3
+
+    def test_deterministic_only_within(self) -> None:
+        """The numbers depend on a nonce that every TPM Reset renews."""
+        tpm = recorded_tpm()
+        before = tpm.ec_ephemeral(curve_id=BN)
+        tpm.power_cycle()
+        after = tpm.ec_ephemeral(curve_id=BN)
+
+        assert before.counter == after.counter
+        assert before.q != after.q
