@@ -28,13 +28,15 @@ PARAMETERS = by_name("crypto-commands.json", "ECC_Parameters")
 
 RAW = TPMT_RSA_DECRYPT(TPM_ALG.NULL, None)
 RSAES = TPMT_RSA_DECRYPT(TPM_ALG.RSAES, None)
+RSA_D = pow(65537, -1, (RSA_P - 1) * (RSA_Q - 1))
 RSA_KEY = rsa.RSAPrivateNumbers(
-    RSA_P,
-    RSA_Q,
-    pow(65537, -1, (RSA_P - 1) * (RSA_Q - 1)),
-    *(pow(65537, -1, prime - 1) for prime in (RSA_P, RSA_Q)),
-    pow(RSA_Q, -1, RSA_P),
-    rsa.RSAPublicNumbers(65537, RSA_MODULUS),
+    p=RSA_P,
+    q=RSA_Q,
+    d=RSA_D,
+    dmp1=RSA_D % (RSA_P - 1),
+    dmq1=RSA_D % (RSA_Q - 1),
+    iqmp=pow(RSA_Q, -1, RSA_P),
+    public_numbers=rsa.RSAPublicNumbers(65537, RSA_MODULUS),
 ).private_key()
 
 P256 = TPM_ECC_CURVE.NIST_P256
@@ -264,7 +266,7 @@ class TestEcdh:
 
         shared = ecc_private().openssl.exchange(ec.ECDH(), other.openssl.public_key())
         assert shared == reply.out_point.x
-        assert point_of(P256, reply.out_point.x, reply.out_point.y)
+        assert structure_of(point_of(P256, reply.out_point.x, reply.out_point.y)) == reply.out_point
 
     def test_key_gen_errors(self, tpm: Client) -> None:
         """KeyGen takes ECC keys only."""
