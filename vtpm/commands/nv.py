@@ -26,15 +26,18 @@ def check_read_only(tpm: TpmState, index: NvIndex) -> None:
         raise TpmError(TPM_RC.READ_ONLY)
 
 
-def keep(tpm: TpmState, index: NvIndex, *, was_written: bool) -> None:
+def write(tpm: TpmState, index: NvIndex, offset: int, data: bytes) -> None:
     """
-    Make a change of an Index's data durable, unless it is orderly data, which is saved at Shutdown.
+    Write octets, and make the change durable, unless the Index is orderly: then Shutdown saves it.
 
-    A counter is saved when it is new and whenever its low bits are used up, so that it never goes back.
+    An orderly counter is saved when new and whenever its low bits are used up, so that it never goes back.
     """
-    if not index.attributes.ORDERLY or (
-        index.kind is TPM_NT.COUNTER and (not was_written or index.number & tpm.profile.orderly_count == 0)
-    ):
+    first = not index.attributes.WRITTEN
+    changed = index.write(offset, data)
+    if not index.attributes.ORDERLY:
+        if changed:
+            tpm.touch_nv(index)
+    elif index.kind is TPM_NT.COUNTER and (first or index.number & tpm.profile.orderly_count == 0):
         tpm.touch_nv(index)
 
 
@@ -53,9 +56,7 @@ def nv_write(
     if len(data) > size - offset or (nv_index.attributes.WRITEALL and len(data) < size):
         raise TpmError(TPM_RC.NV_RANGE)
 
-    was_written = nv_index.attributes.WRITTEN
-    nv_index.write(offset, data)
-    keep(tpm, nv_index, was_written=was_written)
+    write(tpm, nv_index, offset, data)
 
 
 @command(TPM_CC.NV_Increment, nv=True, read_only=False)
@@ -65,10 +66,8 @@ def nv_increment(tpm: TpmState, auth_handle: NvAuth, nv_index: Index, /) -> None
     if nv_index.kind is not TPM_NT.COUNTER:
         raise TpmError(TPM_RC.ATTRIBUTES, at="nv_index")
 
-    was_written = nv_index.attributes.WRITTEN
-    count = nv_index.number if was_written else tpm.permanent.max_counter
-    nv_index.write(0, (count + 1 & 0xFFFFFFFFFFFFFFFF).to_bytes(8, "big"))
-    keep(tpm, nv_index, was_written=was_written)
+    count = nv_index.number if nv_index.attributes.WRITTEN else tpm.permanent.max_counter
+    write(tpm, nv_index, 0, (count + 1 & 0xFFFFFFFFFFFFFFFF).to_bytes(8, "big"))
 
 
 @command(TPM_CC.NV_Extend, nv=True)
@@ -80,10 +79,8 @@ def nv_extend(tpm: TpmState, auth_handle: NvAuth, nv_index: Index, /, data: TPM2
         raise TpmError(TPM_RC.ATTRIBUTES, at="nv_index")
 
     alg = nv_index.public.name_alg
-    was_written = nv_index.attributes.WRITTEN
-    old = nv_index.data if was_written else bytes(digest_size(alg))
-    nv_index.write(0, digest(alg, old, data))
-    keep(tpm, nv_index, was_written=was_written)
+    old = nv_index.data if nv_index.attributes.WRITTEN else bytes(digest_size(alg))
+    write(tpm, nv_index, 0, digest(alg, old, data))
 
 
 @command(TPM_CC.NV_SetBits, nv=True)
@@ -94,9 +91,7 @@ def nv_set_bits(tpm: TpmState, auth_handle: NvAuth, nv_index: Index, /, bits: UI
     if nv_index.kind is not TPM_NT.BITS:
         raise TpmError(TPM_RC.ATTRIBUTES, at="nv_index")
 
-    was_written = nv_index.attributes.WRITTEN
-    nv_index.write(0, (nv_index.number | bits).to_bytes(8, "big"))
-    keep(tpm, nv_index, was_written=was_written)
+    write(tpm, nv_index, 0, (nv_index.number | bits).to_bytes(8, "big"))
 
 
 @command(TPM_CC.NV_WriteLock, nv=True)

@@ -42,9 +42,10 @@ def nv_define_space2(
 ) -> None:
     """31.17: define an NV Index from a public area of any handle type, of which this TPM has one."""
     area = public_info.public_area
-    if public_info.handle_type is not TPM_HT.NV_INDEX or area.nv_index >> 24 != TPM_HT.NV_INDEX:
+    if public_info.handle_type is not TPM_HT.NV_INDEX:
         raise TpmError(TPM_RC.HANDLE, at="public_info")
     assert isinstance(area, TPMS_NV_PUBLIC)
+
     define(tpm, auth_handle, auth, area, at="public_info")
 
 

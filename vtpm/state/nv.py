@@ -1,6 +1,6 @@
 """Part 1, "NV Memory": NV Indices."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vtpm.crypto.digest import digest
 from vtpm.spec.attributes import TPMA_NV
@@ -31,6 +31,8 @@ class NvIndex:
     public: TPMS_NV_PUBLIC
     auth_value: bytes
     data: bytes = b""
+    known_name: bytes = field(default=b"", repr=False)
+    """The Name, once it has been asked for, until the attributes change."""
 
     def __post_init__(self) -> None:
         self.auth_value = without_trailing_zeros(self.auth_value)
@@ -56,8 +58,10 @@ class NvIndex:
     @property
     def name(self) -> bytes:
         """Part 1, "Names": nameAlg || H(public area), with the attributes as they are now."""
-        alg = self.public.name_alg
-        return alg.to_bytes(2, "big") + digest(alg, marshal(self.public))
+        if not self.known_name:
+            alg = self.public.name_alg
+            self.known_name = alg.to_bytes(2, "big") + digest(alg, marshal(self.public))
+        return self.known_name
 
     @property
     def auth_policy(self) -> bytes:
@@ -92,6 +96,7 @@ class NvIndex:
     def set_attributes(self, attributes: TPMA_NV) -> None:
         """Change the attributes, and with them the Name."""
         public = self.public
+        self.known_name = b""
         self.public = TPMS_NV_PUBLIC(
             nv_index=public.nv_index,
             name_alg=public.name_alg,
@@ -140,13 +145,19 @@ class NvIndex:
         if not self.attributes.WRITTEN:
             raise TpmError(TPM_RC.NV_UNINITIALIZED)
 
-    def write(self, offset: int, data: bytes) -> None:
-        """Write octets; what a first write leaves out is ones, or zeros if the Index is orderly."""
-        if not self.attributes.WRITTEN:
-            blank = b"\0" if self.attributes.ORDERLY else b"\xff"
-            self.data = blank * self.public.data_size
+    def write(self, offset: int, data: bytes) -> bool:
+        """
+        Write octets; has anything changed?
+
+        What a first write leaves out is zeros, but ones in an ordinary Index that is not orderly.
+        """
+        old, first = self.data, not self.attributes.WRITTEN
+        if first:
+            erased = self.kind is TPM_NT.ORDINARY and not self.attributes.ORDERLY
+            old = (b"\xff" if erased else b"\0") * self.public.data_size
             self.set_attributes(self.attributes.but(WRITTEN=True))
-        self.data = self.data[:offset] + data + self.data[offset + len(data) :]
+        self.data = old[:offset] + data + old[offset + len(data) :]
+        return first or self.data != old
 
     def is_policy_required(self, role: Role) -> bool:
         """ADMIN and DUP need a policy."""

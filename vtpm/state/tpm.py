@@ -54,8 +54,6 @@ class TpmState:
         self.physical_presence = False
         self.established = False
         """TPM_ACCESS.tpmEstablishment of the platform interface: has a dynamic launch happened?"""
-        self.nv_sizes: dict[str, int] = {}
-        """Octets that each NV Index and persistent object takes, by the name of its blob."""
         self.saved: dict[str, bytes] = {}
         """The durable blobs whose live state runs ahead of them: what a loss of power goes back to."""
         self.suspended: bytes | None = None
@@ -117,8 +115,8 @@ class TpmState:
 
     @property
     def nv_space(self) -> int:
-        """Octets that NV Indices and persistent objects may still take."""
-        return self.profile.nv_capacity - sum(self.nv_sizes.values())
+        """Octets that NV Indices may still take."""
+        return self.profile.nv_capacity - sum(index.size for index in self.nv.values())
 
     def time_info(self) -> TPMS_TIME_INFO:
         """Part 2, 10.11.6: Time, Clock and the counters, as they are now."""
@@ -183,13 +181,11 @@ class TpmState:
 
     def touch_nv(self, index: NvIndex) -> None:
         """An NV Index is new or has changed."""
-        self.nv_sizes[saved.nv_blob(index.handle)] = index.size
         self._changed[saved.nv_blob(index.handle)] = lambda: saved.save_nv(index)
 
     def erase_nv(self, index: NvIndex) -> None:
         """An NV Index is deleted."""
         del self.nv[index.handle]
-        self.nv_sizes.pop(saved.nv_blob(index.handle), None)
         self._changed[saved.nv_blob(index.handle)] = None
 
     def touch_object(self, item: Object) -> None:
