@@ -8,7 +8,7 @@ from vtpm.commands import asymmetric, ecc_encryption  # 14 Asymmetric primitives
 from vtpm.commands import symmetric  # 15 Symmetric primitives
 from vtpm.commands import random  # 16 Random number generator
 from vtpm.commands import sequence  # 17 Hash, MAC and event sequences
-from vtpm.commands import attestation  # 18 Attestation commands
+from vtpm.commands import attestation, certificate  # 18 Attestation commands
 from vtpm.commands import ephemeral  # 19 Ephemeral EC keys
 from vtpm.commands import signature  # 20 Signing and signature verification
 from vtpm.commands import audit  # 21 Command audit
@@ -28,6 +28,7 @@ __all__ = [
     "attestation",
     "audit",
     "capability",
+    "certificate",
     "clock",
     "dictionary_attack",
     "ecc_encryption",
