@@ -342,6 +342,27 @@ class TestVerifySignature:
         assert TPM_RC.SIGNATURE.parameter(2) == reply.rc
 
     @pytest.mark.parametrize(
+        "curve",
+        [TPM_ECC_CURVE.NIST_P192, TPM_ECC_CURVE.NIST_P256, TPM_ECC_CURVE.NIST_P521, TPM_ECC_CURVE.BN_P256],
+    )
+    @pytest.mark.parametrize("size", [0, 1, 20, 33, 64])
+    def test_digest_of_any_size(self, tpm: Client, curve: TPM_ECC_CURVE, size: int) -> None:
+        """ECDSA takes the leftmost bits of a digest, as many as the order has (FIPS 186-4, 6.4)."""
+        key, nonce, order = ecc_private(curve), ecc_private(curve, b"nonce"), CURVES[curve].n
+        digest = bytes(range(0x80, 0x80 + size))
+        e = int.from_bytes(digest, "big") >> max(0, 8 * size - order.bit_length())
+        r = nonce.public.x % order
+        s = pow(nonce.d, -1, order) * (e + r * key.d) % order
+        right, wrong = (
+            ecc_signature(r.to_bytes(66, "big"), number.to_bytes(66, "big")) for number in (s, s ^ 1)
+        )
+        handle = put_ecc(tpm, curve=curve, private=False)
+
+        replies = [tpm.verify_signature(handle, digest=digest, signature=x) for x in (right, wrong)]
+
+        assert [TPM_RC.SUCCESS, TPM_RC.SIGNATURE.parameter(2)] == [reply.rc for reply in replies]
+
+    @pytest.mark.parametrize(
         ("put", "signature"),
         [
             (put_rsa, ecc_signature(b"\x01", b"\x01")),

@@ -20,9 +20,9 @@ def running_mac(key: Object, in_scheme: TPM_ALG) -> RunningHmac | RunningCmac:
         raise TpmError(TPM_RC.TYPE, at="key")
     if attributes.restricted:
         raise TpmError(TPM_RC.ATTRIBUTES, at="key")
+    scheme = selected_mac(parameters, in_scheme)
     if not attributes.sign:
         raise TpmError(TPM_RC.KEY, at="key")
-    scheme = selected_mac(parameters, in_scheme)
     assert key.sensitive is not None, "no authorization without the sensitive area"
     if isinstance(parameters, TPMS_SYMCIPHER_PARMS):
         return RunningCmac(parameters.sym.algorithm, key.sensitive.sensitive)

@@ -25,6 +25,11 @@ HASHES: dict[TPM_ALG, hashes.HashAlgorithm] = {
 }
 """The hashes as OpenSSL takes them."""
 
+OF_SIZE: dict[int, hashes.HashAlgorithm] = {
+    kind.digest_size: kind for kind in (hashes.SHA224(), hashes.SHA256(), hashes.SHA384(), hashes.SHA512())
+}
+"""What stands for any hash of a size, where a digest is made already."""
+
 Pair = tuple[int, int]
 ATTEMPTS = 100
 """How often a signature with an unusable nonce is tried again."""
@@ -108,7 +113,16 @@ def ecdsa_verify(key: Point, message_digest: bytes, signature: Pair) -> None:
     n, (r, s) = key.curve.n, signature
     if not (0 < r < n and 0 < s < n):
         raise TpmError(TPM_RC.SIGNATURE)
-    e, inverse = truncated(message_digest, n), pow(s, -1, n)
+    e = truncated(message_digest, n)
+    size = min((n.bit_length() + 7) // 8, digest_size(TPM_ALG.SHA512))
+    if key.curve.id in OPENSSL and size in OF_SIZE:
+        try:
+            scheme = ec.ECDSA(utils.Prehashed(OF_SIZE[size]))
+            key.openssl.verify(utils.encode_dss_signature(r, s), e.to_bytes(size, "big"), scheme)
+        except InvalidSignature:
+            raise TpmError(TPM_RC.SIGNATURE) from None
+        return
+    inverse = pow(s, -1, n)
     point = _sum_or_refusal(key, e * inverse % n, r * inverse % n)
     if point.x % n != r:
         raise TpmError(TPM_RC.SIGNATURE)
