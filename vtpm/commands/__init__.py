@@ -13,7 +13,7 @@ from vtpm.commands import ephemeral  # 19 Ephemeral EC keys
 from vtpm.commands import signature  # 20 Signing and signature verification
 from vtpm.commands import audit  # 21 Command audit
 from vtpm.commands import pcr  # 22 Integrity collection (PCR)
-from vtpm.commands import policy, policy_authorization  # 23 Enhanced authorization (EA)
+from vtpm.commands import policy, policy_authorization, policy_comparison  # 23 Enhanced authorization (EA)
 from vtpm.commands import dictionary_attack  # 25 Dictionary attack functions
 from vtpm.commands import management  # 26 Miscellaneous management functions
 from vtpm.commands import clock  # 29 Clocks and timers
@@ -39,6 +39,7 @@ __all__ = [
     "pcr",
     "policy",
     "policy_authorization",
+    "policy_comparison",
     "random",
     "sequence",
     "session",

@@ -2,12 +2,14 @@
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any
 
 from vtpm.commands.algorithm_attributes import ALGORITHMS, is_implemented
 from vtpm.commands.properties import PROPERTIES, property_group
 from vtpm.commands.table import COMMANDS, command
+from vtpm.spec.attributes import TPMA_CC
 from vtpm.spec.capability import TPM2B_SET_CAPABILITY_DATA, TPMS_CAPABILITY_DATA
 from vtpm.spec.constants import TPM_CAP, TPM_CC, TPM_HT, TPM_PT_PCR, TPM_RH
 from vtpm.spec.handles import BASE_HIERARCHIES, TPMI_RH_HIERARCHY_AUTH_NULL
@@ -28,8 +30,8 @@ from vtpm.state.lockout import Lockout
 from vtpm.state.pcr import IMPLEMENTED_PCR, PCR_SELECT_SIZE, property_select
 from vtpm.state.tpm import TpmState
 from vtpm.wire.error import TPM_RC, TpmError
-from vtpm.wire.integers import UINT32
-from vtpm.wire.structure import structure
+from vtpm.wire.integers import UINT16, UINT32
+from vtpm.wire.structure import marshal, structure
 
 Found = tuple[tuple[Any, ...], bool]
 """The elements of a list, and whether there are more."""
@@ -85,15 +87,16 @@ def handles(tpm: TpmState, first: int, count: int) -> Found:
 
 
 @cache
-def implemented_commands() -> tuple[int, ...]:
-    """The codes of the table, which is complete when the first command is executed, in ascending order."""
-    return tuple(sorted(COMMANDS))
+def implemented_commands() -> dict[int, TPMA_CC]:
+    """The commands of the table, which is complete when the first is executed, in ascending order."""
+    return {code: COMMANDS[code].tpma_cc for code in sorted(COMMANDS)}
 
 
 def commands(_: TpmState, first: int, count: int) -> Found:
     """TPM_CAP_COMMANDS."""
-    found, more = page(implemented_commands(), first, count, 4)
-    return tuple(COMMANDS[code].tpma_cc for code in found), more
+    attributes = implemented_commands()
+    found, more = page(tuple(attributes), first, count, 4)
+    return tuple(attributes[code] for code in found), more
 
 
 def presence_commands(tpm: TpmState, first: int, count: int) -> Found:
@@ -150,17 +153,36 @@ def auth_policies(tpm: TpmState, first: int, count: int) -> Found:
     ), more
 
 
-KINDS: dict[int, Callable[[TpmState, int, int], Found]] = {
-    TPM_CAP.ALGS: algorithms,
-    TPM_CAP.HANDLES: handles,
-    TPM_CAP.COMMANDS: commands,
-    TPM_CAP.PP_COMMANDS: presence_commands,
-    TPM_CAP.AUDIT_COMMANDS: audit_commands,
-    TPM_CAP.PCRS: pcr_banks,
-    TPM_CAP.TPM_PROPERTIES: tpm_properties,
-    TPM_CAP.PCR_PROPERTIES: pcr_properties,
-    TPM_CAP.ECC_CURVES: curves,
-    TPM_CAP.AUTH_POLICIES: auth_policies,
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of capability: its elements from a value on, the value of one, and its form alone."""
+
+    elements: Callable[[TpmState, int, int], Found]
+    value: Callable[[Any], int]
+    form: Any
+    """The type of an element; `None` if the kind has no single elements."""
+    value_mask: int = 0xFFFFFFFF
+
+    def octets_of(self, tpm: TpmState, value: int) -> bytes | None:
+        """Part 3, Table 184: the element of this value; `None` if there is none."""
+        found, _ = self.elements(tpm, value, 1)
+        if not found or (self.value(found[0]) ^ value) & self.value_mask:
+            return None
+        # A session is listed with a handle of its own kind, but compared as it was asked for.
+        return marshal(value if self.form is UINT32 else found[0], self.form)
+
+
+KINDS = {
+    TPM_CAP.ALGS: Kind(algorithms, lambda element: element.alg, TPMS_ALG_PROPERTY),
+    TPM_CAP.HANDLES: Kind(handles, int, UINT32, value_mask=0xFFFFFF),
+    TPM_CAP.COMMANDS: Kind(commands, lambda element: element.commandIndex, TPMA_CC),
+    TPM_CAP.PP_COMMANDS: Kind(presence_commands, int, UINT32),
+    TPM_CAP.AUDIT_COMMANDS: Kind(audit_commands, int, UINT32),
+    TPM_CAP.PCRS: Kind(pcr_banks, lambda element: element.hash, None),
+    TPM_CAP.TPM_PROPERTIES: Kind(tpm_properties, lambda element: element.property, TPMS_TAGGED_PROPERTY),
+    TPM_CAP.PCR_PROPERTIES: Kind(pcr_properties, lambda element: element.tag, TPMS_TAGGED_PCR_SELECT),
+    TPM_CAP.ECC_CURVES: Kind(curves, int, UINT16),
+    TPM_CAP.AUTH_POLICIES: Kind(auth_policies, lambda element: element.handle, TPMS_TAGGED_POLICY),
 }
 """Part 2, 6.12: the kinds of capability that this TPM has."""
 
@@ -186,7 +208,7 @@ def get_capability(
     if kind is None:
         raise TpmError(TPM_RC.VALUE, at="capability")
 
-    found, more = kind(tpm, property, property_count)
+    found, more = kind.elements(tpm, property, property_count)
     return GetCapabilityResponse(more_data=more, capability_data=TPMS_CAPABILITY_DATA(capability, found))
 
 

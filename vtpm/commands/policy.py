@@ -6,57 +6,27 @@ from vtpm.commands.creation import selected_digest
 from vtpm.commands.table import COMMANDS, command
 from vtpm.crypto.digest import digest, digest_size
 from vtpm.spec.attributes import TPMA_LOCALITY
-from vtpm.spec.constants import TPM_CC, TPM_EO
-from vtpm.spec.handles import TPMI_RH_NV_AUTH, TPMI_RH_NV_INDEX, TPMI_SH_POLICY
-from vtpm.spec.interface import TPM_CC_TYPE, TPM_EO_TYPE, TPMI_YES_NO
-from vtpm.spec.structures import (
-    TPM2B_DIGEST,
-    TPM2B_NAME,
-    TPM2B_OPERAND,
-    TPML_DIGEST,
-    TPML_PCR_SELECTION,
-    TPMS_TIME_INFO,
-)
-from vtpm.state.entity import Role
-from vtpm.state.hierarchy import Hierarchy
-from vtpm.state.nv import NvIndex
+from vtpm.spec.constants import TPM_ALG, TPM_CC
+from vtpm.spec.handles import TPMI_SH_POLICY
+from vtpm.spec.interface import HASHES, TPM_CC_TYPE, TPMI_YES_NO
+from vtpm.spec.structures import TPM2B_DIGEST, TPM2B_NAME, TPML_DIGEST, TPML_PCR_SELECTION
 from vtpm.state.session import Hashed, Policy, Session
 from vtpm.state.tpm import TpmState
 from vtpm.wire.error import TPM_RC, TpmError
-from vtpm.wire.integers import UINT16
 from vtpm.wire.structure import marshal, structure
 
 PolicySession = Annotated[Session, TPMI_SH_POLICY]
 
 ANY_LOCALITY = 0x1F
 EXTENDED_LOCALITY = 32
+NAME_ALG_SIZE = 2
+"""Octets of the algorithm at the beginning of a Name."""
 
 
 def assert_in(session: Session, code: TPM_CC, *parts: bytes) -> None:
     """Part 1, "Policy Digest": extend the policy digest with a command code and its parts."""
     policy = session.the_policy
     policy.digest = digest(session.hash, policy.digest, code.to_bytes(4, "big"), *parts)
-
-
-def holds(operation: TPM_EO, a: bytes, b: bytes) -> bool:
-    """Part 2, 6.8: is the comparison of two operands of the same size true?"""
-    unsigned = int.from_bytes(a, "big"), int.from_bytes(b, "big")
-    signed = int.from_bytes(a, "big", signed=True), int.from_bytes(b, "big", signed=True)
-    first, second = unsigned
-    return {
-        TPM_EO.EQ: first == second,
-        TPM_EO.NEQ: first != second,
-        TPM_EO.SIGNED_GT: signed[0] > signed[1],
-        TPM_EO.UNSIGNED_GT: first > second,
-        TPM_EO.SIGNED_LT: signed[0] < signed[1],
-        TPM_EO.UNSIGNED_LT: first < second,
-        TPM_EO.SIGNED_GE: signed[0] >= signed[1],
-        TPM_EO.UNSIGNED_GE: first >= second,
-        TPM_EO.SIGNED_LE: signed[0] <= signed[1],
-        TPM_EO.UNSIGNED_LE: first <= second,
-        TPM_EO.BITSET: first & second == second,
-        TPM_EO.BITCLEAR: first & second == 0,
-    }[operation]
 
 
 @command(TPM_CC.PolicyOR)
@@ -104,56 +74,6 @@ def policy_locality(tpm: TpmState, session: PolicySession, /, locality: TPMA_LOC
 
     assert_in(session, TPM_CC.PolicyLocality, bytes((wanted,)))
     policy.locality = allowed
-
-
-@command(TPM_CC.PolicyNV)
-def policy_nv(
-    tpm: TpmState,
-    auth_handle: Annotated[Hierarchy | NvIndex, TPMI_RH_NV_AUTH, Role.USER],
-    nv_index: Annotated[NvIndex, TPMI_RH_NV_INDEX],
-    session: PolicySession,
-    /,
-    operand_b: TPM2B_OPERAND,
-    offset: UINT16,
-    operation: TPM_EO_TYPE,
-) -> None:
-    """23.9: the data of an NV Index compares with an operand."""
-    if not session.is_trial:
-        nv_index.check_read(auth_handle)
-        if offset > nv_index.public.data_size:
-            raise TpmError(TPM_RC.VALUE, at="offset")
-        if len(operand_b) > nv_index.public.data_size - offset:
-            raise TpmError(TPM_RC.SIZE, at="operand_b")
-        if not holds(operation, nv_index.data[offset : offset + len(operand_b)], operand_b):
-            raise TpmError(TPM_RC.POLICY)
-
-    assert_in(session, TPM_CC.PolicyNV, comparison(session, operand_b, offset, operation), nv_index.name)
-
-
-def comparison(session: Session, operand_b: bytes, offset: int, operation: TPM_EO, *rest: bytes) -> bytes:
-    """The digest of the arguments of a comparison."""
-    return digest(session.hash, operand_b, offset.to_bytes(2, "big"), operation.to_bytes(2, "big"), *rest)
-
-
-@command(TPM_CC.PolicyCounterTimer)
-def policy_counter_timer(
-    tpm: TpmState,
-    session: PolicySession,
-    /,
-    operand_b: TPM2B_OPERAND,
-    offset: UINT16,
-    operation: TPM_EO_TYPE,
-) -> None:
-    """23.10: a part of TPMS_TIME_INFO compares with an operand."""
-    info = marshal(tpm.time_info(), TPMS_TIME_INFO)
-    if offset > len(info):
-        raise TpmError(TPM_RC.VALUE, at="offset")
-    if len(operand_b) > len(info) - offset:
-        raise TpmError(TPM_RC.RANGE)
-    if not session.is_trial and not holds(operation, info[offset : offset + len(operand_b)], operand_b):
-        raise TpmError(TPM_RC.POLICY)
-
-    assert_in(session, TPM_CC.PolicyCounterTimer, comparison(session, operand_b, offset, operation))
 
 
 @command(TPM_CC.PolicyCommandCode)
@@ -292,6 +212,19 @@ def policy_parameters(tpm: TpmState, session: PolicySession, /, p_hash: TPM2B_DI
     bind_hash(session, TPM_CC.PolicyParameters, Hashed.PARAMETERS, p_hash)
 
 
+def check_name(name: bytes, *, at: str) -> None:
+    """The Name of a key is a hash algorithm and its digest; it may be left out."""
+    if not name:
+        return
+    if len(name) < NAME_ALG_SIZE:
+        raise TpmError(TPM_RC.SIZE, at=at)
+    alg = int.from_bytes(name[:NAME_ALG_SIZE], "big")
+    if alg not in HASHES:
+        raise TpmError(TPM_RC.HASH, at=at)
+    if len(name) != NAME_ALG_SIZE + digest_size(TPM_ALG(alg)):
+        raise TpmError(TPM_RC.SIZE, at=at)
+
+
 @command(TPM_CC.PolicyTransportSPDM)
 def policy_transport_spdm(
     tpm: TpmState, session: PolicySession, /, req_key_name: TPM2B_NAME, tpm_key_name: TPM2B_NAME
@@ -300,6 +233,8 @@ def policy_transport_spdm(
     policy = session.the_policy
     if policy.secure_channel:
         raise TpmError(TPM_RC.VALUE)
+    check_name(req_key_name, at="req_key_name")
+    check_name(tpm_key_name, at="tpm_key_name")
     key_hash = b""
     if req_key_name or tpm_key_name:
         key_hash = digest(session.hash, marshal(req_key_name, TPM2B_NAME), marshal(tpm_key_name, TPM2B_NAME))

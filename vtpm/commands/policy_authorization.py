@@ -4,7 +4,7 @@ from hmac import compare_digest
 from typing import Annotated
 
 from vtpm.commands.key_signature import check_signature, hash_of
-from vtpm.commands.policy import PolicySession, assert_in
+from vtpm.commands.policy import NAME_ALG_SIZE, PolicySession, assert_in, check_name
 from vtpm.commands.table import command
 from vtpm.commands.tickets import auth_ticket, is_genuine, null_auth_ticket, verified_ticket
 from vtpm.crypto.digest import digest, digest_size
@@ -226,13 +226,10 @@ def policy_authorize(
 ) -> None:
     """23.16: the holder of a key has approved what has been accumulated; a policy that can change."""
     policy = session.the_policy
-    if len(key_sign) < 2:
+    if not key_sign:
         raise TpmError(TPM_RC.SIZE, at="key_sign")
-    alg = int.from_bytes(key_sign[:2], "big")
-    if alg not in HASHES:
-        raise TpmError(TPM_RC.HASH, at="key_sign")
-    if len(key_sign) != 2 + digest_size(TPM_ALG(alg)):
-        raise TpmError(TPM_RC.SIZE, at="key_sign")
+    check_name(key_sign, at="key_sign")
+    alg = int.from_bytes(key_sign[:NAME_ALG_SIZE], "big")
     if not session.is_trial:
         if not compare_digest(policy.digest, approved_policy):
             raise TpmError(TPM_RC.VALUE, at="approved_policy")

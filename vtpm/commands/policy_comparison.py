@@ -1,0 +1,122 @@
+"""Part 3, clause 23: enhanced authorization: comparisons with NV, the clock and capabilities."""
+
+from typing import Annotated
+
+from vtpm.commands.capability import KINDS
+from vtpm.commands.policy import PolicySession, assert_in
+from vtpm.commands.table import command
+from vtpm.crypto.digest import digest
+from vtpm.spec.constants import TPM_CC, TPM_EO
+from vtpm.spec.handles import TPMI_RH_NV_AUTH, TPMI_RH_NV_INDEX
+from vtpm.spec.interface import TPM_CAP_TYPE, TPM_EO_TYPE
+from vtpm.spec.structures import TPM2B_OPERAND, TPMS_TIME_INFO
+from vtpm.state.entity import Role
+from vtpm.state.hierarchy import Hierarchy
+from vtpm.state.nv import NvIndex
+from vtpm.state.session import Session
+from vtpm.state.tpm import TpmState
+from vtpm.wire.error import TPM_RC, TpmError
+from vtpm.wire.integers import UINT16, UINT32
+from vtpm.wire.structure import marshal
+
+
+def holds(operation: TPM_EO, a: bytes, b: bytes) -> bool:
+    """Part 2, 6.8: is the comparison of two operands of the same size true?"""
+    unsigned = int.from_bytes(a, "big"), int.from_bytes(b, "big")
+    signed = int.from_bytes(a, "big", signed=True), int.from_bytes(b, "big", signed=True)
+    first, second = unsigned
+    return {
+        TPM_EO.EQ: first == second,
+        TPM_EO.NEQ: first != second,
+        TPM_EO.SIGNED_GT: signed[0] > signed[1],
+        TPM_EO.UNSIGNED_GT: first > second,
+        TPM_EO.SIGNED_LT: signed[0] < signed[1],
+        TPM_EO.UNSIGNED_LT: first < second,
+        TPM_EO.SIGNED_GE: signed[0] >= signed[1],
+        TPM_EO.UNSIGNED_GE: first >= second,
+        TPM_EO.SIGNED_LE: signed[0] <= signed[1],
+        TPM_EO.UNSIGNED_LE: first <= second,
+        TPM_EO.BITSET: first & second == second,
+        TPM_EO.BITCLEAR: first & second == 0,
+    }[operation]
+
+
+@command(TPM_CC.PolicyNV)
+def policy_nv(
+    tpm: TpmState,
+    auth_handle: Annotated[Hierarchy | NvIndex, TPMI_RH_NV_AUTH, Role.USER],
+    nv_index: Annotated[NvIndex, TPMI_RH_NV_INDEX],
+    session: PolicySession,
+    /,
+    operand_b: TPM2B_OPERAND,
+    offset: UINT16,
+    operation: TPM_EO_TYPE,
+) -> None:
+    """23.9: the data of an NV Index compares with an operand."""
+    if not session.is_trial:
+        nv_index.check_read(auth_handle)
+        if offset > nv_index.public.data_size:
+            raise TpmError(TPM_RC.VALUE, at="offset")
+        if len(operand_b) > nv_index.public.data_size - offset:
+            raise TpmError(TPM_RC.SIZE, at="operand_b")
+        if not holds(operation, nv_index.data[offset : offset + len(operand_b)], operand_b):
+            raise TpmError(TPM_RC.POLICY)
+
+    assert_in(session, TPM_CC.PolicyNV, arguments(session, operand_b, offset, operation), nv_index.name)
+
+
+def arguments(session: Session, operand_b: bytes, offset: int, operation: TPM_EO, *rest: bytes) -> bytes:
+    """The digest of what is compared, and how."""
+    return digest(session.hash, operand_b, offset.to_bytes(2, "big"), operation.to_bytes(2, "big"), *rest)
+
+
+@command(TPM_CC.PolicyCounterTimer)
+def policy_counter_timer(
+    tpm: TpmState,
+    session: PolicySession,
+    /,
+    operand_b: TPM2B_OPERAND,
+    offset: UINT16,
+    operation: TPM_EO_TYPE,
+) -> None:
+    """23.10: a part of TPMS_TIME_INFO compares with an operand."""
+    info = marshal(tpm.time_info(), TPMS_TIME_INFO)
+    if offset > len(info):
+        raise TpmError(TPM_RC.VALUE, at="offset")
+    if len(operand_b) > len(info) - offset:
+        raise TpmError(TPM_RC.RANGE)
+    if not session.is_trial and not holds(operation, info[offset : offset + len(operand_b)], operand_b):
+        raise TpmError(TPM_RC.POLICY)
+
+    assert_in(session, TPM_CC.PolicyCounterTimer, arguments(session, operand_b, offset, operation))
+
+
+@command(TPM_CC.PolicyCapability)
+def policy_capability(
+    tpm: TpmState,
+    session: PolicySession,
+    /,
+    operand_b: TPM2B_OPERAND,
+    offset: UINT16,
+    operation: TPM_EO_TYPE,
+    capability: TPM_CAP_TYPE,
+    property: UINT32,  # noqa: A002 - Part 3 names it so
+) -> None:
+    """23.23: a capability compares with an operand; one that is not there differs from any."""
+    if not session.is_trial:
+        kind = KINDS.get(capability)
+        if kind is None or kind.form is None:
+            raise TpmError(TPM_RC.VALUE, at="capability")
+        found = kind.octets_of(tpm, property)
+        if found is None:
+            if operation is not TPM_EO.NEQ:
+                raise TpmError(TPM_RC.POLICY)
+        elif offset > len(found):
+            raise TpmError(TPM_RC.VALUE, at="offset")
+        elif len(operand_b) > len(found) - offset:
+            raise TpmError(TPM_RC.SIZE, at="operand_b")
+        elif not holds(operation, found[offset : offset + len(operand_b)], operand_b):
+            raise TpmError(TPM_RC.POLICY)
+
+    which = capability.to_bytes(4, "big") + property.to_bytes(4, "big")
+    assert_in(session, TPM_CC.PolicyCapability, arguments(session, operand_b, offset, operation, which))
