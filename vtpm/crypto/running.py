@@ -36,8 +36,7 @@ class RunningDigest:
         if self._fast is not None:
             self._fast.update(octets)
         self._tail += octets
-        if len(self._tail) >= FOLD or (self._fast is None and len(self._tail) >= FAMILIES[self.alg].block):
-            self._fold()
+        self._fold(FOLD if self._fast is not None else 0)
 
     def digest(self) -> bytes:
         """The digest of what has arrived so far."""
@@ -48,7 +47,7 @@ class RunningDigest:
 
     def save(self) -> bytes:
         """The midstate: its number of octets (8), the state, the octets after it."""
-        self._fold()
+        self._fold(0)
         return self._folded.to_bytes(8, "big") + self._state + bytes(self._tail)
 
     @classmethod
@@ -65,9 +64,10 @@ class RunningDigest:
             running._fast = None
         return running
 
-    def _fold(self) -> None:
+    def _fold(self, kept: int) -> None:
+        """Fold whole blocks until about so many octets are left; little by little, since folding is slow."""
         family = FAMILIES[self.alg]
-        whole = len(self._tail) // family.block * family.block
+        whole = max(0, len(self._tail) - kept) // family.block * family.block
         for begin in range(0, whole, family.block):
             self._state = family.compress(self._state, bytes(self._tail[begin : begin + family.block]))
         self._folded += whole
