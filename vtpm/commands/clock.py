@@ -67,5 +67,7 @@ def clock_rate_adjust(
 ) -> None:
     """29.3: make Clock and Time run faster or slower."""
     rate = tpm.clock.rate + STEPS[rate_adjust]
-    slowest, fastest = RATE_NOMINAL + MOST_ADJUSTMENT, RATE_NOMINAL - MOST_ADJUSTMENT
-    tpm.clock.rate = min(slowest, max(fastest, rate))
+    if abs(rate - RATE_NOMINAL) > MOST_ADJUSTMENT:
+        raise TpmError(TPM_RC.VALUE, at="rate_adjust")
+
+    tpm.clock.rate = rate

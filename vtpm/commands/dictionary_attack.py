@@ -33,5 +33,4 @@ def dictionary_attack_parameters(
     lock.max_tries = new_max_tries
     lock.recovery_time = new_recovery_time
     lock.lockout_recovery = lockout_recovery
-    lock.self_heal_timer = lock.lockout_timer = tpm.clock.time
     tpm.touch_permanent()
