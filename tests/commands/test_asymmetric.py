@@ -166,7 +166,7 @@ class TestRsaDecrypt:
 
         assert vector["message"] == response[16:-5].hex()
 
-    @pytest.mark.parametrize("scheme", [oaep(), oaep(TPM_ALG.SHA1), RSAES])
+    @pytest.mark.parametrize("scheme", [oaep(), oaep(TPM_ALG.SHA1), oaep(TPM_ALG.SHA3_256), RSAES])
     @pytest.mark.parametrize("message", [b"", b"\0", b"a message"])
     def test_round_trip(self, tpm: Client, scheme: TPMT_RSA_DECRYPT, message: bytes) -> None:
         """What is encrypted can be decrypted."""
@@ -177,7 +177,7 @@ class TestRsaDecrypt:
 
         assert message == reply.message
 
-    @pytest.mark.parametrize("scheme", [oaep(), RSAES])
+    @pytest.mark.parametrize("scheme", [oaep(), oaep(TPM_ALG.SHA3_256), RSAES])
     def test_wrong_padding(self, tpm: Client, scheme: TPMT_RSA_DECRYPT) -> None:
         """Whatever is wrong with the padding, the code is the same."""
         key = put_rsa(tpm, "decrypt")

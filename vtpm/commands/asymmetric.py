@@ -8,7 +8,7 @@ from vtpm.commands.private_key import ecc_key_of, ecc_public_of, rsa_key_of, rsa
 from vtpm.commands.table import command
 from vtpm.crypto.curves import CURVES
 from vtpm.crypto.ecc import EccKey, Point, generated_key, mqv_point, point_of, sm2_exchange_point
-from vtpm.crypto.rsa import oaep_decode, oaep_encode, pkcs1_decode, pkcs1_encode
+from vtpm.crypto.rsa import oaep_decrypt, oaep_encode, pkcs1_decode, pkcs1_encode
 from vtpm.spec.algorithms import (
     TPM2B_ECC_POINT,
     TPM2B_PUBLIC_KEY_RSA,
@@ -120,10 +120,11 @@ def rsa_decrypt(
     if len(cipher_text) != private.public.size:
         raise TpmError(TPM_RC.SIZE)
 
-    padded = private.raw(cipher_text)
     if scheme.scheme is TPM_ALG.OAEP:
         assert isinstance(scheme.details, TPMS_SCHEME_HASH)
-        return RsaDecryptResponse(message=oaep_decode(scheme.details.hash_alg, label, padded))
+        message = oaep_decrypt(private, scheme.details.hash_alg, label, cipher_text)
+        return RsaDecryptResponse(message=message)
+    padded = private.raw(cipher_text)
     if scheme.scheme is TPM_ALG.RSAES:
         return RsaDecryptResponse(message=pkcs1_decode(padded))
     return RsaDecryptResponse(message=padded)

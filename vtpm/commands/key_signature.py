@@ -77,7 +77,7 @@ def sign(tpm: TpmState, key: Object, scheme: TPMT_SIG_SCHEME, digest: bytes) -> 
         octets = signing.rsassa_sign(rsa_key_of(key), hash_alg, digest)
         return TPMT_SIGNATURE(alg, TPMS_SIGNATURE_RSA(hash_alg, octets))
     if alg is TPM_ALG.RSAPSS:
-        octets = signing.rsapss_sign(rsa_key_of(key), hash_alg, digest, tpm.random)
+        octets = signing.rsapss_sign(rsa_key_of(key), hash_alg, digest)
         return TPMT_SIGNATURE(alg, TPMS_SIGNATURE_RSA(hash_alg, octets))
     if alg is TPM_ALG.HMAC:
         assert key.sensitive is not None

@@ -4,7 +4,7 @@ from vtpm.crypto.digest import digest_size
 from vtpm.crypto.ecc import EccKey, Point, generated_key, point_of
 from vtpm.crypto.kdf import kdf_e
 from vtpm.crypto.primes import Generator
-from vtpm.crypto.rsa import RsaKey, RsaPublicKey, oaep_decode, oaep_encode
+from vtpm.crypto.rsa import RsaKey, RsaPublicKey, oaep_decrypt, oaep_encode
 from vtpm.spec.algorithms import TPMS_ECC_POINT
 from vtpm.spec.constants import TPM_ALG
 from vtpm.wire.error import TPM_RC, TpmError
@@ -27,7 +27,7 @@ def rsa_decapsulate(key: RsaKey, alg: TPM_ALG, seed_alg: TPM_ALG, label: bytes, 
     """The seed; TPM_RC_VALUE if it was not encrypted for this key and label, or is too long."""
     if len(secret) != key.public.size:
         raise TpmError(TPM_RC.SIZE)
-    seed = oaep_decode(alg, label + b"\0", key.raw(secret))
+    seed = oaep_decrypt(key, alg, label + b"\0", secret)
     if len(seed) > digest_size(seed_alg):
         raise TpmError(TPM_RC.VALUE)
     return seed

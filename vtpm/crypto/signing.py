@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, utils
 from vtpm.crypto.digest import digest, digest_size
 from vtpm.crypto.ecc import OPENSSL, EccKey, Point, combination, generated_key, generator_of
 from vtpm.crypto.primes import Generator
-from vtpm.crypto.rsa import RsaKey, RsaPublicKey, mgf1
+from vtpm.crypto.rsa import RsaKey, RsaPublicKey
 from vtpm.spec.constants import TPM_ALG
 from vtpm.wire.error import TPM_RC, TpmError
 
@@ -58,19 +58,15 @@ def rsassa_verify(key: RsaPublicKey, alg: TPM_ALG, message_digest: bytes, signat
         raise TpmError(TPM_RC.SIGNATURE) from None
 
 
-def rsapss_sign(key: RsaKey, alg: TPM_ALG, message_digest: bytes, generate: Generator) -> bytes:
+def rsapss_sign(key: RsaKey, alg: TPM_ALG, message_digest: bytes) -> bytes:
     """RFC 8017, 8.1.1, with the longest salt that fits; TPM_RC_SIZE if not even an empty one does."""
     _check_digest(alg, message_digest)
-    bits = key.public.modulus.bit_length()
-    size, length = digest_size(alg), (bits + 6) // 8
-    if length < size + 2:
-        raise TpmError(TPM_RC.SIZE)
-    salt = generate(pss_salt_size(alg, bits))
-    hashed = digest(alg, bytes(8), message_digest, salt)
-    block = bytes(length - len(salt) - size - 2) + b"\x01" + salt
-    masked = bytes(a ^ b for a, b in zip(block, mgf1(alg, hashed, len(block)), strict=True))
-    masked = bytes((masked[0] & 0xFF >> (8 * length - bits + 1),)) + masked[1:]
-    return key.raw(masked + hashed + b"\xbc")
+    salt = pss_salt_size(alg, key.public.modulus.bit_length())
+    scheme = padding.PSS(padding.MGF1(HASHES[alg]), salt)
+    try:
+        return key.openssl.sign(message_digest, scheme, utils.Prehashed(HASHES[alg]))
+    except ValueError:
+        raise TpmError(TPM_RC.SIZE) from None
 
 
 def rsapss_verify(key: RsaPublicKey, alg: TPM_ALG, message_digest: bytes, signature: bytes) -> None:
