@@ -83,6 +83,15 @@ class TestSetCommandCodeAuditStatus:
         assert audit.digest_alg == TPM_ALG.SHA384
         assert digest_of_codes(ALWAYS, TPM_CC.GetRandom, alg="sha384") == audit.command_digest
 
+    def test_nothing_changed(self, tpm: Client) -> None:
+        """What does not change the audit is not written to the store."""
+        set_audit(tpm, audited=[TPM_CC.GetRandom])
+        assert tpm.changes
+
+        set_audit(tpm, audited=[TPM_CC.GetRandom], cleared=[TPM_CC.ReadClock, ALWAYS])
+
+        assert tpm.changes == {}
+
     @pytest.mark.parametrize(
         ("lists", "expected"),
         [

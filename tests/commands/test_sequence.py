@@ -8,7 +8,9 @@ import pytest
 from tests.keys import put_cipher, put_hmac, put_rsa
 from tests.libtpms import by_name, recorded_tpm
 from tests.scenarios import Client
-from vtpm.spec.constants import TPM_ALG, TPM_RH, TPM_SU
+from tests.sessions import CallerSession
+from vtpm.spec.algorithms import TPMT_SYM_DEF
+from vtpm.spec.constants import TPM_ALG, TPM_RH, TPM_SE, TPM_SU
 from vtpm.spec.structures import TPML_DIGEST_VALUES, TPMT_TK_HASHCHECK
 from vtpm.wire.error import TPM_RC
 from vtpm.wire.structure import marshal
@@ -107,6 +109,29 @@ class TestHashSequence:
 
         assert TPM_RC.BAD_AUTH.session(1) == tpm.sequence_update(handle, buffer=b"").rc
         assert tpm.sequence_update(handle, buffer=b"", auths=[b"secret"]).rc == TPM_RC.SUCCESS
+
+    def test_hmac_session(self, tpm: Client) -> None:
+        """A session can authorize the end of a sequence, and its authValue is part of the HMAC."""
+        started = tpm.start_auth_session(
+            TPM_RH.NULL,
+            TPM_RH.NULL,
+            nonce_caller=bytes(16),
+            encrypted_salt=b"",
+            session_type=TPM_SE.HMAC,
+            symmetric=TPMT_SYM_DEF(TPM_ALG.NULL, 0, TPM_ALG.NULL),
+            auth_hash=TPM_ALG.SHA256,
+        )
+        session = CallerSession(
+            started.session_handle, TPM_ALG.SHA256, started.nonce_tpm, bytes(16), auth=b"secret"
+        )
+        handle = start(tpm, auth=b"secret")
+
+        update = tpm.sequence_update(handle, buffer=b"data", sessions=[session])
+        session.check(update)
+        end = tpm.sequence_complete(handle, buffer=b"", hierarchy=TPM_RH.OWNER, sessions=[session])
+
+        session.check(end)
+        assert hashlib.sha256(b"data").digest() == end.result
 
     def test_slots(self, tpm: Client) -> None:
         """A sequence takes a transient slot."""

@@ -5,7 +5,10 @@ import hmac
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.decrepit.ciphers.algorithms import Camellia, TripleDES
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES, SM4
+from cryptography.hazmat.primitives.ciphers.modes import CBC
 from cryptography.hazmat.primitives.cmac import CMAC
 
 from tests.keys import put_cipher, put_ecc, put_hmac, put_rsa
@@ -52,6 +55,27 @@ class TestEncryptDecrypt:
 
         assert whole.out_data == first.out_data + second.out_data
         assert (data, whole.iv_out) == (back.out_data, second.iv_out)
+
+    @pytest.mark.parametrize(
+        ("alg", "cipher"),
+        [
+            (TPM_ALG.CAMELLIA, Camellia),
+            (TPM_ALG.SM4, SM4),
+            (TPM_ALG.TDES, lambda key: TripleDES(key + key[:8])),
+        ],
+    )
+    def test_other_ciphers(self, tpm: Client, alg: TPM_ALG, cipher: Any) -> None:
+        """Other ciphers than AES, in a mode that OpenSSL has for all of them."""
+        secret, data = bytes(range(16)), bytes(range(48))
+        iv = IV[:8] if alg is TPM_ALG.TDES else IV
+        key = put_cipher(tpm, secret, alg=alg)
+
+        reply = tpm.encrypt_decrypt(key, decrypt=False, mode=TPM_ALG.CBC, iv_in=iv, in_data=data)
+        back = tpm.encrypt_decrypt(key, decrypt=True, mode=TPM_ALG.CBC, iv_in=iv, in_data=reply.out_data)
+
+        expected = Cipher(cipher(secret), CBC(iv)).encryptor().update(data)
+        assert (expected, expected[-len(iv) :]) == (reply.out_data, reply.iv_out)
+        assert data == back.out_data
 
     @pytest.mark.parametrize(
         ("attributes", "decrypt", "expected"),

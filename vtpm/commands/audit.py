@@ -33,7 +33,10 @@ def set_command_code_audit_status(
         permanent.audit_alg = audit_alg
         tpm.reset.command_audit_digest = b""
         tpm.volatile.audit_restarted = True
-    else:
-        audited = permanent.audited | {code for code in set_list if code in COMMANDS and code != NEVER}
-        permanent.audited = audited - {code for code in clear_list if code != ALWAYS}
-    tpm.touch_permanent()
+        tpm.touch_permanent()
+        return
+    audited = permanent.audited | {code for code in set_list if code in COMMANDS and code != NEVER}
+    audited -= {code for code in clear_list if code != ALWAYS}
+    if audited != permanent.audited:
+        permanent.audited = audited
+        tpm.touch_permanent()

@@ -9,7 +9,7 @@ from vtpm.commands.private_key import ecc_key_of
 from vtpm.commands.table import command
 from vtpm.crypto.curves import CURVES
 from vtpm.crypto.digest import digest
-from vtpm.crypto.ecc import EccKey, Point, generator_of, is_on_curve
+from vtpm.crypto.ecc import EccKey, Point, is_on_curve
 from vtpm.spec.algorithms import (
     TPM2B_ECC_PARAMETER,
     TPM2B_ECC_POINT,
@@ -58,12 +58,14 @@ def commit(
     first = given_point(sign_key, p1, "p1") if p1.x or p1.y else None
 
     key = ecc_key_of(sign_key)
-    number = fresh_number(tpm, key.curve, sign_key)
-    k = point_structure(second.times(key.d)) if second else EMPTY_POINT
-    ell = point_structure(second.times(number)) if second else EMPTY_POINT
-    if first is None and second is None:
-        first = generator_of(key.curve)
-    e = point_structure(first.times(number)) if first else EMPTY_POINT
+    number = EccKey(key.curve, fresh_number(tpm, key.curve, sign_key))
+    k = ell = e = EMPTY_POINT
+    if second is not None:
+        k, ell = point_structure(key.shared_point(second)), point_structure(number.shared_point(second))
+    if first is not None:
+        e = point_structure(number.shared_point(first))
+    elif second is None:
+        e = point_structure(number.public)
     return CommitResponse(k=k, l=ell, e=e, counter=open_commitment(tpm))
 
 
