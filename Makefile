@@ -1,5 +1,5 @@
 # Every target makes ready what it needs: Debian packages as root, .venv/ in any case (.ci/setup).
-.PHONY: help install setup demo test lint bench conformance fuzz soak clean
+.PHONY: help install setup demo test lint bench conformance clean
 .DEFAULT_GOAL := help
 
 python := .venv/bin/python
@@ -27,12 +27,6 @@ bench: setup ## time the TPM beside swtpm
 
 conformance: setup ## foreign test suites and the matrix of guests
 	@$(python) -m tests.conformance
-
-fuzz: setup ## random and mutated octets against every interface (SECONDS=60)
-	@$(python) -m tests.fuzz --seconds $(or $(SECONDS),60)
-
-soak: setup ## guests and clients for a long time, watching memory and latency (SECONDS=600)
-	@$(python) -m tests.soak --seconds $(or $(SECONDS),600)
 
 clean: ## remove .venv/ and all that tools leave behind
 	@rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
