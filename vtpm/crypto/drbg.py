@@ -5,11 +5,12 @@ from collections.abc import Callable
 
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
-from cryptography.hazmat.primitives.ciphers.modes import ECB
+from cryptography.hazmat.primitives.ciphers.modes import CTR, ECB
 
 KEY_SIZE = 32
 BLOCK = 16
 SEED_SIZE = KEY_SIZE + BLOCK
+COUNTERS = 1 << 8 * BLOCK
 
 
 class RandomGenerator:
@@ -56,24 +57,25 @@ class DerivationGenerator:
 
     def __call__(self, count: int) -> bytes:
         """`count` octets, as one request."""
-        octets = self._stream(count)
-        self._update(bytes(SEED_SIZE))
-        return octets
+        # What follows the octets in the stream is the next key and counter.
+        end = -(-count // BLOCK) * BLOCK
+        octets = self._stream(end + SEED_SIZE)
+        self._restart(octets[end:])
+        return octets[:count]
 
     def stir(self, octets: bytes) -> None:
         """Mix in additional data."""
         self._update(_condensed(octets))
 
     def _stream(self, count: int) -> bytes:
-        blocks = -(-count // BLOCK)
-        start = self._counter + 1
-        self._counter = (self._counter + blocks) & (1 << 128) - 1
-        inputs = b"".join(((start + i) & (1 << 128) - 1).to_bytes(BLOCK, "big") for i in range(blocks))
-        encryptor = Cipher(AES(self._key), ECB()).encryptor()  # noqa: S305 - counter mode, block by block
-        return encryptor.update(inputs)[:count]
+        first = (self._counter + 1) % COUNTERS
+        self._counter = (self._counter + -(-count // BLOCK)) % COUNTERS
+        return Cipher(AES(self._key), CTR(first.to_bytes(BLOCK, "big"))).encryptor().update(bytes(count))
 
     def _update(self, provided: bytes) -> None:
-        octets = _xor(self._stream(SEED_SIZE), provided)
+        self._restart(_xor(self._stream(SEED_SIZE), provided))
+
+    def _restart(self, octets: bytes) -> None:
         self._key = octets[:KEY_SIZE]
         self._counter = int.from_bytes(octets[KEY_SIZE:], "big")
 

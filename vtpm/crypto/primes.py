@@ -1,10 +1,12 @@
-"""Primes for RSA keys: derived exactly as the reference code derives them, or fresh."""
+"""Primes for RSA keys, found exactly as the reference code finds them, or made ahead of need."""
 
 from collections import deque
 from collections.abc import Callable
 from functools import cache
+from itertools import compress
 
 import gmpy2
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from gmpy2 import mpz
 
 Generator = Callable[[int], bytes]
@@ -12,31 +14,50 @@ Generator = Callable[[int], bytes]
 FIELD = 16384
 """Odd candidates that are sieved at once."""
 
+NONE = bytes(FIELD)
+
 LARGEST = {512: 8167, 1024: 38891}
 """The largest prime of the sieve, by bits of the candidate; 65535 bounds it for larger ones."""
+
+WORD = 62
+"""Bits of a product that is divided quickly."""
 
 INVERSE_ROOT = 0x4AFB
 """How a candidate's top 16 bits are scaled, so that the product of two primes has all its bits."""
 
 
 @cache
-def _sieving(bits: int) -> list[int]:
+def _sieving(bits: int) -> list[tuple[mpz, list[int]]]:
+    """The odd primes of the sieve, in groups with their product, which fits into a machine word."""
     limit = next((limit for size, limit in LARGEST.items() if bits <= size), 65535)
     flags = bytearray([1]) * (limit + 1)
     for number in range(3, int(limit**0.5) + 1, 2):
         if flags[number]:
             flags[number * number :: 2 * number] = bytes(len(range(number * number, limit + 1, 2 * number)))
-    return [number for number in range(3, limit + 1, 2) if flags[number]]
+    groups, product, group = [], 1, list[int]()
+    for prime in (number for number in range(3, limit + 1, 2) if flags[number]):
+        if product * prime >> WORD:
+            groups.append((mpz(product), group))
+            product, group = 1, []
+        product *= prime
+        group.append(prime)
+    return [*groups, (mpz(product), group)]
 
 
-def derived_prime(bits: int, exponent: int, generate: Generator, level: int) -> int:
-    """The next prime that the generator leads to; `level` is the seed's compatibility level, 0 or 1."""
-    while True:
-        candidate = _candidate(bits, generate, level)
-        base = candidate - _odd_remainder(candidate)
-        prime = _search(base, candidate, bits, exponent, generate)
-        if prime:
-            return prime
+def generated_prime(bits: int, exponent: int, generate: Generator, level: int = 1) -> int:
+    """
+    The next prime that the generator leads to, be it random or deriving.
+
+    `level` is the compatibility level of the seed of a deriving one, 0 or 1.
+    Other threads may run during its exponentiations.
+    """
+    with gmpy2.context(gmpy2.get_context(), allow_release_gil=True):
+        while True:
+            candidate = _candidate(bits, generate, level)
+            base = candidate - _odd_remainder(candidate)
+            prime = _search(base, candidate, bits, exponent, generate)
+            if prime:
+                return prime
 
 
 def _candidate(bits: int, generate: Generator, level: int) -> int:
@@ -61,13 +82,16 @@ def _odd_remainder(candidate: int) -> int:
 
 def _search(base: int, candidate: int, bits: int, exponent: int, generate: Generator) -> int:
     """Try the sieved candidates in the reference's order; 0 if none of the field is prime."""
-    field = bytearray([1]) * FIELD
-    for prime in _sieving(bits):
-        # base + 2 i is divisible by the prime at i = -base / 2 modulo the prime.
-        first = -base * ((prime + 1) // 2) % prime
-        field[first::prime] = bytes(len(range(first, FIELD, prime)))
+    field, dividend = bytearray([1]) * FIELD, mpz(base)
+    for product, group in _sieving(bits):
+        remainder = int(dividend % product)
+        for prime in group:
+            # base + 2 i is divisible by the prime at i = -base / 2 modulo the prime.
+            begin = remainder * (prime >> 1) % prime
+            if begin < FIELD:
+                field[begin::prime] = NONE[: (FIELD - 1 - begin) // prime + 1]
     first = candidate & 0xFFFFFFFF | 0x80000000
-    alive = [i for i in range(FIELD) if field[i]]
+    alive = list(compress(range(FIELD), field))
     while alive:
         i = alive.pop(first % len(alive))
         number = base + 2 * i
@@ -102,18 +126,12 @@ def _passes(number: mpz, odd: mpz, twos: int, bits: int, generate: Generator) ->
     return False
 
 
-def fresh_prime(bits: int, exponent: int, generate: Generator) -> int:
-    """A random prime: probable by gmpy2's test, with the two top bits set and fitting the public exponent."""
-    top = 3 << (bits - 2)
-    while True:
-        number = int.from_bytes(generate(bits // 8), "big") | top | 1
-        number = int(gmpy2.next_prime(number - 1))
-        if number.bit_length() == bits and number % exponent != 1:
-            return number
-
-
 class PrimePool:
-    """Fresh primes made ahead of need, each of which is given out once; whoever has time fills it."""
+    """
+    Fresh primes made ahead of need, each of which is given out once.
+
+    Whoever has time fills it, from any thread; they are in memory and nowhere else.
+    """
 
     def __init__(self, bits: int = 1024, size: int = 16, exponent: int = 65537) -> None:
         self.bits = bits
@@ -129,9 +147,14 @@ class PrimePool:
         """Is there nothing to make?"""
         return len(self._primes) >= self.size
 
-    def add(self, generate: Generator) -> None:
-        """Make one prime."""
-        self._primes.append(fresh_prime(self.bits, self.exponent, generate))
+    def add(self) -> None:
+        """
+        Make two primes.
+
+        OpenSSL makes them, with randomness of its own, and leaves the interpreter to other threads meanwhile.
+        """
+        numbers = generate_private_key(self.exponent, 2 * self.bits).private_numbers()
+        self._primes += numbers.p, numbers.q
 
     def take(self, bits: int, exponent: int) -> int | None:
         """A prime, or None if there is none of this kind."""

@@ -1,5 +1,6 @@
 """RSA: keys, the raw operation, and the encryption schemes (Part 1, Annex "RSA")."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from hmac import compare_digest
@@ -10,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from gmpy2 import mpz
 
 from vtpm.crypto.digest import digest, digest_size
-from vtpm.crypto.primes import Generator, PrimePool, derived_prime, fresh_prime
+from vtpm.crypto.primes import Generator, PrimePool, generated_prime
 from vtpm.spec.constants import TPM_ALG
 from vtpm.wire.error import TPM_RC, TpmError
 
@@ -87,34 +88,43 @@ class RsaKey:
 def key_from_prime(modulus: bytes, prime: bytes, exponent: int) -> RsaKey:
     """The key of a modulus and one of its primes; TPM_RC_BINDING if they do not belong together."""
     n, p = int.from_bytes(modulus, "big"), int.from_bytes(prime, "big")
-    if p < 2 or n % p or 2 * p.bit_length() != n.bit_length():
+    if p < 3 or n % p or n % 2 == 0 or 2 * p.bit_length() != n.bit_length():
         raise TpmError(TPM_RC.BINDING)
     key = RsaKey(p, n // p, exponent or DEFAULT_EXPONENT)
-    if key.q < 2 or gmpy2.gcd(key.exponent, (p - 1) * (key.q - 1)) != 1:
+    if gmpy2.gcd(p, key.q) != 1 or gmpy2.gcd(key.exponent, (p - 1) * (key.q - 1)) != 1:
         raise TpmError(TPM_RC.BINDING)
     return key
 
 
+def check_exponent(exponent: int) -> None:
+    """Part 2, 12.2.3.5: zero for the default one, or a prime from there on; TPM_RC_RANGE for another."""
+    if exponent and (exponent < DEFAULT_EXPONENT or not gmpy2.is_prime(exponent)):
+        raise TpmError(TPM_RC.RANGE)
+
+
 def derived_key(bits: int, exponent: int, generate: Generator, level: int) -> RsaKey:
-    """The key that a derivation generator leads to: the first prime found is q, the second p."""
+    """The key that a deriving generator leads to; TPM_RC_RANGE if the exponent is not prime."""
+    check_exponent(exponent)
     exponent = exponent or DEFAULT_EXPONENT
-    q = derived_prime(bits // 2, exponent, generate, level)
-    p = q
-    while abs(p - q) < NEAREST or (p * q).bit_length() != bits:
-        p = derived_prime(bits // 2, exponent, generate, level)
-    return RsaKey(p, q, exponent)
+    return _key(bits, exponent, lambda: generated_prime(bits // 2, exponent, generate, level))
 
 
 def fresh_key(bits: int, exponent: int, generate: Generator, pool: PrimePool | None = None) -> RsaKey:
-    """A random key; its primes come from the pool as far as it has them."""
+    """A random key, whose primes come from the pool while it has them; TPM_RC_RANGE as `derived_key`."""
+    check_exponent(exponent)
     exponent = exponent or DEFAULT_EXPONENT
 
     def prime() -> int:
         ready = pool.take(bits // 2, exponent) if pool else None
-        return ready or fresh_prime(bits // 2, exponent, generate)
+        return ready or generated_prime(bits // 2, exponent, generate)
 
+    return _key(bits, exponent, prime)
+
+
+def _key(bits: int, exponent: int, prime: Callable[[], int]) -> RsaKey:
+    """The first prime is q, the second p, unless they are so close that the modulus could be factored."""
     q = p = prime()
-    while abs(p - q) < NEAREST:
+    while abs(p - q) < NEAREST or (p * q).bit_length() != bits:
         p = prime()
     return RsaKey(p, q, exponent)
 
