@@ -2,8 +2,9 @@
 Elliptic curves: points, keys and key agreement (Part 1, Annex "ECC").
 
 OpenSSL does the arithmetic of secret numbers on the NIST and Brainpool curves.
-On the others, and for whole points, it is done here with gmpy2.
-The sequence of doublings and additions is fixed, but the time of an integer operation depends on its values.
+On the others it is done here with gmpy2, and so are sums of products, whose numbers are public on all curves.
+There the sequence of doublings and additions is the same for every number.
+The time of a single operation may still depend on its values, so it is not constant in the strict sense.
 """
 
 from dataclasses import dataclass, field
@@ -29,6 +30,9 @@ OPENSSL: dict[TPM_ECC_CURVE, ec.EllipticCurve] = {
     TPM_ECC_CURVE.BP_P512_R1: ec.BrainpoolP512R1(),
 }
 """The curves whose keys OpenSSL can load."""
+
+Field = tuple[mpz, mpz]
+"""The modulus p, and a of the curve's equation."""
 
 Jacobian = tuple[mpz, mpz, mpz]
 INFINITY: Jacobian = (mpz(1), mpz(1), mpz(0))
@@ -58,8 +62,11 @@ class Point:
         return ec.EllipticCurvePublicNumbers(self.x, self.y, OPENSSL[self.curve.id]).public_key()
 
     def times(self, scalar: int) -> "Point":
-        """The point multiplied by a number; TPM_RC_NO_RESULT if the result is at infinity."""
-        return combination((scalar, self))
+        """The point multiplied by a number, which may be secret; TPM_RC_NO_RESULT if it is at infinity."""
+        scalar %= self.curve.n
+        if not scalar:
+            raise TpmError(TPM_RC.NO_RESULT)
+        return EccKey(self.curve, scalar).shared_point(self)
 
 
 def generator_of(curve: Curve) -> Point:
@@ -101,7 +108,7 @@ class EccKey:
         if self.curve.id in OPENSSL:
             numbers = self.openssl.public_key().public_numbers()
             return Point(self.curve, numbers.x, numbers.y)
-        return generator_of(self.curve).times(self.d)
+        return combination((self.d, generator_of(self.curve)))
 
     @property
     def octets(self) -> bytes:
@@ -112,53 +119,37 @@ class EccKey:
         """The x coordinate of the product of key and point: what key derivation takes."""
         if self.curve.id in OPENSSL:
             return self.openssl.exchange(ec.ECDH(), point.openssl)
-        return point.times(self.d).x_octets
+        return combination((self.d, point)).x_octets
+
+    @cached_property
+    def _following(self) -> "EccKey":
+        return EccKey(self.curve, self.d + 1)
 
     def shared_point(self, point: Point) -> Point:
-        """The product of key and point."""
-        if self.curve.id not in OPENSSL or self.d + 1 >= self.curve.n:
-            return point.times(self.d)
-        # OpenSSL gives only x; of the two points that have it, the right one has the x of the next multiple
-        # after the given point is added.
-        p = self.curve.p
+        """
+        The product of key and point.
+
+        OpenSSL gives only x coordinates.
+        That of the next multiple of the point leaves one y: the one whose sum with the point has it.
+        """
+        curve, p = self.curve, self.curve.p
+        if curve.id not in OPENSSL:
+            return combination((self.d, point))
+        if self.d + 1 == curve.n:
+            return Point(curve, point.x, p - point.y)
         x = int.from_bytes(self.shared_x(point), "big")
-        following = int.from_bytes(EccKey(self.curve, self.d + 1).shared_x(point), "big")
-        y = square_root((x * x * x + self.curve.a * x + self.curve.b) % p, p)
-        for found in (Point(self.curve, x, y), Point(self.curve, x, p - y)):
-            if combination((1, found), (1, point)).x == following:
-                return found
-        raise TpmError(TPM_RC.NO_RESULT)
-
-
-def square_root(number: int, p: int) -> int:
-    """A square root modulo a prime, of a number that has one (Tonelli and Shanks)."""
-    if p % 4 == 3:
-        return int(gmpy2.powmod(number, (p + 1) // 4, p))
-    odd, twos = p - 1, 0
-    while odd % 2 == 0:
-        odd, twos = odd // 2, twos + 1
-    other = 2
-    while gmpy2.legendre(other, p) != -1:
-        other += 1
-    m, c = twos, gmpy2.powmod(other, odd, p)
-    t, r = gmpy2.powmod(number, odd, p), gmpy2.powmod(number, (odd + 1) // 2, p)
-    while t != 1:
-        i, square = 0, t
-        while square != 1:
-            square = square * square % p
-            i += 1
-        factor = gmpy2.powmod(c, 1 << (m - i - 1), p)
-        m, c = i, factor * factor % p
-        t, r = t * c % p, r * factor % p
-    return int(r)
+        following = int.from_bytes(self._following.shared_x(point), "big")
+        double = (x * point.x + curve.a) * (x + point.x) + 2 * curve.b - following * (x - point.x) ** 2
+        return Point(curve, x, int(double * gmpy2.invert(2 * point.y, p) % p))
 
 
 def combination(*terms: tuple[int, Point]) -> Point:
     """The sum of products of numbers and points; TPM_RC_NO_RESULT if it is at infinity."""
     curve = terms[0][1].curve
+    field = mpz(curve.p), mpz(curve.a)
     total = INFINITY
     for scalar, point in terms:
-        total = _add(curve, total, _multiply(curve, scalar % curve.n, (mpz(point.x), mpz(point.y), mpz(1))))
+        total = _add(field, total, _multiply(field, curve.n, scalar, (mpz(point.x), mpz(point.y), mpz(1))))
     x, y, z = total
     if z == 0:
         raise TpmError(TPM_RC.NO_RESULT)
@@ -167,42 +158,46 @@ def combination(*terms: tuple[int, Point]) -> Point:
     return Point(curve, int(x * square % curve.p), int(y * square * inverse % curve.p))
 
 
-def _multiply(curve: Curve, scalar: int, point: Jacobian) -> Jacobian:
-    """Montgomery's ladder over the bits of the order."""
-    first, second = INFINITY, point
-    for bit in range(curve.n.bit_length() - 1, -1, -1):
+def _multiply(field: Field, n: int, scalar: int, point: Jacobian) -> Jacobian:
+    """Montgomery's ladder over a number that is brought to one bit more than the order, whatever it is."""
+    bits = n.bit_length()
+    scalar = scalar % n + n
+    scalar += n * (1 - (scalar >> bits))
+    first, second = point, _double(field, point)
+    for bit in range(bits - 1, -1, -1):
+        both = _add(field, first, second)
         if scalar >> bit & 1:
-            first, second = _add(curve, first, second), _double(curve, second)
+            first, second = both, _double(field, second)
         else:
-            first, second = _double(curve, first), _add(curve, first, second)
+            first, second = _double(field, first), both
     return first
 
 
-def _double(curve: Curve, point: Jacobian) -> Jacobian:
+def _double(field: Field, point: Jacobian) -> Jacobian:
     x, y, z = point
-    p = curve.p
+    p, a = field
     if z == 0 or y == 0:
         return INFINITY
     yy = y * y % p
     s = 4 * x * yy % p
     zz = z * z % p
-    m = (3 * x * x + curve.a * zz * zz) % p
+    m = (3 * x * x + a * zz * zz) % p
     x3 = (m * m - 2 * s) % p
     return x3, (m * (s - x3) - 8 * yy * yy) % p, 2 * y * z % p
 
 
-def _add(curve: Curve, first: Jacobian, second: Jacobian) -> Jacobian:
+def _add(field: Field, first: Jacobian, second: Jacobian) -> Jacobian:
     if first[2] == 0:
         return second
     if second[2] == 0:
         return first
-    p = curve.p
+    p, _ = field
     (x1, y1, z1), (x2, y2, z2) = first, second
     zz1, zz2 = z1 * z1 % p, z2 * z2 % p
     u1, u2 = x1 * zz2 % p, x2 * zz1 % p
     s1, s2 = y1 * z2 * zz2 % p, y2 * z1 * zz1 % p
     if u1 == u2:
-        return _double(curve, first) if s1 == s2 else INFINITY
+        return _double(field, first) if s1 == s2 else INFINITY
     h, r = u2 - u1, s2 - s1
     hh = h * h % p
     hhh = h * hh % p
@@ -228,17 +223,17 @@ def key_of(curve: TPM_ECC_CURVE, d: bytes) -> EccKey:
 
 
 def associate_value(point: Point) -> int:
-    """SP 800-56A, 5.7.2.2: the implicit value of an ephemeral point, for ECMQV and SM2 key exchange."""
+    """SP 800-56A, 5.7.2.2: the associate value of an ephemeral point in ECMQV."""
     half = (point.curve.n.bit_length() + 1) // 2
     return (point.x & (1 << half) - 1) + (1 << half)
 
 
 def mqv_point(static: EccKey, ephemeral: EccKey, their_static: Point, their_ephemeral: Point) -> Point:
-    """SP 800-56A, 5.7.2.3: ECMQV's shared point; SM2's key exchange computes the same with its own values."""
+    """SP 800-56A, 5.7.2.3: the shared point of ECMQV."""
     curve = static.curve
     implicit = (ephemeral.d + associate_value(ephemeral.public) * static.d) % curve.n * curve.h
-    factor = associate_value(their_ephemeral)
-    return combination((implicit, their_ephemeral), (implicit * factor, their_static))
+    theirs = combination((1, their_ephemeral), (associate_value(their_ephemeral), their_static))
+    return theirs.times(implicit)
 
 
 def sm2_exchange_value(point: Point) -> int:
@@ -253,5 +248,5 @@ def sm2_exchange_point(
     """GM/T 0003.3, 6.1: SM2's shared point, before its key derivation."""
     curve = static.curve
     secret = (static.d + sm2_exchange_value(ephemeral.public) * ephemeral.d) % curve.n * curve.h
-    factor = sm2_exchange_value(their_ephemeral)
-    return combination((secret, their_static), (secret * factor, their_ephemeral))
+    theirs = combination((1, their_static), (sm2_exchange_value(their_ephemeral), their_ephemeral))
+    return theirs.times(secret)

@@ -2,6 +2,7 @@
 
 from hmac import compare_digest
 
+import gmpy2
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, utils
@@ -98,10 +99,15 @@ def ecdsa_sign(key: EccKey, alg: TPM_ALG, message_digest: bytes, generate: Gener
     for _ in range(ATTEMPTS):
         nonce = generated_key(key.curve.id, generate)
         r = nonce.public.x % n
-        s = pow(nonce.d, -1, n) * (e + r * key.d) % n
+        s = _inverse(nonce.d, n) * (e + r * key.d) % n
         if r and s:
             return r, s
     raise TpmError(TPM_RC.NO_RESULT)
+
+
+def _inverse(secret: int, order: int) -> int:
+    """The inverse modulo a prime; zero of zero."""
+    return int(gmpy2.powmod_sec(secret, order - 2, order))
 
 
 def ecdsa_verify(key: Point, message_digest: bytes, signature: Pair) -> None:
@@ -137,7 +143,7 @@ def sm2_sign(key: EccKey, message_digest: bytes, generate: Generator) -> Pair:
     for _ in range(ATTEMPTS):
         nonce = generated_key(key.curve.id, generate)
         r = (e + nonce.public.x) % n
-        s = pow(1 + key.d, -1, n) * (nonce.d - r * key.d) % n
+        s = _inverse(1 + key.d, n) * (nonce.d - r * key.d) % n
         if r and r + nonce.d != n and s:
             return r, s
     raise TpmError(TPM_RC.NO_RESULT)
@@ -154,21 +160,24 @@ def sm2_verify(key: Point, message_digest: bytes, signature: Pair) -> None:
         raise TpmError(TPM_RC.SIGNATURE)
 
 
-def schnorr_digest(alg: TPM_ALG, x: int, message_digest: bytes, size: int, order: int) -> int:
-    """The r of ECSCHNORR: H(x || digest), cut to the octets of the order and reduced modulo it."""
-    hashed = digest(alg, x.to_bytes(size, "big"), message_digest)
-    octets = (order.bit_length() + 7) // 8
-    return int.from_bytes(hashed[:octets], "big") % order
+def schnorr_digest(alg: TPM_ALG, point: Point, message_digest: bytes) -> int:
+    """The r of ECSCHNORR: H(x || digest), cut to the octets of the order."""
+    size = (point.curve.n.bit_length() + 7) // 8
+    return int.from_bytes(digest(alg, point.x.to_bytes(size, "big"), message_digest)[:size], "big")
 
 
 def ecschnorr_sign(key: EccKey, alg: TPM_ALG, message_digest: bytes, generate: Generator) -> Pair:
-    """Part 1, "EC Schnorr": r = H(x of k G || digest), s = k + r d."""
+    """
+    Part 1, "EC Schnorr": r = H(x of k G || digest), s = k + r d.
+
+    An r that the order would reduce is not used: not everybody verifies such a signature.
+    """
     n = key.curve.n
     for _ in range(ATTEMPTS):
         nonce = generated_key(key.curve.id, generate)
-        r = schnorr_digest(alg, nonce.public.x, message_digest, key.curve.size, n)
+        r = schnorr_digest(alg, nonce.public, message_digest)
         s = (nonce.d + r * key.d) % n
-        if r and s:
+        if 0 < r < n and s:
             return r, s
     raise TpmError(TPM_RC.NO_RESULT)
 
@@ -179,21 +188,25 @@ def ecschnorr_verify(key: Point, alg: TPM_ALG, message_digest: bytes, signature:
     if not (0 < r < n and 0 < s < n):
         raise TpmError(TPM_RC.SIGNATURE)
     point = _sum_or_refusal(key, s, n - r)
-    if schnorr_digest(alg, point.x, message_digest, key.curve.size, n) != r:
+    if schnorr_digest(alg, point, message_digest) != r:
         raise TpmError(TPM_RC.SIGNATURE)
 
 
 def ecdaa_sign(
     key: EccKey, alg: TPM_ALG, message_digest: bytes, commitment: int, generate: Generator
 ) -> Pair:
-    """Part 1, "ECDAA": a nonce and s = r + T d, with T = H(nonce || digest) and r the committed number."""
-    n = key.curve.n
+    """
+    Part 1, "ECDAA": a nonce k and s = r + T d, with T = H(k || digest) and r the committed number.
+
+    The digest takes k as the signature has it, at the size of the field.
+    """
+    n, size = key.curve.n, key.curve.size
     for _ in range(ATTEMPTS):
-        nonce = generate(key.curve.size)
-        t = int.from_bytes(digest(alg, nonce, message_digest), "big") % n
+        nonce = generated_key(key.curve.id, generate).d
+        t = int.from_bytes(digest(alg, nonce.to_bytes(size, "big"), message_digest), "big") % n
         s = (commitment + t * key.d) % n
-        if s:
-            return int.from_bytes(nonce, "big"), s
+        if t and s:
+            return nonce, s
     raise TpmError(TPM_RC.NO_RESULT)
 
 
