@@ -174,6 +174,7 @@ class TestKinds:
             TPM_RH.ENDORSEMENT,
             TPM_RH.PLATFORM,
             TPM_RH.PLATFORM_NV,
+            TPM_RH.ACT_0,
         )
 
     def test_pcr_handles(self, tpm: Client) -> None:
@@ -207,7 +208,7 @@ class TestKinds:
         """TPM_CAP_AUTH_POLICIES: of the entities that can have one, from a permanent handle on."""
         found = capability(tpm, TPM_CAP.AUTH_POLICIES, TPM_RH.OWNER)
 
-        handles = (TPM_RH.OWNER, TPM_RH.LOCKOUT, TPM_RH.ENDORSEMENT, TPM_RH.PLATFORM)
+        handles = (TPM_RH.OWNER, TPM_RH.LOCKOUT, TPM_RH.ENDORSEMENT, TPM_RH.PLATFORM, TPM_RH.ACT_0)
         assert tuple(policy.handle for policy in found) == handles
         assert {(policy.policy_hash.hash_alg, policy.policy_hash.digest) for policy in found} == {
             (A.NULL, b"")
@@ -215,9 +216,7 @@ class TestKinds:
         reply = tpm.get_capability(capability=TPM_CAP.AUTH_POLICIES, property=0, property_count=1)
         assert reply.rc == TPM_RC.VALUE.parameter(2)
 
-    @pytest.mark.parametrize(
-        "kind", [TPM_CAP.PUB_KEYS, TPM_CAP.SPDM_SESSION_INFO, TPM_CAP.VENDOR_PROPERTY, TPM_CAP.ACT]
-    )
+    @pytest.mark.parametrize("kind", [TPM_CAP.PUB_KEYS, TPM_CAP.SPDM_SESSION_INFO, TPM_CAP.VENDOR_PROPERTY])
     def test_absent_kind(self, tpm: Client, kind: TPM_CAP) -> None:
         """A kind of which this TPM has nothing is TPM_RC_VALUE."""
         reply = tpm.get_capability(capability=kind, property=0, property_count=1)

@@ -19,11 +19,13 @@ from vtpm.commands import management  # 26 Miscellaneous management functions
 from vtpm.commands import clock  # 29 Clocks and timers
 from vtpm.commands import capability  # 30 Capability commands
 from vtpm.commands import nv, nv_definition  # 31 Non-volatile storage
+from vtpm.commands import act  # 33 Authenticated Countdown Timer
 from vtpm.commands.table import COMMANDS, Command
 
 __all__ = [
     "COMMANDS",
     "Command",
+    "act",
     "asymmetric",
     "attestation",
     "audit",

@@ -9,14 +9,15 @@ from typing import Annotated, Any
 from vtpm.commands.algorithm_attributes import ALGORITHMS, is_implemented
 from vtpm.commands.properties import PROPERTIES, property_group
 from vtpm.commands.table import COMMANDS, command
-from vtpm.spec.attributes import TPMA_CC
+from vtpm.spec.attributes import TPMA_ACT, TPMA_CC
 from vtpm.spec.capability import TPM2B_SET_CAPABILITY_DATA, TPMS_CAPABILITY_DATA
 from vtpm.spec.constants import TPM_CAP, TPM_CC, TPM_HT, TPM_PT_PCR, TPM_RH
-from vtpm.spec.handles import BASE_HIERARCHIES, TPMI_RH_HIERARCHY_AUTH_NULL
+from vtpm.spec.handles import ACT, BASE_HIERARCHIES, TPMI_RH_HIERARCHY_AUTH_NULL
 from vtpm.spec.interface import CURVES, TPM_CAP_TYPE, TPMI_YES_NO
 from vtpm.spec.limits import MAX_CAP_DATA, MAX_DIGEST_SIZE
 from vtpm.spec.objects import TPMT_PUBLIC_PARMS
 from vtpm.spec.structures import (
+    TPMS_ACT_DATA,
     TPMS_ALG_PROPERTY,
     TPMS_PCR_SELECTION,
     TPMS_TAGGED_PCR_SELECT,
@@ -24,7 +25,7 @@ from vtpm.spec.structures import (
     TPMS_TAGGED_PROPERTY,
     TPMT_HA,
 )
-from vtpm.state.entity import Role
+from vtpm.state.entity import Entity, Role
 from vtpm.state.hierarchy import Hierarchy
 from vtpm.state.lockout import Lockout
 from vtpm.state.pcr import IMPLEMENTED_PCR, PCR_SELECT_SIZE, property_select
@@ -54,16 +55,19 @@ def algorithms(tpm: TpmState, first: int, count: int) -> Found:
     return tuple(TPMS_ALG_PROPERTY(alg, ALGORITHMS[alg]) for alg in found), more
 
 
+PERMANENT_ENTITIES = (
+    *BASE_HIERARCHIES,
+    TPM_RH.NULL,
+    TPM_RH.TPM_RS_PW,
+    TPM_RH.LOCKOUT,
+    TPM_RH.PLATFORM_NV,
+    TPM_RH.ACT_0,
+)
+
 HANDLES: dict[int, Callable[[TpmState], Iterable[int]]] = {
     TPM_HT.PCR: lambda _: range(IMPLEMENTED_PCR),
     TPM_HT.NV_INDEX: lambda tpm: tpm.nv,
-    TPM_HT.PERMANENT: lambda _: (
-        *BASE_HIERARCHIES,
-        TPM_RH.NULL,
-        TPM_RH.TPM_RS_PW,
-        TPM_RH.LOCKOUT,
-        TPM_RH.PLATFORM_NV,
-    ),
+    TPM_HT.PERMANENT: lambda _: PERMANENT_ENTITIES,
     TPM_HT.TRANSIENT: lambda tpm: tpm.volatile.objects,
     TPM_HT.PERSISTENT: lambda tpm: tpm.persistent,
 }
@@ -143,9 +147,8 @@ def auth_policies(tpm: TpmState, first: int, count: int) -> Found:
     """TPM_CAP_AUTH_POLICIES: of the permanent entities that can have one."""
     if first >> 24 != TPM_HT.PERMANENT:
         raise TpmError(TPM_RC.VALUE, at="property")
-    entities: dict[int, Hierarchy | Lockout] = {
-        entity.handle: entity for entity in (tpm.owner, tpm.lockout, tpm.endorsement, tpm.platform)
-    }
+    all_entities = (tpm.owner, tpm.lockout, tpm.endorsement, tpm.platform, tpm.act_entity())
+    entities: dict[int, Entity] = {entity.handle: entity for entity in all_entities}
     found, more = page(sorted(entities), first, count, 4 + 2 + MAX_DIGEST_SIZE)
     return tuple(
         TPMS_TAGGED_POLICY(handle, TPMT_HA(entities[handle].policy_alg, entities[handle].auth_policy))
@@ -172,6 +175,18 @@ class Kind:
         return marshal(value if self.form is UINT32 else found[0], self.form)
 
 
+def timers(tpm: TpmState, first: int, count: int) -> Found:
+    """TPM_CAP_ACT: of the timers, of which this TPM has one."""
+    if first not in ACT:
+        raise TpmError(TPM_RC.VALUE, at="property")
+    act = tpm.clear.act
+    found, more = page((TPM_RH.ACT_0,), first, count, 12)
+    return tuple(
+        TPMS_ACT_DATA(handle, act.remaining(tpm.clock.time), TPMA_ACT(signaled=act.signaled))
+        for handle in found
+    ), more
+
+
 KINDS = {
     TPM_CAP.ALGS: Kind(algorithms, lambda element: element.alg, TPMS_ALG_PROPERTY),
     TPM_CAP.HANDLES: Kind(handles, int, UINT32, value_mask=0xFFFFFF),
@@ -183,6 +198,7 @@ KINDS = {
     TPM_CAP.PCR_PROPERTIES: Kind(pcr_properties, lambda element: element.tag, TPMS_TAGGED_PCR_SELECT),
     TPM_CAP.ECC_CURVES: Kind(curves, int, UINT16),
     TPM_CAP.AUTH_POLICIES: Kind(auth_policies, lambda element: element.handle, TPMS_TAGGED_POLICY),
+    TPM_CAP.ACT: Kind(timers, lambda element: element.handle, TPMS_ACT_DATA),
 }
 """Part 2, 6.12: the kinds of capability that this TPM has."""
 

@@ -34,9 +34,11 @@ def entity_of(tpm: TpmState, handle: int, number: int, code: TPM_CC) -> Entity |
 
 
 def permanent_entity(tpm: TpmState, handle: int) -> Entity:
-    """A hierarchy or lockout."""
+    """A hierarchy, lockout or the Authenticated Countdown Timer."""
     if handle == TPM_RH.LOCKOUT:
         return tpm.lockout
+    if handle == TPM_RH.ACT_0:
+        return tpm.act_entity()
     return tpm.enabled_hierarchy(handle)
 
 

@@ -1,6 +1,8 @@
 """What lasts until the next TPM Reset or Restart: Part 1, "State Clear Data"."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from vtpm.state.act import Act
 
 
 @dataclass(slots=True, eq=False)
@@ -9,3 +11,4 @@ class ClearData:
 
     ph_enable_nv: bool = True
     read_only: bool = False
+    act: Act = field(default_factory=Act)

@@ -69,6 +69,7 @@ def start_clear_data(tpm: TpmState, kind: StartupKind) -> None:
     """Clear data, the enables, the platform's authorization."""
     if kind.keeps_clear_data:
         suspended.load_clear(tpm, tpm.saved[saved.CLEAR])
+        tpm.clear.act.resume(tpm.clock.time)
         return
     tpm.clear = ClearData()
     tpm.owner.enabled = tpm.endorsement.enabled = True
@@ -112,6 +113,7 @@ def shut_down(tpm: TpmState, kind: TPM_SU) -> None:
         if index.attributes.ORDERLY and saved.save_nv(index) != tpm.saved.get(saved.nv_blob(index.handle)):
             tpm.touch_nv(index)
     if kind is TPM_SU.STATE:
+        tpm.clear.act.shut_down(tpm.clock.time)
         tpm.touch_suspended()
     permanent = tpm.permanent
     permanent.shutdown = kind

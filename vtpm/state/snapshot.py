@@ -34,7 +34,7 @@ from vtpm.state.volatile import Volatile
 
 def snapshot_volatile(tpm: TpmState) -> dict[str, bytes]:
     """Everything that is in no durable blob: the blob `volatile`."""
-    volatile, clock, lockout = tpm.volatile, tpm.clock, tpm.lockout
+    volatile, clock, lockout, act = tpm.volatile, tpm.clock, tpm.lockout, tpm.clear.act
     items = volatile.objects.values()
     run = SavedRun(
         started=volatile.started,
@@ -60,6 +60,9 @@ def snapshot_volatile(tpm: TpmState) -> dict[str, bytes]:
         orderly_nv=tuple(save_nv(index) for index in tpm.nv.values() if index.attributes.ORDERLY),
         reset=save_reset(tpm),
         clear=save_clear(tpm),
+        act_deadline=act.deadline,
+        act_signaled=act.signaled,
+        act_updated=act.updated,
     )
     return {VOLATILE: versioned(1, run)}
 
@@ -70,6 +73,8 @@ def resume(tpm: TpmState, blob: bytes, now: Instant) -> None:
     tpm.hierarchies.setdefault(TPM_RH.NULL, Hierarchy(TPM_RH.NULL, b"", b""))
     load_reset(tpm, run.reset)
     load_clear(tpm, run.clear)
+    act = tpm.clear.act
+    act.deadline, act.signaled, act.updated = run.act_deadline, run.act_signaled, run.act_updated
     tpm.pcr.allocate(tpm.permanent.pcr_allocation)
     load_banks(tpm, run.pcr)
     volatile = Volatile(tpm.profile.transient_slots, tpm.profile.loaded_sessions)

@@ -12,6 +12,7 @@ from vtpm.crypto.digest import NAMES
 from vtpm.crypto.running import Running, RunningCmac, RunningDigest, RunningHmac
 from vtpm.spec.algorithms import TPMT_SYM_DEF_NULL
 from vtpm.spec.constants import TPM_ALG
+from vtpm.state.act import Act
 from vtpm.state.clear import ClearData
 from vtpm.state.reset import ResetData
 from vtpm.state.saved import (
@@ -80,6 +81,17 @@ BANKS = Annotated[tuple[SavedPcrBank, ...], ListOf(SavedPcrBank, 16)]
 
 
 @structure
+class SavedAct:
+    """An Authenticated Countdown Timer; what Shutdown(STATE) has kept of it, if it was executed."""
+
+    auth_policy: OCTETS
+    policy_alg: UINT16
+    kept: YES_NO
+    seconds: UINT32
+    signaled: YES_NO
+
+
+@structure
 class SavedClear:
     """Version 1 of `clear`."""
 
@@ -91,6 +103,7 @@ class SavedClear:
     read_only: YES_NO
     pcr_auth_value: OCTETS
     pcr: BANKS
+    act: SavedAct
 
     __repr__ = object.__repr__
 
@@ -195,6 +208,9 @@ class SavedRun:
     orderly_nv: Annotated[tuple[bytes, ...], ListOf(LONG_OCTETS, LIST_MAX)]
     reset: LONG_OCTETS
     clear: LONG_OCTETS
+    act_deadline: UINT64
+    act_signaled: YES_NO
+    act_updated: YES_NO
 
     __repr__ = object.__repr__
 
@@ -263,7 +279,29 @@ def save_clear(tpm: "TpmState") -> bytes:
             read_only=tpm.clear.read_only,
             pcr_auth_value=tpm.pcr_group.auth_value,
             pcr=save_banks(tpm),
+            act=save_act(tpm.clear.act),
         ),
+    )
+
+
+def save_act(act: Act) -> SavedAct:
+    """The saved form of a timer."""
+    seconds, signaled = act.kept or (0, False)
+    return SavedAct(
+        auth_policy=act.auth_policy,
+        policy_alg=act.policy_alg,
+        kept=act.kept is not None,
+        seconds=seconds,
+        signaled=signaled,
+    )
+
+
+def load_act(form: SavedAct) -> Act:
+    """A timer that stands still."""
+    return Act(
+        auth_policy=form.auth_policy,
+        policy_alg=TPM_ALG(form.policy_alg),
+        kept=(form.seconds, form.signaled) if form.kept else None,
     )
 
 
@@ -274,7 +312,7 @@ def load_clear(tpm: "TpmState", blob: bytes) -> None:
     tpm.owner.enabled = form.sh_enable
     tpm.endorsement.enabled = form.eh_enable
     tpm.platform.enabled = form.ph_enable
-    tpm.clear = ClearData(ph_enable_nv=form.ph_enable_nv, read_only=form.read_only)
+    tpm.clear = ClearData(form.ph_enable_nv, form.read_only, load_act(form.act))
     tpm.pcr_group.auth_value = form.pcr_auth_value
     load_banks(tpm, form.pcr)
 

@@ -8,6 +8,7 @@ from vtpm.crypto.drbg import RandomGenerator
 from vtpm.spec.constants import TPM_RH
 from vtpm.spec.structures import TPMS_CLOCK_INFO, TPMS_TIME_INFO
 from vtpm.state import saved, suspended
+from vtpm.state.act import ActEntity
 from vtpm.state.clear import ClearData
 from vtpm.state.clock import Clock, Instant
 from vtpm.state.hierarchy import PROOF_SIZE, SEED_SIZE, Hierarchy
@@ -132,6 +133,10 @@ class TpmState:
         """The entity behind a PCR handle."""
         return Pcr(handle, self.pcr_group if handle in GROUP_PCR else None)
 
+    def act_entity(self) -> ActEntity:
+        """The entity behind the handle of the Authenticated Countdown Timer."""
+        return ActEntity(self.clear.act, self.platform)
+
     def count_pcr_change(self, index: int) -> None:
         """Part 1, "PCR Update Counter": most changes of PCR invalidate policies that depend on PCR."""
         if ATTRIBUTES[index].increments:
@@ -144,6 +149,7 @@ class TpmState:
             self.touch_orderly()
         if self.lockout.heal(self.clock.time):
             self.touch_permanent()
+        self.clear.act.update(self.clock.time)
 
     def fail(self, reason: str) -> None:
         """Enter failure mode; nothing that the failed command changed becomes durable."""
