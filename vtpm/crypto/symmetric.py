@@ -7,7 +7,7 @@ from cryptography.hazmat.decrepit.ciphers.algorithms import Camellia, TripleDES
 from cryptography.hazmat.decrepit.ciphers.modes import CFB, OFB
 from cryptography.hazmat.primitives.ciphers import BlockCipherAlgorithm, Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES, SM4
-from cryptography.hazmat.primitives.ciphers.modes import CBC, ECB, Mode
+from cryptography.hazmat.primitives.ciphers.modes import CBC, CTR, ECB, Mode
 from cryptography.hazmat.primitives.cmac import CMAC
 
 from vtpm.spec.constants import TPM_ALG
@@ -19,6 +19,10 @@ CIPHERS: dict[TPM_ALG, Callable[[bytes], BlockCipherAlgorithm]] = {
     TPM_ALG.SM4: SM4,
     TPM_ALG.TDES: lambda key: TripleDES(key if len(key) == 24 else key + key[:8]),
 }
+
+
+COUNTING = (TPM_ALG.AES, TPM_ALG.SM4)
+"""The ciphers that OpenSSL has in CTR mode; for the others the mode is made of single blocks."""
 
 
 def block_size(alg: TPM_ALG) -> int:
@@ -81,14 +85,18 @@ def _following(mode: TPM_ALG, size: int, plain_text: bytes, cipher_text: bytes, 
 
 
 def _count(alg: TPM_ALG, key: bytes, iv: bytes, octets: bytes) -> tuple[bytes, bytes]:
-    """CTR with a counter as large as the block, out of ECB: OpenSSL lacks the mode for some ciphers."""
+    """CTR, with a counter as large as the block."""
     block = block_size(alg)
     blocks = -(-len(octets) // block)
     first, modulus = int.from_bytes(iv, "big"), 1 << 8 * block
+    following = ((first + blocks) % modulus).to_bytes(block, "big")
+    if alg in COUNTING:
+        return Cipher(CIPHERS[alg](key), CTR(iv)).encryptor().update(octets), following
     counters = b"".join(((first + i) % modulus).to_bytes(block, "big") for i in range(blocks))
     stream = Cipher(CIPHERS[alg](key), ECB()).encryptor().update(counters)[: len(octets)]  # noqa: S305
-    out = (int.from_bytes(octets, "big") ^ int.from_bytes(stream, "big")).to_bytes(len(octets), "big")
-    return out, ((first + blocks) % modulus).to_bytes(block, "big")
+    return (int.from_bytes(octets, "big") ^ int.from_bytes(stream, "big")).to_bytes(
+        len(octets), "big"
+    ), following
 
 
 def cmac(alg: TPM_ALG, key: bytes, message: bytes) -> bytes:
