@@ -12,27 +12,27 @@ from vtpm.wire.error import TPM_RC, TpmError
 
 def received_secret(key: Object, label: bytes, secret: bytes) -> bytes:
     """The seed or salt that was encrypted for a loaded key; what is wrong with it has no position yet."""
-    alg = key.public.name_alg
     if key.public.type is TPM_ALG.RSA:
-        return rsa_decapsulate(rsa_key_of(key), oaep_hash_of(key.public), alg, label, secret)
-    return ecc_decapsulate(ecc_key_of(key), alg, label, secret)
+        return rsa_decapsulate(rsa_key_of(key), oaep_hash_of(key.public), label, secret)
+    return ecc_decapsulate(ecc_key_of(key), key.public.name_alg, label, secret)
 
 
 def shared_secret(public: TPMT_PUBLIC, label: bytes, generate: Generator) -> tuple[bytes, bytes]:
     """A fresh seed and its form encrypted for a key; TPM_RC_KEY if the key is of no such type."""
-    alg = public.name_alg
     if public.type is TPM_ALG.RSA:
-        return rsa_encapsulate(rsa_public_of(public), oaep_hash_of(public), alg, label, generate)
+        return rsa_encapsulate(rsa_public_of(public), oaep_hash_of(public), label, generate)
     if public.type is TPM_ALG.ECC:
-        return ecc_encapsulate(ecc_public_of(public), alg, label, generate)
+        return ecc_encapsulate(ecc_public_of(public), public.name_alg, label, generate)
     raise TpmError(TPM_RC.KEY)
 
 
 def oaep_hash_of(public: TPMT_PUBLIC) -> TPM_ALG:
-    """The hash of OAEP: the key's own scheme's, if that is OAEP, otherwise its nameAlg."""
+    """Part 1, "RSA Labeled KEM": its key's scheme's hash, or nameAlg; TPM_RC_VALUE for another scheme."""
     assert isinstance(public.parameters, TPMS_RSA_PARMS)
     scheme = public.parameters.scheme
-    if scheme.scheme is TPM_ALG.OAEP:
-        assert isinstance(scheme.details, TPMS_SCHEME_HASH)
-        return scheme.details.hash_alg
-    return public.name_alg
+    if scheme.scheme is TPM_ALG.NULL:
+        return public.name_alg
+    if scheme.scheme is not TPM_ALG.OAEP:
+        raise TpmError(TPM_RC.VALUE)
+    assert isinstance(scheme.details, TPMS_SCHEME_HASH)
+    return scheme.details.hash_alg

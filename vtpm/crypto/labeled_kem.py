@@ -16,19 +16,19 @@ IDENTITY = b"IDENTITY"
 
 
 def rsa_encapsulate(
-    key: RsaPublicKey, alg: TPM_ALG, seed_alg: TPM_ALG, label: bytes, generate: Generator
+    key: RsaPublicKey, alg: TPM_ALG, label: bytes, generate: Generator
 ) -> tuple[bytes, bytes]:
-    """A fresh seed of `seed_alg`'s size and its encryption: OAEP with `alg` and the label, zero included."""
-    seed = generate(digest_size(seed_alg))
+    """A fresh seed of a digest's size and its encryption: OAEP with `alg` and the label, zero included."""
+    seed = generate(digest_size(alg))
     return seed, key.raw(oaep_encode(alg, label + b"\0", seed, key.size, generate))
 
 
-def rsa_decapsulate(key: RsaKey, alg: TPM_ALG, seed_alg: TPM_ALG, label: bytes, secret: bytes) -> bytes:
-    """The seed; TPM_RC_VALUE if it was not encrypted for this key and label, or is too long."""
+def rsa_decapsulate(key: RsaKey, alg: TPM_ALG, label: bytes, secret: bytes) -> bytes:
+    """The seed; TPM_RC_VALUE if it was not encrypted for this key and label, or is larger than a digest."""
     if len(secret) != key.public.size:
         raise TpmError(TPM_RC.SIZE)
     seed = oaep_decrypt(key, alg, label + b"\0", secret)
-    if len(seed) > digest_size(seed_alg):
+    if len(seed) > digest_size(alg):
         raise TpmError(TPM_RC.VALUE)
     return seed
 
