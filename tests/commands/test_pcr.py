@@ -275,6 +275,15 @@ class TestAllocate:
             A.SHA512,
         ]
 
+    def test_overwritten(self, tpm: Client) -> None:
+        """Of several requests before the next _TPM_Init, the last one counts."""
+        tpm.pcr_allocate(TPM_RH.PLATFORM, pcr_allocation=(selection(A.SHA1),))
+        tpm.pcr_allocate(TPM_RH.PLATFORM, pcr_allocation=(selection(A.SHA512),))
+        tpm.power_cycle()
+
+        read = tpm.pcr_read(pcr_selection_in=(selection(A.SHA1, 0), selection(A.SHA512, 0)))
+        assert read.pcr_selection_out == (selection(A.SHA1, 0), selection(A.SHA512))
+
     def test_no_resume(self, tpm: Client) -> None:
         """The PCR of before cannot be resumed, so Shutdown(STATE) is refused until the next start."""
         tpm.pcr_allocate(TPM_RH.PLATFORM, pcr_allocation=(selection(A.SHA1),))

@@ -333,8 +333,7 @@ class TestTicket:
         granted = secret(tpm, session, expiration=-10)
         granted.fields["policy_ticket"] = TPMT_TK_AUTH(TPM_ST.AUTH_SECRET, hierarchy, bytes(64))
 
-        assert show(tpm, session, granted, self.OWNER) != TPM_RC.SUCCESS
-        assert not tpm.tpm.volatile.failed
+        assert show(tpm, session, granted, self.OWNER) == TPM_RC.VALUE.parameter(5)
 
     def test_expired(self, tpm: Client, session: CallerSession) -> None:
         """A ticket has an end."""
@@ -435,6 +434,12 @@ class TestAuthorize:
 
         assert self.authorize(tpm, trial, DIGEST, nothing) == TPM_RC.SUCCESS
         assert digest_of(tpm, trial) == granted_policy(TPM_CC.PolicyAuthorize, self.name(tpm))
+
+    def test_limited_hierarchy(self, tpm: Client, session: CallerSession) -> None:
+        """A ticket of a hierarchy that this TPM lacks is refused."""
+        ticket = TPMT_TK_VERIFIED(TPM_ST.VERIFIED, TPM_RH.FW_OWNER, None, bytes(64))
+
+        assert self.authorize(tpm, session, bytes(32), ticket) == TPM_RC.VALUE.parameter(4)
 
     @pytest.mark.parametrize(
         ("name", "expected"),

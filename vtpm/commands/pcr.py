@@ -120,7 +120,7 @@ def pcr_allocate(
     pcr_allocation: TPML_PCR_SELECTION,
 ) -> PcrAllocateResponse:
     """22.5: which banks have which PCR from the next _TPM_Init on; banks not named stay as they are."""
-    wanted = dict(tpm.permanent.pcr_allocation)
+    wanted = {alg: tpm.pcr.selected.get(alg, 0) for alg in tpm.pcr.sizes}
     for part in pcr_allocation:
         if part.hash not in tpm.pcr.sizes:
             raise TpmError(TPM_RC.HASH, at="pcr_allocation")

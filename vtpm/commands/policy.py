@@ -195,7 +195,10 @@ def policy_nv_written(tpm: TpmState, session: PolicySession, /, written_set: TPM
 @command(TPM_CC.PolicyTemplate)
 def policy_template(tpm: TpmState, session: PolicySession, /, template_hash: TPM2B_DIGEST) -> None:
     """23.21: the policy is for the creation of objects from one template."""
-    check_bindable(session.the_policy, Hashed.TEMPLATE, template_hash, may_repeat=True)
+    policy = session.the_policy
+    if policy.hashed is Hashed.TEMPLATE and policy.bound_hash != template_hash:
+        raise TpmError(TPM_RC.VALUE, at="template_hash")
+    check_bindable(policy, Hashed.TEMPLATE, template_hash, may_repeat=True)
     if len(template_hash) != digest_size(session.hash):
         raise TpmError(TPM_RC.SIZE, at="template_hash")
 

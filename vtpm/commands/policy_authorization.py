@@ -197,16 +197,19 @@ def policy_ticket(
     shown = int.from_bytes(timeout, "big")
     end = shown & ~EXPIRES_ON_RESET
     check_parameters(tpm, session, end, cp_hash_a, b"", at_expiration="timeout")
-    expected = auth_ticket(
-        tpm,
-        ticket.tag,
-        ticket.hierarchy,
-        timeout=end,
-        expires_on_reset=bool(shown & EXPIRES_ON_RESET),
-        cp_hash=cp_hash_a,
-        policy_ref=policy_ref,
-        entity_name=auth_name,
-    )
+    try:
+        expected = auth_ticket(
+            tpm,
+            ticket.tag,
+            ticket.hierarchy,
+            timeout=end,
+            expires_on_reset=bool(shown & EXPIRES_ON_RESET),
+            cp_hash=cp_hash_a,
+            policy_ref=policy_ref,
+            entity_name=auth_name,
+        )
+    except TpmError as error:
+        raise error.positioned_at("ticket") from None
     if not is_genuine(ticket, expected):
         raise TpmError(TPM_RC.TICKET, at="ticket")
 
@@ -234,7 +237,11 @@ def policy_authorize(
         if not compare_digest(policy.digest, approved_policy):
             raise TpmError(TPM_RC.VALUE, at="approved_policy")
         signed = digest(TPM_ALG(alg), approved_policy, policy_ref)
-        if not is_genuine(check_ticket, verified_ticket(tpm, check_ticket.hierarchy, signed, key_sign)):
+        try:
+            expected = verified_ticket(tpm, check_ticket.hierarchy, signed, key_sign)
+        except TpmError as error:
+            raise error.positioned_at("check_ticket") from None
+        if not is_genuine(check_ticket, expected):
             raise TpmError(TPM_RC.VALUE, at="check_ticket")
 
     policy.digest = bytes(digest_size(session.hash))
