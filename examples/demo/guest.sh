@@ -20,6 +20,6 @@ else
     tpm2_unseal -c $object -p pcr:$pcrs >/tmp/unsealed || return
     report_file unsealed /tmp/unsealed
     tpm2_pcrextend 7:sha256=1111111111111111111111111111111111111111111111111111111111111111 || return
-    tpm2_unseal -c $object -p pcr:$pcrs >/tmp/unsealed 2>/tmp/refusal && return 1
-    report_file refusal /tmp/refusal
+    tpm2_unseal -c $object -p pcr:$pcrs >/tmp/unsealed 2>/tmp/reason && return 1
+    report_file refusal /tmp/reason
 fi
