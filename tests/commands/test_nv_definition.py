@@ -240,6 +240,12 @@ class TestReadPublic:
         assert tpm.nv_read_public(INDEX).rc == TPM_RC.HANDLE.handle(1)
         assert tpm.nv_read_public2(INDEX).rc == TPM_RC.HANDLE.handle(1)
 
+    @pytest.mark.parametrize("handle", [0x11000001, 0x12000001])
+    def test_other_types(self, tpm: Client, handle: int) -> None:
+        """There is no external and no permanent NV."""
+        assert tpm.nv_read_public(handle).rc == TPM_RC.HANDLE.handle(1)
+        assert tpm.nv_read_public2(handle).rc == TPM_RC.HANDLE.handle(1)
+
     @pytest.mark.parametrize("attributes", [SELF, PLATFORM])
     def test_disabled(self, tpm: Client, attributes: TPMA_NV) -> None:
         """While its hierarchy is disabled, an Index cannot be seen."""

@@ -97,6 +97,14 @@ class TestUse:
         assert digest_of(tpm, session) == bytes(32)
         assert read_with(tpm, session) == FAIL
 
+    def test_time_begins_again(self, tpm: Client, session: CallerSession) -> None:
+        """With its use the session has a new nonce, from which expirations count."""
+        define_with(tpm)
+        tpm.wait(1000)
+        assert read_with(tpm, session) == TPM_RC.SUCCESS
+
+        assert tpm.tpm.volatile.sessions[0].start_time == 1000
+
     def test_not_satisfied(self, tpm: Client, session: CallerSession) -> None:
         """A session that has accumulated anything else does not authorize."""
         define_with(tpm, asserting("policy_command_code", code=TPM_CC.NV_Read))

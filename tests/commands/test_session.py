@@ -245,11 +245,13 @@ class TestPolicyRestart:
         assert tpm.policy_command_code(session.handle, code=TPM_CC.NV_Write).rc == TPM_RC.SUCCESS
 
     def test_nonce_stays(self, tpm: Client) -> None:
-        """The session goes on with its nonces."""
+        """The session goes on with its nonces, and so with its time."""
         session = start_session(tpm, TPM_SE.POLICY)
+        tpm.wait(1000)
         tpm.policy_restart(session.handle)
 
         assert tpm.tpm.volatile.sessions[0].nonce_tpm == session.nonce_tpm
+        assert tpm.tpm.volatile.sessions[0].start_time == 0
 
     def test_hmac_session(self, tpm: Client) -> None:
         """Only policy sessions have a policy."""

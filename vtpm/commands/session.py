@@ -138,4 +138,4 @@ def session_key_of(
 @command(TPM_CC.PolicyRestart)
 def policy_restart(tpm: TpmState, session: Annotated[Session, TPMI_SH_POLICY], /) -> None:
     """11.2: a policy session begins again."""
-    session.restart_policy(tpm.clock.time)
+    session.restart_policy()

@@ -206,7 +206,8 @@ def acknowledge(tpm: TpmState, call: Call, parameters: bytes) -> bytes:
         if not use.attributes.continueSession:
             tpm.flush_session(session)
         elif session.policy is not None:
-            session.restart_policy(tpm.clock.time)
+            session.restart_policy()
+            session.restart_time(tpm.clock)
     return bytes(octets)
 
 

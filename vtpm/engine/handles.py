@@ -24,7 +24,7 @@ def entity_of(tpm: TpmState, handle: int, number: int, code: TPM_CC) -> Entity |
         return transient_entity(tpm, handle, number)
     if kind in (TPM_HT.HMAC_SESSION, TPM_HT.POLICY_SESSION):
         return session_entity(tpm, handle, number)
-    if kind == TPM_HT.NV_INDEX:
+    if kind in (TPM_HT.NV_INDEX, TPM_HT.EXTERNAL_NV, TPM_HT.PERMANENT_NV):
         return nv_entity(tpm, handle, code)
     if kind == TPM_HT.PERSISTENT:
         return persistent_entity(tpm, handle)

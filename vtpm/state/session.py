@@ -6,6 +6,7 @@ from enum import Enum, auto
 from vtpm.crypto.digest import digest, digest_size
 from vtpm.spec.algorithms import TPMT_SYM_DEF
 from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_HT
+from vtpm.state.clock import Clock
 from vtpm.state.entity import Entity
 
 
@@ -80,10 +81,13 @@ class Session:
         assert self.policy is not None
         return self.policy
 
-    def restart_policy(self, time: int) -> None:
-        """Begin the policy again: after use, and by PolicyRestart."""
+    def restart_policy(self) -> None:
+        """Begin the policy again: after use, and by PolicyRestart; its time goes on."""
         self.policy = Policy(bytes(digest_size(self.hash)))
-        self.start_time = time
+
+    def restart_time(self, clock: Clock) -> None:
+        """Expirations count from now: the nonce to which they refer is new."""
+        self.start_time, self.epoch = clock.time, clock.epoch
 
 
 def binding_of(entity: Entity) -> bytes:
