@@ -38,12 +38,15 @@ EXPIRES_ON_RESET = 1 << 63
 """The bit of a timeout that says that the ticket ends with the next TPM Reset."""
 
 
-def timeout_of(tpm: TpmState, session: Session, expiration: int, nonce_tpm: bytes) -> int:
-    """23.2.5: when the authorization ends, in milliseconds of Time; 0 for never."""
+def timeout_of(session: Session, expiration: int, nonce_tpm: bytes) -> int:
+    """
+    23.2.2: when the authorization ends, in milliseconds of Time; 0 for never.
+
+    The seconds count from the session's beginning if its nonce is given, otherwise from that of Time.
+    """
     if expiration == 0:
         return 0
-    start = session.start_time if nonce_tpm else tpm.clock.time % 1000
-    return start + 1000 * abs(expiration)
+    return 1000 * abs(expiration) + (session.start_time if nonce_tpm else 0)
 
 
 def check_parameters(
@@ -135,7 +138,7 @@ def policy_signed(
     """23.3: the holder of a key has signed an authorization."""
     timeout = 0
     if not session.is_trial:
-        timeout = timeout_of(tpm, session, expiration, nonce_tpm)
+        timeout = timeout_of(session, expiration, nonce_tpm)
         check_parameters(tpm, session, timeout, cp_hash_a, nonce_tpm, at_expiration="expiration")
         try:
             limits = (expiration & 0xFFFFFFFF).to_bytes(4, "big")
@@ -169,7 +172,7 @@ def policy_secret(
         raise TpmError(TPM_RC.READ_ONLY)
     timeout = 0
     if not session.is_trial:
-        timeout = timeout_of(tpm, session, expiration, nonce_tpm)
+        timeout = timeout_of(session, expiration, nonce_tpm)
         check_parameters(tpm, session, timeout, cp_hash_a, nonce_tpm, at_expiration="expiration")
 
     update(session, TPM_CC.PolicySecret, auth_handle.name, policy_ref, cp_hash_a, timeout)
