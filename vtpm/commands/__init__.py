@@ -4,6 +4,7 @@
 from vtpm.commands import startup  # 9 Start-up
 from vtpm.commands import testing  # 10 Testing
 from vtpm.commands import session  # 11 Session commands
+from vtpm.commands import object  # 12 Object commands
 from vtpm.commands import asymmetric, ecc_encryption  # 14 Asymmetric primitives
 from vtpm.commands import symmetric  # 15 Symmetric primitives
 from vtpm.commands import random  # 16 Random number generator
@@ -14,8 +15,10 @@ from vtpm.commands import signature  # 20 Signing and signature verification
 from vtpm.commands import audit  # 21 Command audit
 from vtpm.commands import pcr  # 22 Integrity collection (PCR)
 from vtpm.commands import policy, policy_authorization, policy_comparison  # 23 Enhanced authorization (EA)
+from vtpm.commands import hierarchy  # 24 Hierarchy commands
 from vtpm.commands import dictionary_attack  # 25 Dictionary attack functions
 from vtpm.commands import management  # 26 Miscellaneous management functions
+from vtpm.commands import context  # 28 Context management
 from vtpm.commands import clock  # 29 Clocks and timers
 from vtpm.commands import capability  # 30 Capability commands
 from vtpm.commands import nv, nv_definition  # 31 Non-volatile storage
@@ -32,12 +35,15 @@ __all__ = [
     "capability",
     "certificate",
     "clock",
+    "context",
     "dictionary_attack",
     "ecc_encryption",
     "ephemeral",
+    "hierarchy",
     "management",
     "nv",
     "nv_definition",
+    "object",
     "pcr",
     "policy",
     "policy_authorization",

@@ -67,6 +67,14 @@ class DerivationGenerator:
         """Mix in additional data."""
         self._update(_condensed(octets))
 
+    def save(self) -> tuple[bytes, int]:
+        """The key and the counter: where in its octets the generator is."""
+        return self._key, self._counter
+
+    def restore(self, state: tuple[bytes, int]) -> None:
+        """Go on from what `save` gave."""
+        self._key, self._counter = state
+
     def _stream(self, count: int) -> bytes:
         first = (self._counter + 1) % COUNTERS
         self._counter = (self._counter + -(-count // BLOCK)) % COUNTERS

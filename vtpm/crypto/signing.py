@@ -117,7 +117,7 @@ def ecdsa_verify(key: Point, message_digest: bytes, signature: Pair) -> None:
         raise TpmError(TPM_RC.SIGNATURE)
     e = truncated(message_digest, n)
     size = min((n.bit_length() + 7) // 8, digest_size(TPM_ALG.SHA512))
-    if key.curve.id in OPENSSL and size in OF_SIZE:
+    if key.curve.id in OPENSSL and size in OF_SIZE and e.bit_length() <= 8 * size:
         try:
             scheme = ec.ECDSA(utils.Prehashed(OF_SIZE[size]))
             key.openssl.verify(utils.encode_dss_signature(r, s), e.to_bytes(size, "big"), scheme)

@@ -11,6 +11,25 @@ SEED_SIZE = 64
 PROOF_SIZE = 64
 
 
+FIRMWARE_LIMITED = {
+    TPM_RH.FW_OWNER: TPM_RH.OWNER,
+    TPM_RH.FW_ENDORSEMENT: TPM_RH.ENDORSEMENT,
+    TPM_RH.FW_PLATFORM: TPM_RH.PLATFORM,
+    TPM_RH.FW_NULL: TPM_RH.NULL,
+}
+"""Part 1, "Firmware-Limited Objects": the hierarchies whose objects only this firmware can use."""
+
+
+def is_firmware_limited(handle: int | None) -> bool:
+    """Is it a firmware-limited hierarchy?"""
+    return handle in FIRMWARE_LIMITED
+
+
+def is_svn_limited(handle: int | None) -> bool:
+    """Is it a hierarchy limited by the firmware's security version number?"""
+    return handle is not None and 0x40010000 <= handle < 0x40050000
+
+
 @dataclass(slots=True, eq=False)
 class Hierarchy:
     """

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vtpm.crypto.digest import digest
-from vtpm.spec.constants import TPM_ALG, TPM_CC
+from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_RH
 from vtpm.spec.objects import TPMT_PUBLIC, TPMT_SENSITIVE
 from vtpm.state.entity import Role, without_trailing_zeros
 from vtpm.wire.structure import marshal
@@ -68,6 +68,11 @@ class Object:
     def policy_alg(self) -> TPM_ALG:
         """An object's policy is computed with its nameAlg."""
         return self.public.name_alg
+
+    @property
+    def temporary(self) -> bool:
+        """May it not be made persistent: is it external, or of the null hierarchy?"""
+        return self.external or self.hierarchy == TPM_RH.NULL
 
     @property
     def is_da_protected(self) -> bool:

@@ -5,6 +5,8 @@ from typing import Self
 
 from vtpm.crypto.digest import digest_size
 from vtpm.crypto.drbg import RandomGenerator
+from vtpm.crypto.primes import PrimePool
+from vtpm.crypto.rsa import RsaKey
 from vtpm.spec.constants import TPM_RH
 from vtpm.spec.structures import TPMS_CLOCK_INFO, TPMS_TIME_INFO
 from vtpm.state import saved, suspended
@@ -57,6 +59,10 @@ class TpmState:
         """TPM_ACCESS.tpmEstablishment of the platform interface: has a dynamic launch happened?"""
         self.saved: dict[str, bytes] = {}
         """The durable blobs whose live state runs ahead of them: what a loss of power goes back to."""
+        self.prime_pool: PrimePool | None = None
+        """Fresh primes that whoever runs the TPM makes ahead of need."""
+        self.primaries: dict[bytes, tuple[RsaKey, tuple[bytes, int]]] = {}
+        """RSA keys of primary objects derived before, and where that left the generator, by seed and template."""
         self.suspended: bytes | None = None
         """The volatile blob that `restore` was given, for the TPM to go on from."""
         self._changed: dict[str, Callable[[], bytes] | None] = {}

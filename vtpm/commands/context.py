@@ -1,0 +1,199 @@
+"""Part 3, clause 28: context management."""
+
+from hmac import compare_digest
+from typing import Annotated
+
+from vtpm.commands.table import Area, command
+from vtpm.crypto.digest import digest_size, hmac_digest
+from vtpm.crypto.kdf import kdf_a
+from vtpm.crypto.symmetric import cfb_decrypt, cfb_encrypt
+from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_HT, TPM_RH
+from vtpm.spec.context import TPMS_CONTEXT
+from vtpm.spec.handles import (
+    PERSISTENT,
+    SAVED_OBJECT,
+    SAVED_SEQUENCE,
+    SAVED_ST_CLEAR_OBJECT,
+    TPMI_DH_CONTEXT,
+    TPMI_DH_OBJECT,
+    TPMI_DH_PERSISTENT,
+    TPMI_RH_PROVISION,
+)
+from vtpm.state.entity import Role
+from vtpm.state.hierarchy import Hierarchy
+from vtpm.state.object import Object
+from vtpm.state.profile import CONTEXT_HASH
+from vtpm.state.saved import load_object, save_object
+from vtpm.state.sequence import Sequence
+from vtpm.state.session import Session
+from vtpm.state.suspended import SavedSession, load_sequence, load_session, save_sequence, save_session
+from vtpm.state.tpm import TpmState
+from vtpm.wire.error import TPM_RC, TpmError
+from vtpm.wire.structure import marshal, structure, unmarshal
+
+KEY_SIZE, BLOCK_SIZE = 32, 16
+NUMBER_MASK = 0xFFFFFF
+FIRST_PLATFORM_PERSISTENT = 0x81800000
+
+
+def context_key(tpm: TpmState, context: TPMS_CONTEXT) -> tuple[bytes, bytes]:
+    """Part 1, "Context Confidentiality": a key and IV for this context alone."""
+    number, handle = context.sequence.to_bytes(8, "big"), context.saved_handle.to_bytes(4, "big")
+    proof = tpm.proof_of(context.hierarchy)
+    octets = kdf_a(CONTEXT_HASH, proof, b"CONTEXT", number, handle, 8 * (KEY_SIZE + BLOCK_SIZE))
+    return octets[:KEY_SIZE], octets[KEY_SIZE:]
+
+
+def context_integrity(tpm: TpmState, context: TPMS_CONTEXT, encrypted: bytes) -> bytes:
+    """Part 1, "Context Integrity": the context ends with the reset, or with the restart, that it must not survive."""
+    parts = [tpm.permanent.total_reset_count.to_bytes(8, "big")]
+    if context.saved_handle == SAVED_ST_CLEAR_OBJECT:
+        parts.append(tpm.reset.clear_count.to_bytes(4, "big"))
+    parts += [context.sequence.to_bytes(8, "big"), context.saved_handle.to_bytes(4, "big"), encrypted]
+    return hmac_digest(CONTEXT_HASH, tpm.proof_of(context.hierarchy), b"".join(parts))
+
+
+def sealed_context(tpm: TpmState, sequence: int, handle: int, hierarchy: int, octets: bytes) -> TPMS_CONTEXT:
+    """A context: its integrity value and its encrypted contents."""
+    bare = TPMS_CONTEXT(sequence=sequence, saved_handle=handle, hierarchy=hierarchy, context_blob=b"")
+    key, iv = context_key(tpm, bare)
+    encrypted = cfb_encrypt(TPM_ALG.AES, key, iv, octets)
+    integrity = context_integrity(tpm, bare, encrypted)
+    blob = len(integrity).to_bytes(2, "big") + integrity + encrypted
+    return TPMS_CONTEXT(sequence=sequence, saved_handle=handle, hierarchy=hierarchy, context_blob=blob)
+
+
+def opened_context(tpm: TpmState, context: TPMS_CONTEXT) -> bytes:
+    """The contents of a context that this TPM made."""
+    size, blob = digest_size(CONTEXT_HASH), context.context_blob
+    if len(blob) < 2 + size + 8 or int.from_bytes(blob[:2], "big") != size:
+        raise TpmError(TPM_RC.SIZE, at="context")
+    integrity, encrypted = blob[2 : 2 + size], blob[2 + size :]
+    if not compare_digest(integrity, context_integrity(tpm, context, encrypted)):
+        raise TpmError(TPM_RC.INTEGRITY, at="context")
+    key, iv = context_key(tpm, context)
+    return cfb_decrypt(TPM_ALG.AES, key, iv, encrypted)
+
+
+@structure
+class ContextSaveResponse:
+    """28.2"""
+
+    context: TPMS_CONTEXT
+
+
+@command(TPM_CC.ContextSave, sessions=Area.FORBIDDEN)
+def context_save(
+    tpm: TpmState, saved: Annotated[Object | Sequence | Session, TPMI_DH_CONTEXT], /
+) -> ContextSaveResponse:
+    """28.2: encrypt what a handle holds, for the caller to keep; a session leaves the TPM."""
+    if isinstance(saved, Session):
+        number = next_session_context(tpm)
+        octets = marshal(save_session(saved))
+        index = saved.handle & NUMBER_MASK
+        del tpm.volatile.sessions[index]
+        tpm.reset.saved_sessions[index] = number
+        return ContextSaveResponse(sealed_context(tpm, number, saved.handle, TPM_RH.NULL, octets))
+    tpm.reset.object_context += 1
+    number = tpm.reset.object_context
+    if isinstance(saved, Sequence):
+        context = sealed_context(tpm, number, SAVED_SEQUENCE, TPM_RH.NULL, save_sequence(saved))
+    else:
+        handle = SAVED_ST_CLEAR_OBJECT if saved.st_clear else SAVED_OBJECT
+        context = sealed_context(tpm, number, handle, saved.hierarchy, save_object(saved))
+    return ContextSaveResponse(context)
+
+
+def next_session_context(tpm: TpmState) -> int:
+    """The number of the next saved session; TPM_RC_CONTEXT_GAP if the oldest one would be too far behind."""
+    number = tpm.reset.session_context
+    oldest = min(tpm.reset.saved_sessions.values(), default=number)
+    if number - oldest > tpm.profile.context_gap:
+        raise TpmError(TPM_RC.CONTEXT_GAP)
+    tpm.reset.session_context += 1
+    return number
+
+
+@structure
+class ContextLoadResponse:
+    """28.3"""
+
+    loaded_handle: TPMI_DH_CONTEXT
+
+
+@command(TPM_CC.ContextLoad, sessions=Area.FORBIDDEN)
+def context_load(tpm: TpmState, /, context: TPMS_CONTEXT) -> ContextLoadResponse:
+    """28.3: take back what ContextSave gave out."""
+    octets = opened_context(tpm, context)
+    if context.saved_handle >> 24 != TPM_HT.TRANSIENT:
+        return ContextLoadResponse(load_saved_session(tpm, context, octets))
+    if not tpm.hierarchies[context.hierarchy].enabled:
+        raise TpmError(TPM_RC.HIERARCHY, at="context")
+    item: Object | Sequence
+    if context.saved_handle == SAVED_SEQUENCE:
+        item = load_sequence(octets)
+    else:
+        item = load_object("context", octets)
+    return ContextLoadResponse(tpm.volatile.add(item))
+
+
+def load_saved_session(tpm: TpmState, context: TPMS_CONTEXT, octets: bytes) -> int:
+    """A session is loaded once: from its latest context, and then that context is worthless."""
+    index = context.saved_handle & NUMBER_MASK
+    if tpm.reset.saved_sessions.get(index) != context.sequence:
+        raise TpmError(TPM_RC.HANDLE, at="context")
+    if len(tpm.volatile.sessions) >= tpm.profile.loaded_sessions:
+        raise TpmError(TPM_RC.SESSION_MEMORY)
+    session = load_session(unmarshal(SavedSession, octets))
+    del tpm.reset.saved_sessions[index]
+    tpm.volatile.sessions[index] = session
+    return session.handle
+
+
+@command(TPM_CC.FlushContext, sessions=Area.FORBIDDEN)
+def flush_context(tpm: TpmState, /, flush_handle: TPMI_DH_CONTEXT) -> None:
+    """28.4: forget a transient object or a session, loaded or saved."""
+    if flush_handle >> 24 == TPM_HT.TRANSIENT:
+        if flush_handle not in tpm.volatile.objects:
+            raise TpmError(TPM_RC.HANDLE, at="flush_handle")
+        del tpm.volatile.objects[flush_handle]
+        return
+    index = flush_handle & NUMBER_MASK
+    session = tpm.volatile.sessions.get(index)
+    if session is not None:
+        tpm.flush_session(session)
+    elif tpm.reset.saved_sessions.pop(index, None) is None:
+        raise TpmError(TPM_RC.HANDLE, at="flush_handle")
+
+
+@command(TPM_CC.EvictControl, nv=True, physical_presence=True, read_only=False)
+def evict_control(
+    tpm: TpmState,
+    auth: Annotated[Hierarchy, TPMI_RH_PROVISION, Role.USER],
+    item: Annotated[Object, TPMI_DH_OBJECT, TPM_RC.ATTRIBUTES],
+    /,
+    persistent_handle: TPMI_DH_PERSISTENT,
+) -> None:
+    """28.5: make a transient object persistent, or delete a persistent one."""
+    if item.temporary or item.st_clear or item.sensitive is None:
+        raise TpmError(TPM_RC.ATTRIBUTES, at="item")
+    is_persistent = item.handle in PERSISTENT
+    if is_persistent and item.handle != persistent_handle:
+        raise TpmError(TPM_RC.HANDLE, at="item")
+    by_platform, of_platform = auth is tpm.platform, item.hierarchy == TPM_RH.PLATFORM
+    if (of_platform and not by_platform) or (by_platform and not of_platform and not is_persistent):
+        raise TpmError(TPM_RC.HIERARCHY, at="item")
+    if is_persistent:
+        tpm.erase_object(item)
+        return
+    if (persistent_handle >= FIRST_PLATFORM_PERSISTENT) is not by_platform:
+        raise TpmError(TPM_RC.RANGE, at="persistent_handle")
+    if persistent_handle in tpm.persistent:
+        raise TpmError(TPM_RC.NV_DEFINED)
+    copy = load_object(f"object/{persistent_handle:08x}", save_object(item))
+    copy.handle = persistent_handle
+    if len(tpm.persistent) >= tpm.profile.persistent_slots or len(save_object(copy)) > tpm.nv_space:
+        raise TpmError(TPM_RC.NV_SPACE)
+
+    tpm.persistent[persistent_handle] = copy
+    tpm.touch_object(copy)

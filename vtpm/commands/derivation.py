@@ -1,0 +1,64 @@
+"""Part 1, "Derived Objects": objects that a derivation parent makes of a label and a context, always the same."""
+
+from dataclasses import replace
+from io import BytesIO
+
+from vtpm.commands.key_creation import created
+from vtpm.commands.object_attributes import check_template
+from vtpm.crypto.digest import digest_size, hmac_digest
+from vtpm.crypto.drbg import LabelGenerator
+from vtpm.crypto.rsa import RsaKey
+from vtpm.spec.algorithms import TPMS_DERIVE, TPMS_ECC_POINT, TPMS_SCHEME_XOR, TPMS_SENSITIVE_CREATE
+from vtpm.spec.constants import TPM_ALG
+from vtpm.spec.objects import TPMS_KEYEDHASH_PARMS, TPMT_PUBLIC, TPMT_SENSITIVE
+from vtpm.state.entity import without_trailing_zeros
+from vtpm.state.object import Object
+from vtpm.wire.error import TPM_RC, TpmError
+from vtpm.wire.structure import but, unmarshal
+from vtpm.wire.vocabulary import codec_of
+
+DERIVED_PUBLIC = but(TPMT_PUBLIC, unique=codec_of(TPMS_DERIVE))
+"""A template whose unique is a label and a context."""
+
+
+def no_rsa(bits: int, exponent: int) -> RsaKey:
+    """An RSA key cannot be derived from a parent."""
+    raise TpmError(TPM_RC.TYPE, at="in_public")
+
+
+def derived_object(
+    parent: Object, template: bytes, sensitive: TPMS_SENSITIVE_CREATE
+) -> tuple[TPMT_PUBLIC, TPMT_SENSITIVE]:
+    """The areas of a derived object; the handler calls its arguments `in_public` and `in_sensitive`."""
+    assert parent.sensitive is not None
+    assert isinstance(parent.public.parameters, TPMS_KEYEDHASH_PARMS)
+    details = parent.public.parameters.scheme.details
+    assert isinstance(details, TPMS_SCHEME_XOR)
+    stream = BytesIO(template)
+    try:
+        public = DERIVED_PUBLIC._parse(stream, None, "")  # noqa: SLF001 - how a construct reads
+        if stream.read(1):
+            raise TpmError(TPM_RC.SIZE)
+    except TpmError as error:
+        raise error.positioned_at("in_public") from None
+    wanted: TPMS_DERIVE = public.unique
+    if public.type is TPM_ALG.RSA:
+        raise TpmError(TPM_RC.TYPE, at="in_public")
+    label, context = wanted.label, wanted.context
+    if sensitive.data and not (label and context):
+        try:
+            other: TPMS_DERIVE = unmarshal(TPMS_DERIVE, sensitive.data)
+        except TpmError as error:
+            raise error.positioned_at("in_sensitive") from None
+        label, context = label or other.label, context or other.context
+    blank = TPMS_ECC_POINT(x=b"", y=b"") if public.type is TPM_ALG.ECC else b""
+    public = replace(public, unique=blank)
+    try:
+        check_template(public, len(sensitive.data) or 1, parent=parent)
+    except TpmError as error:
+        raise error.positioned_at("in_public") from None
+    if len(without_trailing_zeros(sensitive.user_auth)) > digest_size(public.name_alg):
+        raise TpmError(TPM_RC.SIZE, at="in_sensitive")
+    secret = parent.sensitive.sensitive
+    generator = LabelGenerator(lambda message: hmac_digest(details.hash_alg, secret, message), label, context)
+    return created(public, replace(sensitive, data=b""), generator, no_rsa)
