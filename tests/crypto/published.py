@@ -5,6 +5,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from vtpm.crypto.digest import digest
+from vtpm.crypto.ecc import Point
+from vtpm.spec.constants import TPM_ALG
+
 VECTORS = Path(__file__).parents[1] / "vectors"
 
 
@@ -39,3 +43,11 @@ def dealing(*values: bytes) -> Callable[[int], bytes]:
         return value
 
     return generate
+
+
+def identified(identity: bytes, public: Point) -> bytes:
+    """GM/T 0003.2, 5.5: the digest of a party's identity, the curve and the public key."""
+    curve = public.curve
+    numbers = (curve.a, curve.b, curve.g_x, curve.g_y, public.x, public.y)
+    parts = [number.to_bytes(curve.size, "big") for number in numbers]
+    return digest(TPM_ALG.SM3_256, (8 * len(identity)).to_bytes(2, "big"), identity, *parts)

@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.crypto.published import content, dealing, label, octets, vectors
+from tests.crypto.published import content, dealing, identified, label, octets, vectors
 from vtpm.crypto.curves import CURVES, Curve
 from vtpm.crypto.digest import digest
 from vtpm.crypto.ecc import (
@@ -257,11 +257,3 @@ class TestExchange:
         for name in ("static_a", "static_b"):
             secret += identified(identity, keys[name].public)
         assert digest(TPM_ALG.SM3_256, secret, (1).to_bytes(4, "big"))[:16].hex() == vector["key"]
-
-
-def identified(identity: bytes, public: Point) -> bytes:
-    """GM/T 0003.2, 5.5: the digest of a signer's identity, the curve and the public key."""
-    curve = public.curve
-    numbers = (curve.a, curve.b, curve.g_x, curve.g_y, public.x, public.y)
-    parts = [number.to_bytes(curve.size, "big") for number in numbers]
-    return digest(TPM_ALG.SM3_256, (8 * len(identity)).to_bytes(2, "big"), identity, *parts)
