@@ -45,7 +45,7 @@ def context_key(tpm: TpmState, context: TPMS_CONTEXT) -> tuple[bytes, bytes]:
 
 
 def context_integrity(tpm: TpmState, context: TPMS_CONTEXT, encrypted: bytes) -> bytes:
-    """Part 1, "Context Integrity": the context ends with the reset, or with the restart, that it must not survive."""
+    """Part 1, "Context Integrity": the context ends with the reset or restart that it must not survive."""
     parts = [tpm.permanent.total_reset_count.to_bytes(8, "big")]
     if context.saved_handle == SAVED_ST_CLEAR_OBJECT:
         parts.append(tpm.reset.clear_count.to_bytes(4, "big"))
@@ -129,11 +129,8 @@ def context_load(tpm: TpmState, /, context: TPMS_CONTEXT) -> ContextLoadResponse
         return ContextLoadResponse(load_saved_session(tpm, context, octets))
     if not tpm.hierarchies[context.hierarchy].enabled:
         raise TpmError(TPM_RC.HIERARCHY, at="context")
-    item: Object | Sequence
-    if context.saved_handle == SAVED_SEQUENCE:
-        item = load_sequence(octets)
-    else:
-        item = load_object("context", octets)
+    is_sequence = context.saved_handle == SAVED_SEQUENCE
+    item = load_sequence(octets) if is_sequence else load_object("context", octets)
     return ContextLoadResponse(tpm.volatile.add(item))
 
 

@@ -64,9 +64,8 @@ def check_public(public: TPMT_PUBLIC, *, parent: Object | None = None, hierarchy
     if not (_is_fixed_rightly(attributes, above) and _is_used_rightly(public)):
         raise TpmError(TPM_RC.ATTRIBUTES)
     _check_limits(attributes, above, hierarchy)
-    if parent is not None and above is not None and parent.is_derivation_parent:
-        if attributes.fixedTPM != above.fixedTPM or not attributes.fixedParent:
-            raise TpmError(TPM_RC.ATTRIBUTES)
+    if parent is not None and parent.is_derivation_parent and not _is_derived_rightly(attributes, parent):
+        raise TpmError(TPM_RC.ATTRIBUTES)
     check_scheme(public, parent=parent)
 
 
@@ -77,6 +76,11 @@ def _is_fixed_rightly(attributes: TPMA_OBJECT, above: TPMA_OBJECT | None) -> boo
             attributes.fixedTPM and attributes.encryptedDuplication
         )
     return not attributes.fixedTPM and attributes.encryptedDuplication == above.encryptedDuplication
+
+
+def _is_derived_rightly(attributes: TPMA_OBJECT, parent: Object) -> bool:
+    """Part 1, "Derived Objects": a derived object is as fixed as its parent."""
+    return attributes.fixedParent and attributes.fixedTPM == parent.public.object_attributes.fixedTPM
 
 
 def _is_used_rightly(public: TPMT_PUBLIC) -> bool:
@@ -134,9 +138,9 @@ def _check_keyed_hash_scheme(attributes: TPMA_OBJECT, parameters: TPMS_KEYEDHASH
     if scheme.scheme is not allowed:
         raise TpmError(TPM_RC.SCHEME)
     details = scheme.details
-    if isinstance(details, TPMS_SCHEME_XOR) and attributes.restricted:
-        if details.kdf is not TPM_ALG.KDF1_SP800_108:
-            raise TpmError(TPM_RC.SCHEME)
+    kdf = details.kdf if isinstance(details, TPMS_SCHEME_XOR) else TPM_ALG.NULL
+    if allowed is TPM_ALG.XOR and attributes.restricted and kdf is not TPM_ALG.KDF1_SP800_108:
+        raise TpmError(TPM_RC.SCHEME)
 
 
 def _check_asymmetric_scheme(public: TPMT_PUBLIC, parameters: TPMS_RSA_PARMS | TPMS_ECC_PARMS) -> None:

@@ -68,7 +68,7 @@ def _integrity(alg: TPM_ALG, name: bytes, seed: bytes, encrypted: bytes) -> byte
 def sealed_inner(
     symmetric: TPMT_SYM_DEF_OBJECT, key: bytes, alg: TPM_ALG, name: bytes, octets: bytes
 ) -> bytes:
-    """Make the inner wrapper of duplication: the octets behind their digest, encrypted with a key that the caller knows."""
+    """Make the inner wrapper of duplication, with a key that the caller knows."""
     inside = marshal(digest(alg, octets, name), TPM2B_DIGEST) + octets
     return cfb_encrypt(symmetric.algorithm, key, bytes(block_size(symmetric.algorithm)), inside)
 
@@ -108,7 +108,7 @@ def sensitive_of(parent: Object, name: bytes, private: bytes) -> TPMT_SENSITIVE:
 
 
 def sensitive_octets(name_alg: TPM_ALG, sensitive: TPMT_SENSITIVE) -> bytes:
-    """The TPM2B_SENSITIVE that is protected; its authValue fills a digest, so that its length stays secret."""
+    """The TPM2B_SENSITIVE that is protected; its authValue is padded, so that its length stays secret."""
     padded = TPMT_SENSITIVE(
         sensitive_type=sensitive.sensitive_type,
         auth_value=sensitive.auth_value.ljust(digest_size(name_alg), b"\0"),

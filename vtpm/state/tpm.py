@@ -62,7 +62,7 @@ class TpmState:
         self.prime_pool: PrimePool | None = None
         """Fresh primes that whoever runs the TPM makes ahead of need."""
         self.primaries: dict[bytes, tuple[RsaKey, tuple[bytes, int]]] = {}
-        """RSA keys of primary objects derived before, and where that left the generator, by seed and template."""
+        """RSA keys of primary objects derived before, and where that left the generator."""
         self.suspended: bytes | None = None
         """The volatile blob that `restore` was given, for the TPM to go on from."""
         self._changed: dict[str, Callable[[], bytes] | None] = {}
