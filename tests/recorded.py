@@ -9,17 +9,19 @@ from typing import Any
 
 from tests.scenarios import Client
 from vtpm.spec.attributes import TPMA_NV
-from vtpm.spec.constants import TPM_ALG, TPM_RH, TPM_SU
+from vtpm.spec.constants import TPM_ALG, TPM_RH
 from vtpm.spec.nv import TPMS_NV_PUBLIC
 from vtpm.spec.objects import TPMT_PUBLIC, TPMT_SENSITIVE
 from vtpm.state.object import Object
-from vtpm.state.profile import DEFAULT
+from vtpm.state.profile import DEFAULT, PROFILES
 from vtpm.wire.structure import unmarshal
 
 VECTORS = Path(__file__).parent / "vectors" / "swtpm"
 
-LIBTPMS = replace(DEFAULT, transient_slots=3, loaded_sessions=3)
+LIBTPMS = replace(DEFAULT, name="libtpms", transient_slots=3, loaded_sessions=3)
 """The limits of the recorded TPM."""
+
+PROFILES[LIBTPMS.name] = LIBTPMS
 
 SEEDS: dict[int, tuple[bytes, bytes]] = {
     TPM_RH.ENDORSEMENT: (bytes(range(0x40)), b"ehProof"),
@@ -51,8 +53,9 @@ def recorded_client() -> Client:
     public = TPMS_NV_PUBLIC(INDEX, TPM_ALG.SHA256, TPMA_NV(NO_DA=True, AUTHREAD=True, AUTHWRITE=True), b"", 8)
     tpm.nv_define_space(TPM_RH.OWNER, auth=b"", public_info=public)
     tpm.nv_write(INDEX, INDEX, data=(5).to_bytes(8, "big"), offset=0)
-    tpm.tpm.lockout.failed_tries = 1
-    assert tpm.shutdown(shutdown_type=TPM_SU.CLEAR).rc == 0
+    # It had lost its power after an authorization that is protected, which counts as a failed one.
+    tpm.tpm.lockout.used = True
+    tpm.keep(tpm.tpm.snapshot())
     tpm.lose_power()
     return tpm
 

@@ -10,7 +10,7 @@ from tests.scenarios import Client
 from tests.sessions import start_session
 from vtpm.commands import COMMANDS
 from vtpm.spec.attributes import TPMA_NV
-from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_RH, TPM_SE, TPM_SU
+from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_HT, TPM_RH, TPM_SE, TPM_SU
 from vtpm.spec.nv import TPMS_NV_PUBLIC
 from vtpm.wire.error import TPM_RC, decode
 
@@ -20,31 +20,38 @@ HEADER = struct.Struct(">HII")
 class LiveValues:
     """Saved contexts differ from run to run: where a transcript has one, this run's takes its place."""
 
-    HEAD = 12
-    """Octets that identify a context: its sequence number and the handle it was saved from."""
+    FIRST = (1, 4)
+    """The numbers of the first saved object and the first saved session on the recorded TPM."""
 
     def __init__(self) -> None:
-        self.contexts: dict[bytes, bytes] = {}
-        self.recorded: dict[bytes, bytes] = {}
-        self.saving = False
+        self.contexts: dict[bool, list[bytes]] = {False: [], True: []}
+        """Those of objects and those of sessions, as they were saved."""
+        self.recorded: dict[tuple[bool, int], bytes] = {}
+        self.saving: bool | None = None
 
     def command(self, octets: bytes) -> bytes:
         """A recorded command with the values of this run."""
-        code = HEADER.unpack_from(octets)[2]
-        self.saving = code == TPM_CC.ContextSave
-        if code == TPM_CC.ContextLoad:
-            head, body = octets[10 : 10 + self.HEAD], octets[10:]
-            altered = body != self.recorded.setdefault(head, body)
-            body = self.contexts.get(head, body)
-            if altered:
-                body = body[:-1] + bytes([body[-1] ^ 1])
-            return octets[:2] + (10 + len(body)).to_bytes(4, "big") + octets[6:10] + body
-        return octets
+        code, body = HEADER.unpack_from(octets)[2], octets[HEADER.size :]
+        self.saving = self.is_session(body) if code == TPM_CC.ContextSave else None
+        if code != TPM_CC.ContextLoad:
+            return octets
+        is_session = self.is_session(body[8:])
+        number = int.from_bytes(body[:8], "big") - self.FIRST[is_session]
+        altered = body != self.recorded.setdefault((is_session, number), body)
+        body = self.contexts[is_session][number]
+        if altered:
+            body = body[:-1] + bytes([body[-1] ^ 1])
+        return octets[:2] + (HEADER.size + len(body)).to_bytes(4, "big") + octets[6:10] + body
 
     def note(self, response: bytes) -> None:
         """Remember the context that a response has."""
-        if self.saving and code_of(response) == TPM_RC.SUCCESS:
-            self.contexts[response[10 : 10 + self.HEAD]] = response[10:]
+        if self.saving is not None and code_of(response) == TPM_RC.SUCCESS:
+            self.contexts[self.saving].append(response[HEADER.size :])
+
+    @staticmethod
+    def is_session(handle: bytes) -> bool:
+        """Do the octets begin with the handle of a session?"""
+        return handle[0] in (TPM_HT.HMAC_SESSION, TPM_HT.POLICY_SESSION)
 
 
 @pytest.fixture
@@ -124,6 +131,9 @@ NEWER = {
 }
 """Commands that libtpms 0.9 does not have."""
 
+NEWER_HANDLES = {"0x40000110"}
+"""Handles of what libtpms 0.9 does not have: the Authenticated Countdown Timer."""
+
 
 @pytest.mark.parametrize("row", CODES["header_only"]["rows"], ids=lambda row: row[0])
 def test_header_only(recorded: Client, row: list[str]) -> None:
@@ -149,7 +159,7 @@ def test_handles(recorded: Client, entry: dict[str, Any]) -> None:
     if code not in COMMANDS:
         pytest.skip("the command is not implemented")
     for expected, handles in entry["results"].items():
-        for handle in handles:
+        for handle in set(handles) - NEWER_HANDLES:
             body = int(handle, 16).to_bytes(4, "big") * entry["handles"]
             response = recorded.send(HEADER.pack(0x8001, 10 + len(body), code) + body)
             assert code_of(response) == int(expected, 16), handle
@@ -164,7 +174,10 @@ DIFFERENT = {
     "ClockSet backwards": TPM_RC.SUCCESS,
     "PCR_Read unimplemented hash SM3": TPM_RC.SUCCESS,
 }
-"""Part 3, 5.5 has a code of its own for a bad size; Clock is still zero here; SM3 is implemented."""
+"""
+Part 3, 5.5 has a code of its own for a bad size.
+Clock is still zero here, and SM3 is implemented.
+"""
 
 
 @pytest.mark.parametrize("part", ["sessions_and_parameters", "parameters_no_session"])
@@ -176,6 +189,8 @@ def test_faulty_commands(recorded: Client, part: str) -> None:
             expected = DIFFERENT.get(case["case"], int(case["rc"], 16))
             found = code_of(recorded.send(octets))
             assert found == expected, f"{case['case']}: {decode(found)} for {decode(expected)}"
+            # The recording flushed what a case had started.
+            recorded.tpm.volatile.sessions.clear()
 
 
 SCENARIOS = vectors("scenarios")
