@@ -95,10 +95,10 @@ class TestAuthorization:
         assert set_timeout(tpm, 1, b"platform") == TPM_RC.AUTH_UNAVAILABLE
 
     def test_policy(self, tpm: Client) -> None:
-        """So does a policy of its own, which a Resume keeps and a Restart does not."""
+        """So does a policy of its own (SetPrimaryPolicy), which a Resume keeps and a Restart does not."""
         code = TPM_CC.ACT_SetTimeout.to_bytes(4, "big")
         policy = hashlib.sha256(bytes(32) + TPM_CC.PolicyCommandCode.to_bytes(4, "big") + code).digest()
-        tpm.tpm.clear.act.auth_policy, tpm.tpm.clear.act.policy_alg = policy, TPM_ALG.SHA256
+        assert tpm.set_primary_policy(ACT, auth_policy=policy, hash_alg=TPM_ALG.SHA256).rc == TPM_RC.SUCCESS
         for startup, expected in (
             (None, TPM_RC.SUCCESS),
             (TPM_SU.STATE, TPM_RC.SUCCESS),

@@ -297,6 +297,18 @@ class TestUndefineSpace:
         reply = tpm.nv_read(TPM_RH.OWNER, INDEX + 1, size=8, offset=0)
         assert int.from_bytes(reply.data, "big") == 4
 
+    def test_clear(self, tpm: Client) -> None:
+        """So it does after Clear, which deletes the owner's Indices."""
+        define(tpm, COUNTER)
+        for _ in range(3):
+            tpm.nv_increment(TPM_RH.OWNER, INDEX)
+        assert tpm.clear(TPM_RH.LOCKOUT).rc == TPM_RC.SUCCESS
+        define(tpm, COUNTER)
+        tpm.nv_increment(TPM_RH.OWNER, INDEX)
+
+        reply = tpm.nv_read(TPM_RH.OWNER, INDEX, size=8, offset=0)
+        assert int.from_bytes(reply.data, "big") == 4
+
 
 class TestUndefineSpaceSpecial:
     """31.5"""

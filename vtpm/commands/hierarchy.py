@@ -32,6 +32,7 @@ from vtpm.spec.structures import (
     TPML_PCR_SELECTION,
     TPMT_TK_CREATION,
 )
+from vtpm.state.act import ActEntity
 from vtpm.state.entity import Role, without_trailing_zeros
 from vtpm.state.hierarchy import PROOF_SIZE, SEED_SIZE, Hierarchy
 from vtpm.state.lockout import Lockout
@@ -95,18 +96,19 @@ def hierarchy_control(
     enable: TPMI_RH_ENABLES,
     state: TPMI_YES_NO,
 ) -> None:
-    """24.2: enable or disable a hierarchy until the next TPM Reset or Restart."""
+    """
+    24.2: enable or disable a hierarchy until the next TPM Reset or Restart.
+
+    A disabled hierarchy cannot authorize, so only the platform enables another one, and nobody the platform.
+    """
     own = {TPM_RH.OWNER: tpm.owner, TPM_RH.ENDORSEMENT: tpm.endorsement}.get(TPM_RH(enable))
-    if auth is not tpm.platform and (state or own is not auth):
+    if auth is not tpm.platform and own is not auth:
         raise TpmError(TPM_RC.AUTH_TYPE)
 
     if enable == TPM_RH.PLATFORM_NV:
         tpm.clear.ph_enable_nv = state
         return
-    hierarchy = tpm.hierarchies[enable]
-    if enable == TPM_RH.PLATFORM and state:
-        raise TpmError(TPM_RC.VALUE, at="enable")
-    hierarchy.enabled = state
+    tpm.hierarchies[enable].enabled = state
     if not state:
         tpm.volatile.flush({enable})
 
@@ -114,18 +116,18 @@ def hierarchy_control(
 @command(TPM_CC.SetPrimaryPolicy, nv=True, physical_presence=True, read_only=False)
 def set_primary_policy(
     tpm: TpmState,
-    auth: Annotated[Hierarchy | Lockout, TPMI_RH_HIERARCHY_POLICY, Role.USER],
+    auth: Annotated[Hierarchy | Lockout | ActEntity, TPMI_RH_HIERARCHY_POLICY, Role.USER],
     /,
     auth_policy: TPM2B_DIGEST,
     hash_alg: TPMI_ALG_HASH_NULL,
 ) -> None:
-    """24.3: the authPolicy of a hierarchy or of lockout."""
+    """24.3: the authPolicy of a hierarchy, of lockout or of the countdown timer."""
     if len(auth_policy) != (0 if hash_alg is TPM_ALG.NULL else digest_size(hash_alg)):
         raise TpmError(TPM_RC.SIZE, at="auth_policy")
 
     auth.auth_policy = auth_policy
     auth.policy_alg = hash_alg
-    if auth is not tpm.platform:
+    if auth is not tpm.platform and not isinstance(auth, ActEntity):
         tpm.touch_permanent()
 
 

@@ -108,14 +108,6 @@ def check_access(public: TPMS_NV_PUBLIC, at: str) -> None:
         raise TpmError(TPM_RC.ATTRIBUTES, at=at)
 
 
-def delete(tpm: TpmState, index: NvIndex) -> None:
-    """Delete an Index; a counter of that number will go on above its value."""
-    if index.kind is TPM_NT.COUNTER and index.number > tpm.permanent.max_counter:
-        tpm.permanent.max_counter = index.number
-        tpm.touch_permanent()
-    tpm.erase_nv(index)
-
-
 @command(TPM_CC.NV_UndefineSpace, nv=True, physical_presence=True, read_only=False)
 def nv_undefine_space(
     tpm: TpmState,
@@ -129,7 +121,7 @@ def nv_undefine_space(
     if auth_handle.handle == TPM_RH.OWNER and nv_index.attributes.PLATFORMCREATE:
         raise TpmError(TPM_RC.NV_AUTHORIZATION)
 
-    delete(tpm, nv_index)
+    tpm.erase_nv(nv_index)
 
 
 @command(TPM_CC.NV_UndefineSpaceSpecial, nv=True, physical_presence=True, read_only=False)
@@ -143,7 +135,7 @@ def nv_undefine_space_special(
     if not nv_index.attributes.POLICY_DELETE:
         raise TpmError(TPM_RC.ATTRIBUTES, at="nv_index")
 
-    delete(tpm, nv_index)
+    tpm.erase_nv(nv_index)
     # The response is acknowledged for an entity that is gone, so without its authValue.
     nv_index.auth_value = b""
 

@@ -7,7 +7,7 @@ from vtpm.crypto.digest import digest_size
 from vtpm.crypto.drbg import RandomGenerator
 from vtpm.crypto.primes import PrimePool
 from vtpm.crypto.rsa import RsaKey
-from vtpm.spec.constants import TPM_RH
+from vtpm.spec.constants import TPM_NT, TPM_RH
 from vtpm.spec.structures import TPMS_CLOCK_INFO, TPMS_TIME_INFO
 from vtpm.state import saved, suspended
 from vtpm.state.act import ActEntity
@@ -196,7 +196,10 @@ class TpmState:
         self._changed[saved.nv_blob(index.handle)] = lambda: saved.save_nv(index)
 
     def erase_nv(self, index: NvIndex) -> None:
-        """An NV Index is deleted."""
+        """An NV Index is deleted; a counter of any handle will go on above its value (Part 3, 31.8)."""
+        if index.kind is TPM_NT.COUNTER and index.number > self.permanent.max_counter:
+            self.permanent.max_counter = index.number
+            self.touch_permanent()
         del self.nv[index.handle]
         self._changed[saved.nv_blob(index.handle)] = None
 
