@@ -5,24 +5,29 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.bench.channel import Channel
+from tests.objects import (
+    SEALED,
+    SIGN_ECC,
+    SIGN_RSA,
+    STORAGE_ECC,
+    STORAGE_RSA,
+    created,
+    creation,
+    handle_of,
+    primary,
+)
 from tests.scenarios import BY_HANDLER, Caller, Password, parameters_of, request_of
-from vtpm.spec.algorithms import TPMS_SENSITIVE_CREATE, TPMT_SIG_SCHEME
+from vtpm.spec.algorithms import TPMT_SIG_SCHEME
 from vtpm.spec.attributes import TPMA_NV
-from vtpm.spec.constants import TPM_ALG, TPM_CAP, TPM_CC, TPM_RH, TPM_ST, TPM_SU
+from vtpm.spec.constants import TPM_ALG, TPM_CAP, TPM_CC, TPM_HT, TPM_RH, TPM_ST, TPM_SU
 from vtpm.spec.nv import TPMS_NV_PUBLIC
-from vtpm.spec.objects import TPMT_PUBLIC
 from vtpm.spec.structures import TPMT_HA, TPMT_TK_HASHCHECK
-from vtpm.wire.structure import unmarshal
 
 OWNER = TPM_RH.OWNER
 INDEX = 0x01800001
 ORDINARY_INDEX = TPMA_NV(OWNERWRITE=True, OWNERREAD=True, AUTHREAD=True, AUTHWRITE=True, NO_DA=True)
 
-STORAGE_RSA = "0001000b00030472000000060080004300100800000000000000"
-STORAGE_ECC = "0023000b000304720000000600800043001000030010 0000 0000"
-SIGN_RSA = "0001000b0004007200000010 0014000b 0800 00000000 0000"
-SIGN_ECC = "0023000b0004007200000010 0018000b 0003 0010 0000 0000"
-SEALED = "0008000b00000052 0000 0010 0000"
+STORAGE_RSA_UNIQUE = STORAGE_RSA.removesuffix("0000") + "0002ffff"
 
 
 class Remote(Caller):
@@ -49,42 +54,26 @@ def request(name: str, *handles: int, **given: Any) -> bytes:
     return request_of(command, handles, password * command.authorizations, parameters)
 
 
-def template(octets: str) -> TPMT_PUBLIC:
-    """A public area from its octets."""
-    return unmarshal(TPMT_PUBLIC, bytes.fromhex(octets))
-
-
-def creation(public: str, data: bytes = b"") -> dict[str, Any]:
-    """The parameters of Create and CreatePrimary."""
-    return {
-        "in_sensitive": TPMS_SENSITIVE_CREATE(user_auth=b"", data=data),
-        "in_public": template(public),
-        "outside_info": b"",
-        "creation_pcr": (),
-    }
-
-
-def primary(tpm: Remote, public: str = STORAGE_ECC) -> int:
-    """A storage key; its handle."""
-    reply = tpm.create_primary(OWNER, **creation(public))
-    assert reply.rc == 0, hex(reply.rc)
-    return int.from_bytes(reply.octets[10:14], "big")
-
-
 def loaded(tpm: Remote, public: str, data: bytes = b"") -> int:
     """A key or sealed data under a fresh storage key; its handle."""
     parent = primary(tpm)
-    reply = tpm.create(parent, **creation(public, data))
-    reply = tpm.load(parent, in_private=reply.out_private, in_public=reply.out_public)
-    assert reply.rc == 0, hex(reply.rc)
+    key = handle_of(tpm.load(parent, **created(tpm, parent, public, data=data)))
     flush(tpm, parent)
-    return int.from_bytes(reply.octets[10:14], "big")
+    return key
 
 
 def flush(tpm: Remote, handle: int) -> None:
     """TPM2_FlushContext."""
     header = TPM_ST.NO_SESSIONS.to_bytes(2, "big") + (14).to_bytes(4, "big")
     tpm.send(header + TPM_CC.FlushContext.to_bytes(4, "big") + handle.to_bytes(4, "big"))
+
+
+def flush_all(tpm: Remote) -> None:
+    """Flush every transient object, so that each workload finds all slots free."""
+    first = TPM_HT.TRANSIENT << 24
+    reply = tpm.get_capability(capability=TPM_CAP.HANDLES, property=first, property_count=100)
+    for handle in reply.capability_data.data:
+        flush(tpm, handle)
 
 
 def flush_new(tpm: Remote, response: bytes) -> None:
@@ -118,8 +107,7 @@ def signing(public: str) -> Callable[[Remote], bytes]:
 def prepare_load(tpm: Remote) -> bytes:
     """Load an ECC signing key."""
     parent = primary(tpm)
-    reply = tpm.create(parent, **creation(SIGN_ECC))
-    return request("load", parent, in_private=reply.out_private, in_public=reply.out_public)
+    return request("load", parent, **created(tpm, parent, SIGN_ECC))
 
 
 def prepare_capability(_: Remote) -> bytes:
@@ -137,6 +125,12 @@ def primaries(public: str) -> Callable[[Remote], bytes]:
     return lambda _: request("create_primary", OWNER, **creation(public))
 
 
+def with_another_unique(octets: bytes, number: int) -> bytes:
+    """CreatePrimary of a template whose unique nobody has used: nothing can be remembered of its key."""
+    tail = 6  # an empty outsideInfo and an empty creationPCR
+    return octets[: -tail - 2] + number.to_bytes(2, "big") + octets[-tail:]
+
+
 def children(public: str) -> Callable[[Remote], bytes]:
     """Make a key of this template under a storage key."""
     return lambda tpm: request("create", primary(tpm), **creation(public))
@@ -149,12 +143,17 @@ def prepare_extend(_: Remote) -> bytes:
 
 @dataclass(frozen=True)
 class Workload:
-    """A command to repeat: `prepare` makes its octets, `after` undoes what a repetition leaves."""
+    """
+    A command to repeat: `prepare` makes its octets, `after` undoes what a repetition leaves.
+
+    `vary` makes the octets of a repetition from those and its number, where they must differ.
+    """
 
     name: str
     rounds: int
     prepare: Callable[[Remote], bytes]
     after: Callable[[Remote, bytes], None] | None = None
+    vary: Callable[[bytes, int], bytes] | None = None
 
 
 def with_index(name: str, **given: Any) -> Callable[[Remote], bytes]:
@@ -169,7 +168,14 @@ WORKLOADS = [
     Workload("NV_Read, 64 octets", 2000, with_index("nv_read", size=64, offset=0)),
     Workload("NV_Write, 64 octets", 300, with_index("nv_write", data=bytes(range(64)), offset=0)),
     Workload("CreatePrimary ECC P-256", 30, primaries(STORAGE_ECC), flush_new),
-    Workload("CreatePrimary RSA-2048", 10, primaries(STORAGE_RSA), flush_new),
+    Workload("CreatePrimary RSA-2048, again", 10, primaries(STORAGE_RSA), flush_new),
+    Workload(
+        "CreatePrimary RSA-2048, new",
+        20,
+        primaries(STORAGE_RSA_UNIQUE),
+        flush_new,
+        with_another_unique,
+    ),
     Workload("Create ECC P-256", 100, children(SIGN_ECC)),
     Workload("Create RSA-2048", 15, children(SIGN_RSA)),
     Workload("Load ECC P-256", 200, prepare_load, flush_new),
