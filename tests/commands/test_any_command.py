@@ -43,8 +43,8 @@ HANDLES = [
 ]
 """Handles of something of every kind, and two of nothing."""
 
-NOT_TRIED = {TPM_CC.Startup, TPM_CC.Shutdown, TPM_CC.SetCapability}
-"""What ends the run, and what has no well-formed parameters."""
+NOT_TRIED = {TPM_CC.Startup, TPM_CC.Shutdown, TPM_CC.SetCapability, TPM_CC.ContextLoad}
+"""What ends the run, and what has no well-formed parameters but its own."""
 
 FAILED_AUTHORIZATION = {TPM_RC.BAD_AUTH.session(1), TPM_RC.AUTH_FAIL.session(1)}
 """What a refused command may leave behind: a count of failures."""

@@ -24,7 +24,7 @@ class Profile:
     max_command_size: int = 4096
     max_response_size: int = 4096
     nv_capacity: int = 256 * 1024
-    """Octets that all NV Indices may take together; persistent objects have slots of their own."""
+    """Octets that all NV Indices and persistent objects may take together."""
     context_gap: int = 0xFFFF
     orderly_count: int = 0xFF
     commit_slots: int = 128
