@@ -1,7 +1,8 @@
 """Part 3, clause 28: context management."""
 
 from hmac import compare_digest
-from typing import Annotated
+from io import BytesIO
+from typing import Annotated, Any
 
 from vtpm.commands.table import Area, command
 from vtpm.crypto.digest import digest_size, hmac_digest
@@ -11,6 +12,7 @@ from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_HT, TPM_RH
 from vtpm.spec.context import TPMS_CONTEXT
 from vtpm.spec.handles import (
     PERSISTENT,
+    PLATFORM_PERSISTENT,
     SAVED_OBJECT,
     SAVED_SEQUENCE,
     SAVED_ST_CLEAR_OBJECT,
@@ -19,6 +21,7 @@ from vtpm.spec.handles import (
     TPMI_DH_PERSISTENT,
     TPMI_RH_PROVISION,
 )
+from vtpm.spec.limits import MAX_CONTEXT_SIZE
 from vtpm.state.entity import Role
 from vtpm.state.hierarchy import Hierarchy
 from vtpm.state.object import Object
@@ -29,11 +32,36 @@ from vtpm.state.session import Session
 from vtpm.state.suspended import SavedSession, load_sequence, load_session, save_sequence, save_session
 from vtpm.state.tpm import TpmState
 from vtpm.wire.error import TPM_RC, TpmError
-from vtpm.wire.structure import marshal, structure, unmarshal
+from vtpm.wire.structure import Record, marshal, structure, unmarshal
+from vtpm.wire.vocabulary import codec_of
 
 KEY_SIZE, BLOCK_SIZE = 32, 16
+FINGERPRINT_SIZE = 8
 NUMBER_MASK = 0xFFFFFF
-FIRST_PLATFORM_PERSISTENT = 0x81800000
+
+
+class FingerprintError(Exception):
+    """A context of this TPM decrypts to something else: keys or memory are not what they were."""
+
+
+class PaddedContext(Record):
+    """
+    A TPMS_CONTEXT, and what pads it to TPM_PT_MAX_OBJECT_CONTEXT.
+
+    Windows Server 2016 and 2019 pad every context to that size, which is more than Part 3 allows.
+    """
+
+    def __init__(self) -> None:
+        plain = codec_of(TPMS_CONTEXT)
+        assert isinstance(plain, Record)
+        super().__init__(TPMS_CONTEXT, plain.fields)
+
+    def _parse(self, stream: BytesIO, context: Any, path: str) -> Any:
+        size = len(stream.getbuffer()) - stream.tell()
+        value = super()._parse(stream, context, path)
+        if size == MAX_CONTEXT_SIZE:
+            stream.read()
+        return value
 
 
 def context_key(tpm: TpmState, context: TPMS_CONTEXT) -> tuple[bytes, bytes]:
@@ -54,25 +82,28 @@ def context_integrity(tpm: TpmState, context: TPMS_CONTEXT, encrypted: bytes) ->
 
 
 def sealed_context(tpm: TpmState, sequence: int, handle: int, hierarchy: int, octets: bytes) -> TPMS_CONTEXT:
-    """A context: its integrity value and its encrypted contents."""
+    """A context: its integrity value and its encrypted contents, which begin with its number."""
     bare = TPMS_CONTEXT(sequence=sequence, saved_handle=handle, hierarchy=hierarchy, context_blob=b"")
     key, iv = context_key(tpm, bare)
-    encrypted = cfb_encrypt(TPM_ALG.AES, key, iv, octets)
+    encrypted = cfb_encrypt(TPM_ALG.AES, key, iv, sequence.to_bytes(FINGERPRINT_SIZE, "big") + octets)
     integrity = context_integrity(tpm, bare, encrypted)
     blob = len(integrity).to_bytes(2, "big") + integrity + encrypted
     return TPMS_CONTEXT(sequence=sequence, saved_handle=handle, hierarchy=hierarchy, context_blob=blob)
 
 
 def opened_context(tpm: TpmState, context: TPMS_CONTEXT) -> bytes:
-    """The contents of a context that this TPM made."""
+    """The contents of a context that this TPM made; a wrong fingerprint ends in failure mode (28.3)."""
     size, blob = digest_size(CONTEXT_HASH), context.context_blob
-    if len(blob) < 2 + size + 8 or int.from_bytes(blob[:2], "big") != size:
+    if len(blob) < 2 + size + FINGERPRINT_SIZE or int.from_bytes(blob[:2], "big") != size:
         raise TpmError(TPM_RC.SIZE, at="context")
     integrity, encrypted = blob[2 : 2 + size], blob[2 + size :]
     if not compare_digest(integrity, context_integrity(tpm, context, encrypted)):
         raise TpmError(TPM_RC.INTEGRITY, at="context")
     key, iv = context_key(tpm, context)
-    return cfb_decrypt(TPM_ALG.AES, key, iv, encrypted)
+    octets = cfb_decrypt(TPM_ALG.AES, key, iv, encrypted)
+    if int.from_bytes(octets[:FINGERPRINT_SIZE], "big") != context.sequence:
+        raise FingerprintError(f"context {context.sequence}")
+    return octets[FINGERPRINT_SIZE:]
 
 
 @structure
@@ -107,8 +138,7 @@ def context_save(
 def next_session_context(tpm: TpmState) -> int:
     """The number of the next saved session; TPM_RC_CONTEXT_GAP if the oldest one would be too far behind."""
     number = tpm.reset.session_context
-    oldest = min(tpm.reset.saved_sessions.values(), default=number)
-    if number - oldest > tpm.profile.context_gap:
+    if tpm.reset.is_gap_full(tpm.profile.context_gap):
         raise TpmError(TPM_RC.CONTEXT_GAP)
     tpm.reset.session_context += 1
     return number
@@ -122,27 +152,38 @@ class ContextLoadResponse:
 
 
 @command(TPM_CC.ContextLoad, sessions=Area.FORBIDDEN)
-def context_load(tpm: TpmState, /, context: TPMS_CONTEXT) -> ContextLoadResponse:
+def context_load(tpm: TpmState, /, context: Annotated[TPMS_CONTEXT, PaddedContext()]) -> ContextLoadResponse:
     """28.3: take back what ContextSave gave out."""
-    octets = opened_context(tpm, context)
-    if context.saved_handle >> 24 != TPM_HT.TRANSIENT:
-        return ContextLoadResponse(load_saved_session(tpm, context, octets))
-    if not tpm.hierarchies[context.hierarchy].enabled:
-        raise TpmError(TPM_RC.HIERARCHY, at="context")
+    try:
+        octets = opened_context(tpm, context)
+        if context.saved_handle >> 24 != TPM_HT.TRANSIENT:
+            return ContextLoadResponse(load_saved_session(tpm, context, octets))
+        tpm.enabled_hierarchy(context.hierarchy)
+    except TpmError as error:
+        raise error.positioned_at("context") from None
+
     is_sequence = context.saved_handle == SAVED_SEQUENCE
     item = load_sequence(octets) if is_sequence else load_object("context", octets)
     return ContextLoadResponse(tpm.volatile.add(item))
 
 
 def load_saved_session(tpm: TpmState, context: TPMS_CONTEXT, octets: bytes) -> int:
-    """A session is loaded once: from its latest context, and then that context is worthless."""
-    index = context.saved_handle & NUMBER_MASK
-    if tpm.reset.saved_sessions.get(index) != context.sequence:
+    """
+    A session is loaded once: from its latest context, and then that context is worthless.
+
+    The last slot stays free for the oldest saved session while no other can be saved (TPM_RC_CONTEXT_GAP).
+    """
+    index, saved = context.saved_handle & NUMBER_MASK, tpm.reset.saved_sessions
+    if saved.get(index) != context.sequence:
         raise TpmError(TPM_RC.HANDLE, at="context")
-    if len(tpm.volatile.sessions) >= tpm.profile.loaded_sessions:
+    free = tpm.profile.loaded_sessions - len(tpm.volatile.sessions)
+    if free <= 0:
         raise TpmError(TPM_RC.SESSION_MEMORY)
+    if free == 1 and tpm.reset.is_gap_full(tpm.profile.context_gap) and saved[index] != min(saved.values()):
+        raise TpmError(TPM_RC.CONTEXT_GAP)
+
     session = load_session(unmarshal(SavedSession, octets))
-    del tpm.reset.saved_sessions[index]
+    del saved[index]
     tpm.volatile.sessions[index] = session
     return session.handle
 
@@ -172,24 +213,24 @@ def evict_control(
     persistent_handle: TPMI_DH_PERSISTENT,
 ) -> None:
     """28.5: make a transient object persistent, or delete a persistent one."""
-    if item.temporary or item.st_clear or item.sensitive is None:
-        raise TpmError(TPM_RC.ATTRIBUTES, at="item")
-    is_persistent = item.handle in PERSISTENT
-    if is_persistent and item.handle != persistent_handle:
-        raise TpmError(TPM_RC.HANDLE, at="item")
-    by_platform, of_platform = auth is tpm.platform, item.hierarchy == TPM_RH.PLATFORM
-    if (of_platform and not by_platform) or (by_platform and not of_platform and not is_persistent):
-        raise TpmError(TPM_RC.HIERARCHY, at="item")
-    if is_persistent:
+    if item.handle in PERSISTENT:
+        if auth is tpm.owner and item.handle in PLATFORM_PERSISTENT:
+            raise TpmError(TPM_RC.RANGE, at="item")
+        if item.handle != persistent_handle:
+            raise TpmError(TPM_RC.HANDLE, at="item")
         tpm.erase_object(item)
         return
-    if (persistent_handle >= FIRST_PLATFORM_PERSISTENT) is not by_platform:
+    if item.temporary or item.st_clear:
+        raise TpmError(TPM_RC.ATTRIBUTES, at="item")
+    by_platform = auth is tpm.platform
+    if by_platform is not (item.hierarchy == TPM_RH.PLATFORM):
+        raise TpmError(TPM_RC.HIERARCHY, at="item")
+    if by_platform is not (persistent_handle in PLATFORM_PERSISTENT):
         raise TpmError(TPM_RC.RANGE, at="persistent_handle")
     if persistent_handle in tpm.persistent:
         raise TpmError(TPM_RC.NV_DEFINED)
-    copy = load_object(f"object/{persistent_handle:08x}", save_object(item))
-    copy.handle = persistent_handle
-    if len(tpm.persistent) >= tpm.profile.persistent_slots or len(save_object(copy)) > tpm.nv_space:
+    copy = item.persistent_copy(persistent_handle)
+    if len(tpm.persistent) >= tpm.profile.persistent_slots or copy.size > tpm.nv_space:
         raise TpmError(TPM_RC.NV_SPACE)
 
     tpm.persistent[persistent_handle] = copy

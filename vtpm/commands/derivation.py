@@ -1,4 +1,4 @@
-"""Part 1, "Derived Objects": objects that a derivation parent makes of a label and a context, always the same."""
+"""Part 1, "Derived Objects": what a derivation parent makes of a label and a context."""
 
 from dataclasses import replace
 from io import BytesIO

@@ -1,4 +1,4 @@
-"""Part 1, "Primary Object": objects derived from the seed of a hierarchy, bit for bit as the reference code does."""
+"""Part 1, "Primary Object": objects derived from a seed, bit for bit as the reference code does."""
 
 from vtpm.commands.key_creation import created
 from vtpm.crypto.digest import digest
@@ -46,7 +46,7 @@ def remembered(
     exponent: int,
     generator: DerivationGenerator,
 ) -> RsaKey:
-    """The RSA key of a seed and template, looked up or searched; the generator is where a search leaves it."""
+    """The RSA key of a seed and template; the generator is left where the search leaves it."""
     level = bytes((hierarchy.seed_level,))
     place = digest(TPM_ALG.SHA256, hierarchy.seed, level, len(name).to_bytes(2, "big"), name, data)
     known = tpm.primaries.get(place)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_RH
+from vtpm.spec.handles import SVN_ENDORSEMENT, SVN_NULL, SVN_OWNER, SVN_PLATFORM
 from vtpm.state.entity import Role
 
 SEED_SIZE = 64
@@ -19,6 +20,14 @@ FIRMWARE_LIMITED = {
 }
 """Part 1, "Firmware-Limited Objects": the hierarchies whose objects only this firmware can use."""
 
+SVN_LIMITED = {
+    SVN_OWNER: TPM_RH.OWNER,
+    SVN_ENDORSEMENT: TPM_RH.ENDORSEMENT,
+    SVN_PLATFORM: TPM_RH.PLATFORM,
+    SVN_NULL: TPM_RH.NULL,
+}
+"""Those whose objects firmware of a lesser security version number (SVN) cannot use."""
+
 
 def is_firmware_limited(handle: int | None) -> bool:
     """Is it a firmware-limited hierarchy?"""
@@ -27,7 +36,15 @@ def is_firmware_limited(handle: int | None) -> bool:
 
 def is_svn_limited(handle: int | None) -> bool:
     """Is it a hierarchy limited by the firmware's security version number?"""
-    return handle is not None and 0x40010000 <= handle < 0x40050000
+    return any(handle in handles for handles in SVN_LIMITED)
+
+
+def base_of(handle: int) -> int:
+    """The hierarchy that a limited one belongs to; any other is its own base."""
+    for handles, base in SVN_LIMITED.items():
+        if handle in handles:
+            return base
+    return FIRMWARE_LIMITED.get(handle, handle)  # type: ignore[call-overload, no-any-return]  # an enum of integers
 
 
 @dataclass(slots=True, eq=False)
@@ -52,7 +69,7 @@ class Hierarchy:
     """How primary objects are derived from the seed, as libtpms numbers it (1 since 2019)."""
 
     def __repr__(self) -> str:
-        return f"Hierarchy({TPM_RH(self.handle).name})"
+        return f"Hierarchy(0x{self.handle:08X})"
 
     @property
     def name(self) -> bytes:

@@ -1,12 +1,14 @@
 """Part 1, "Objects": what Load, Create and their kin put into a transient or persistent handle."""
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 from vtpm.crypto.digest import digest
 from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_RH
 from vtpm.spec.objects import TPMT_PUBLIC, TPMT_SENSITIVE
 from vtpm.state.entity import Role, without_trailing_zeros
+from vtpm.state.hierarchy import base_of
+from vtpm.state.nv import OVERHEAD
 from vtpm.wire.structure import marshal
 
 
@@ -71,8 +73,18 @@ class Object:
 
     @property
     def temporary(self) -> bool:
-        """May it not be made persistent: is it external, or of the null hierarchy?"""
-        return self.external or self.hierarchy == TPM_RH.NULL
+        """28.5: may it not be made persistent, since its hierarchy is the null one or a limited one?"""
+        return self.hierarchy == TPM_RH.NULL or self.hierarchy != base_of(self.hierarchy)
+
+    @property
+    def size(self) -> int:
+        """Octets that it takes of NV memory."""
+        sensitive = b"" if self.sensitive is None else marshal(self.sensitive)
+        return OVERHEAD + len(marshal(self.public)) + len(sensitive)
+
+    def persistent_copy(self, handle: int) -> Self:
+        """The same object with a persistent handle."""
+        return replace(self, handle=handle, persistent=True)
 
     @property
     def is_da_protected(self) -> bool:

@@ -122,8 +122,9 @@ class TpmState:
 
     @property
     def nv_space(self) -> int:
-        """Octets that NV Indices may still take."""
-        return self.profile.nv_capacity - sum(index.size for index in self.nv.values())
+        """Octets that NV Indices and persistent objects may still take."""
+        taken = sum(index.size for index in self.nv.values())
+        return self.profile.nv_capacity - taken - sum(item.size for item in self.persistent.values())
 
     def time_info(self) -> TPMS_TIME_INFO:
         """Part 2, 10.11.6: Time, Clock and the counters, as they are now."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from vtpm.spec.constants import TPM_HT
+from vtpm.state.hierarchy import base_of
 from vtpm.state.object import Object
 from vtpm.state.sequence import Sequence
 from vtpm.state.session import Session
@@ -56,7 +57,7 @@ class Volatile:
             raise TpmError(TPM_RC.OBJECT_MEMORY)
 
     def flush(self, hierarchies: set[int]) -> None:
-        """Flush the transient objects of these hierarchies."""
+        """Flush the transient objects of these hierarchies and of their limited variants."""
         for handle, item in list(self.objects.items()):
-            if isinstance(item, Object) and item.hierarchy in hierarchies:
+            if isinstance(item, Object) and base_of(item.hierarchy) in hierarchies:
                 del self.objects[handle]
