@@ -1,0 +1,291 @@
+"""Part 3, clause 28: context management."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.objects import SEALED, SIGN_ECC, STORAGE_ECC, created, creation, handle_of, primary, template
+from tests.scenarios import Client
+from tests.sessions import start_session
+from vtpm.spec.attributes import TPMA_OBJECT
+from vtpm.spec.constants import TPM_RH, TPM_SE, TPM_SU
+from vtpm.wire.error import TPM_RC
+
+OWNER, PLATFORM = TPM_RH.OWNER, TPM_RH.PLATFORM
+HANDLE, PLATFORM_HANDLE = 0x81000001, 0x81800001
+
+
+def st_clear_primary(tpm: Client) -> int:
+    """A primary key with stClear."""
+    public = template(SIGN_ECC)
+    attributes = public.object_attributes.but(stClear=True)
+    return handle_of(tpm.create_primary(OWNER, **creation(replace(public, object_attributes=attributes))))
+
+
+class TestContextOfObject:
+    """28.2 ContextSave and 28.3 ContextLoad of an object"""
+
+    def test_round(self, tpm: Client) -> None:
+        """The object stays loaded; its context gives another one like it, as often as it is loaded."""
+        item = primary(tpm, SEALED, data=b"secret", auth=b"pw")
+        context = tpm.context_save(item).context
+
+        handles = [tpm.context_load(context=context).loaded_handle for _ in range(2)]
+
+        assert context.hierarchy == OWNER
+        assert len({item, *handles}) == 3
+        for handle in (item, *handles):
+            assert tpm.unseal(handle, auths=[b"pw"]).out_data == b"secret"
+            assert tpm.read_public(handle).octets == tpm.read_public(item).octets
+
+    def test_as_parent(self, tpm: Client) -> None:
+        """A key that comes back still loads its children."""
+        parent = primary(tpm)
+        blob, context = created(tpm, parent, SIGN_ECC), tpm.context_save(parent).context
+        tpm.flush_context(flush_handle=parent)
+
+        parent = tpm.context_load(context=context).loaded_handle
+
+        assert tpm.load(parent, **blob).rc == TPM_RC.SUCCESS
+
+    def test_contents_hidden(self, tpm: Client) -> None:
+        """Two contexts of one object have nothing in common, and none shows a secret."""
+        item = primary(tpm, SEALED, data=b"a secret of the owner")
+
+        first, second = (tpm.context_save(item).context for _ in range(2))
+
+        assert first.sequence != second.sequence
+        assert b"secret" not in first.context_blob
+        assert first.context_blob[66:] != second.context_blob[66:]
+
+    @pytest.mark.parametrize("change", ["sequence", "saved_handle", "hierarchy", "first", "last", "short"])
+    def test_tampered(self, tpm: Client, change: str) -> None:
+        """Every part of a context is protected."""
+        context = tpm.context_save(primary(tpm)).context
+        blob = context.context_blob
+        changed, expected = {
+            "sequence": (replace(context, sequence=context.sequence + 1), TPM_RC.INTEGRITY),
+            "saved_handle": (replace(context, saved_handle=0x80000002), TPM_RC.INTEGRITY),
+            "hierarchy": (replace(context, hierarchy=TPM_RH.ENDORSEMENT), TPM_RC.INTEGRITY),
+            "first": (
+                replace(context, context_blob=blob[:2] + bytes([blob[2] ^ 1]) + blob[3:]),
+                TPM_RC.INTEGRITY,
+            ),
+            "last": (replace(context, context_blob=blob[:-1] + bytes([blob[-1] ^ 1])), TPM_RC.INTEGRITY),
+            "short": (replace(context, context_blob=blob[:40]), TPM_RC.SIZE),
+        }[change]
+
+        assert tpm.context_load(context=changed).rc == expected.parameter(1)
+        assert tpm.context_load(context=context).rc == TPM_RC.SUCCESS
+
+    def test_disabled(self, tpm: Client) -> None:
+        """A context of a hierarchy that is disabled is not loaded."""
+        context = tpm.context_save(primary(tpm)).context
+        tpm.hierarchy_control(OWNER, enable=OWNER, state=False)
+
+        assert tpm.context_load(context=context).rc == TPM_RC.HIERARCHY.parameter(1)
+
+    def test_cleared(self, tpm: Client) -> None:
+        """Clear makes the owner's contexts worthless."""
+        context = tpm.context_save(primary(tpm)).context
+        tpm.clear(TPM_RH.LOCKOUT)
+
+        assert tpm.context_load(context=context).rc == TPM_RC.INTEGRITY.parameter(1)
+
+    @pytest.mark.parametrize(
+        ("shutdown", "startup", "ordinary", "st_clear"),
+        [
+            (TPM_SU.STATE, TPM_SU.STATE, True, True),
+            (TPM_SU.STATE, TPM_SU.CLEAR, True, False),
+            (TPM_SU.CLEAR, TPM_SU.CLEAR, False, False),
+        ],
+    )
+    def test_power(
+        self, tpm: Client, shutdown: TPM_SU, startup: TPM_SU, *, ordinary: bool, st_clear: bool
+    ) -> None:
+        """A context lasts until the next TPM Reset, that of an object with stClear until the next Restart."""
+        contexts = [tpm.context_save(item).context for item in (primary(tpm), st_clear_primary(tpm))]
+
+        tpm.power_cycle(shutdown=shutdown, startup=startup)
+
+        loaded = [tpm.context_load(context=context).rc for context in contexts]
+        lost = TPM_RC.INTEGRITY.parameter(1)
+        assert loaded == [TPM_RC.SUCCESS if lasts else lost for lasts in (ordinary, st_clear)]
+
+    def test_slots(self, tpm: Client) -> None:
+        """TPM_RC_OBJECT_MEMORY if every slot is taken."""
+        for _ in range(tpm.tpm.profile.transient_slots):
+            context = tpm.context_save(primary(tpm)).context
+
+        assert tpm.context_load(context=context).rc == TPM_RC.OBJECT_MEMORY
+
+
+class TestContextOfSession:
+    """28.2 ContextSave and 28.3 ContextLoad of a session"""
+
+    def test_once(self, tpm: Client) -> None:
+        """A saved session is out of reach, comes back once under its handle, and goes on as it was."""
+        session = start_session(tpm)
+        context = tpm.context_save(session.handle).context
+
+        assert tpm.context_save(session.handle).rc == TPM_RC.REFERENCE_H0
+        assert tpm.context_load(context=context).loaded_handle == session.handle
+        assert tpm.context_load(context=context).rc == TPM_RC.HANDLE.parameter(1)
+        reply = tpm.hierarchy_change_auth(OWNER, sessions=[session], new_auth=b"")
+        assert reply.rc == TPM_RC.SUCCESS
+
+    def test_latest(self, tpm: Client) -> None:
+        """Only the latest context of a session is worth anything."""
+        session = start_session(tpm)
+        old = tpm.context_save(session.handle).context
+        tpm.context_load(context=old)
+        new = tpm.context_save(session.handle).context
+
+        assert tpm.context_load(context=old).rc == TPM_RC.HANDLE.parameter(1)
+        assert tpm.context_load(context=new).rc == TPM_RC.SUCCESS
+
+    def test_flushed(self, tpm: Client) -> None:
+        """A session that was flushed while saved does not come back."""
+        session = start_session(tpm)
+        context = tpm.context_save(session.handle).context
+
+        assert tpm.flush_context(flush_handle=session.handle).rc == TPM_RC.SUCCESS
+        assert tpm.context_load(context=context).rc == TPM_RC.HANDLE.parameter(1)
+        assert tpm.flush_context(flush_handle=session.handle).rc == TPM_RC.HANDLE.parameter(1)
+
+    def test_policy(self, tpm: Client) -> None:
+        """A policy session keeps its digest."""
+        session = start_session(tpm, TPM_SE.POLICY)
+        tpm.policy_auth_value(session.handle)
+        before = tpm.policy_get_digest(session.handle).policy_digest
+        context = tpm.context_save(session.handle).context
+
+        tpm.context_load(context=context)
+
+        assert tpm.policy_get_digest(session.handle).policy_digest == before != bytes(32)
+
+    @pytest.mark.parametrize(
+        ("shutdown", "startup", "expected"),
+        [
+            (TPM_SU.STATE, TPM_SU.STATE, TPM_RC.SUCCESS),
+            (TPM_SU.STATE, TPM_SU.CLEAR, TPM_RC.SUCCESS),
+            (TPM_SU.CLEAR, TPM_SU.CLEAR, TPM_RC.INTEGRITY.parameter(1)),
+        ],
+    )
+    def test_power(self, tpm: Client, shutdown: TPM_SU, startup: TPM_SU, expected: int) -> None:
+        """A saved session lasts until the next TPM Reset."""
+        context = tpm.context_save(start_session(tpm).handle).context
+
+        tpm.power_cycle(shutdown=shutdown, startup=startup)
+
+        assert expected == tpm.context_load(context=context).rc
+
+
+class TestFlushContext:
+    """28.4"""
+
+    def test_object(self, tpm: Client) -> None:
+        """The handle is free again."""
+        item = primary(tpm)
+
+        assert tpm.flush_context(flush_handle=item).rc == TPM_RC.SUCCESS
+        assert tpm.read_public(item).rc == TPM_RC.REFERENCE_H0
+        assert tpm.flush_context(flush_handle=item).rc == TPM_RC.HANDLE.parameter(1)
+        assert primary(tpm) == item
+
+    def test_session(self, tpm: Client) -> None:
+        """A session ends."""
+        session = start_session(tpm)
+
+        assert tpm.flush_context(flush_handle=session.handle).rc == TPM_RC.SUCCESS
+        reply = tpm.hierarchy_change_auth(OWNER, sessions=[session], new_auth=b"")
+        assert reply.rc == TPM_RC.REFERENCE_S0
+
+    @pytest.mark.parametrize("handle", [OWNER, HANDLE, 0x01000001, 0])
+    def test_others(self, tpm: Client, handle: int) -> None:
+        """Nothing else is flushed."""
+        assert tpm.flush_context(flush_handle=handle).rc == TPM_RC.VALUE.parameter(1)
+
+
+class TestEvictControl:
+    """28.5"""
+
+    def test_durable(self, tpm: Client) -> None:
+        """A persistent object is there after a loss of power, works as before, and then goes for good."""
+        item = primary(tpm, auth=b"pw")
+        blob = tpm.create(item, auths=[b"pw"], **creation(SEALED, data=b"secret"))
+        public = tpm.read_public(item).octets
+        assert tpm.evict_control(OWNER, item, persistent_handle=HANDLE).rc == TPM_RC.SUCCESS
+
+        tpm.power_cycle(shutdown=None)
+
+        assert tpm.read_public(HANDLE).octets == public
+        given = {"in_private": blob.out_private, "in_public": blob.out_public}
+        assert tpm.unseal(handle_of(tpm.load(HANDLE, auths=[b"pw"], **given))).out_data == b"secret"
+        assert tpm.evict_control(OWNER, HANDLE, persistent_handle=HANDLE).rc == TPM_RC.SUCCESS
+        assert tpm.read_public(HANDLE).rc == TPM_RC.HANDLE.handle(1)
+        tpm.power_cycle(shutdown=None)
+        assert tpm.read_public(HANDLE).rc == TPM_RC.HANDLE.handle(1)
+
+    def test_transient_stays(self, tpm: Client) -> None:
+        """The transient object is still there, under its own handle."""
+        item = primary(tpm)
+        tpm.evict_control(OWNER, item, persistent_handle=HANDLE)
+
+        assert tpm.flush_context(flush_handle=item).rc == TPM_RC.SUCCESS
+        assert tpm.read_public(HANDLE).rc == TPM_RC.SUCCESS
+
+    @pytest.mark.parametrize(
+        ("auth", "hierarchy", "handle", "expected"),
+        [
+            (OWNER, OWNER, HANDLE, TPM_RC.SUCCESS),
+            (OWNER, TPM_RH.ENDORSEMENT, 0x817FFFFF, TPM_RC.SUCCESS),
+            (OWNER, OWNER, PLATFORM_HANDLE, TPM_RC.RANGE.parameter(1)),
+            (OWNER, PLATFORM, HANDLE, TPM_RC.HIERARCHY.handle(2)),
+            (OWNER, TPM_RH.NULL, HANDLE, TPM_RC.ATTRIBUTES.handle(2)),
+            (PLATFORM, PLATFORM, PLATFORM_HANDLE, TPM_RC.SUCCESS),
+            (PLATFORM, PLATFORM, HANDLE, TPM_RC.RANGE.parameter(1)),
+            (PLATFORM, OWNER, PLATFORM_HANDLE, TPM_RC.HIERARCHY.handle(2)),
+            (OWNER, OWNER, 0x80000000, TPM_RC.VALUE.parameter(1)),
+            (TPM_RH.ENDORSEMENT, OWNER, HANDLE, TPM_RC.VALUE.handle(1)),
+        ],
+    )
+    def test_who(self, tpm: Client, auth: int, hierarchy: int, handle: int, expected: int) -> None:
+        """Owner and platform have a range each; neither persists the other's or temporary objects."""
+        item = primary(tpm, hierarchy=hierarchy)
+
+        assert expected == tpm.evict_control(auth, item, persistent_handle=handle).rc
+
+    def test_taken(self, tpm: Client) -> None:
+        """A handle has one object; a persistent one is named by its own handle."""
+        item = primary(tpm)
+        for handle in (HANDLE, HANDLE + 1):
+            tpm.evict_control(OWNER, item, persistent_handle=handle)
+
+        assert tpm.evict_control(OWNER, item, persistent_handle=HANDLE).rc == TPM_RC.NV_DEFINED
+        other = tpm.evict_control(OWNER, HANDLE, persistent_handle=HANDLE + 1).rc
+        assert other == TPM_RC.HANDLE.handle(2)
+
+    def test_st_clear(self, tpm: Client) -> None:
+        """An object with stClear is not made persistent."""
+        item = st_clear_primary(tpm)
+        assert tpm.tpm.volatile.objects[item].public.object_attributes & TPMA_OBJECT(stClear=True)
+
+        reply = tpm.evict_control(OWNER, item, persistent_handle=HANDLE)
+
+        assert reply.rc == TPM_RC.ATTRIBUTES.handle(2)
+
+    def test_platform_deletes(self, tpm: Client) -> None:
+        """The platform deletes the owner's objects."""
+        tpm.evict_control(OWNER, primary(tpm), persistent_handle=HANDLE)
+
+        assert tpm.evict_control(PLATFORM, HANDLE, persistent_handle=HANDLE).rc == TPM_RC.SUCCESS
+        assert tpm.read_public(HANDLE).rc == TPM_RC.HANDLE.handle(1)
+
+    def test_slots(self, tpm: Client) -> None:
+        """TPM_RC_NV_SPACE if every persistent slot is taken."""
+        item = primary(tpm, STORAGE_ECC)
+        slots = tpm.tpm.profile.persistent_slots
+        codes = [tpm.evict_control(OWNER, item, persistent_handle=HANDLE + n).rc for n in range(slots + 1)]
+
+        assert codes == [TPM_RC.SUCCESS] * slots + [TPM_RC.NV_SPACE]
