@@ -4,14 +4,13 @@ from dataclasses import replace
 from io import BytesIO
 
 from vtpm.commands.key_creation import created
-from vtpm.commands.object_attributes import check_template
-from vtpm.crypto.digest import digest_size, hmac_digest
+from vtpm.commands.object_attributes import check_auth, check_public
+from vtpm.crypto.digest import hmac_digest
 from vtpm.crypto.drbg import LabelGenerator
 from vtpm.crypto.rsa import RsaKey
 from vtpm.spec.algorithms import TPMS_DERIVE, TPMS_ECC_POINT, TPMS_SCHEME_XOR, TPMS_SENSITIVE_CREATE
 from vtpm.spec.constants import TPM_ALG
 from vtpm.spec.objects import TPMS_KEYEDHASH_PARMS, TPMT_PUBLIC, TPMT_SENSITIVE
-from vtpm.state.entity import without_trailing_zeros
 from vtpm.state.object import Object
 from vtpm.wire.error import TPM_RC, TpmError
 from vtpm.wire.structure import but, unmarshal
@@ -34,31 +33,35 @@ def derived_object(
     assert isinstance(parent.public.parameters, TPMS_KEYEDHASH_PARMS)
     details = parent.public.parameters.scheme.details
     assert isinstance(details, TPMS_SCHEME_XOR)
+    public, wanted = derivation_of(template)
+    check_auth(sensitive.user_auth, public, "in_sensitive")
+    if public.type is TPM_ALG.RSA:
+        raise TpmError(TPM_RC.TYPE, at="in_public")
+    if public.object_attributes.sensitiveDataOrigin:
+        raise TpmError(TPM_RC.ATTRIBUTES)
+    try:
+        check_public(public, parent=parent)
+    except TpmError as error:
+        raise error.positioned_at("in_public") from None
+    label, context = wanted.label, wanted.context
+    if sensitive.data:
+        other: TPMS_DERIVE = unmarshal(TPMS_DERIVE, sensitive.data)
+        label, context = label or other.label, context or other.context
+
+    secret = parent.sensitive.sensitive
+    generator = LabelGenerator(lambda message: hmac_digest(details.hash_alg, secret, message), label, context)
+    return created(public, replace(sensitive, data=b""), generator, no_rsa)
+
+
+def derivation_of(template: bytes) -> tuple[TPMT_PUBLIC, TPMS_DERIVE]:
+    """The public area of a template without its unique, and the label and context in the unique's place."""
     stream = BytesIO(template)
     try:
-        public = DERIVED_PUBLIC._parse(stream, None, "")  # noqa: SLF001 - how a construct reads
+        public: TPMT_PUBLIC = DERIVED_PUBLIC._parse(stream, None, "")  # noqa: SLF001 - how a construct reads
         if stream.read(1):
             raise TpmError(TPM_RC.SIZE)
     except TpmError as error:
         raise error.positioned_at("in_public") from None
-    wanted: TPMS_DERIVE = public.unique
-    if public.type is TPM_ALG.RSA:
-        raise TpmError(TPM_RC.TYPE, at="in_public")
-    label, context = wanted.label, wanted.context
-    if sensitive.data and not (label and context):
-        try:
-            other: TPMS_DERIVE = unmarshal(TPMS_DERIVE, sensitive.data)
-        except TpmError as error:
-            raise error.positioned_at("in_sensitive") from None
-        label, context = label or other.label, context or other.context
-    blank = TPMS_ECC_POINT(x=b"", y=b"") if public.type is TPM_ALG.ECC else b""
-    public = replace(public, unique=blank)
-    try:
-        check_template(public, len(sensitive.data) or 1, parent=parent)
-    except TpmError as error:
-        raise error.positioned_at("in_public") from None
-    if len(without_trailing_zeros(sensitive.user_auth)) > digest_size(public.name_alg):
-        raise TpmError(TPM_RC.SIZE, at="in_sensitive")
-    secret = parent.sensitive.sensitive
-    generator = LabelGenerator(lambda message: hmac_digest(details.hash_alg, secret, message), label, context)
-    return created(public, replace(sensitive, data=b""), generator, no_rsa)
+    wanted = public.unique
+    assert isinstance(wanted, TPMS_DERIVE)
+    return replace(public, unique=TPMS_ECC_POINT(x=b"", y=b"") if public.type is TPM_ALG.ECC else b""), wanted

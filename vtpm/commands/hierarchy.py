@@ -3,8 +3,7 @@
 from typing import Annotated
 
 from vtpm.commands.creation import certified, creation_data_of
-from vtpm.commands.object import check_auth
-from vtpm.commands.object_attributes import check_template
+from vtpm.commands.object_attributes import check_auth, check_template
 from vtpm.commands.object_loading import loaded
 from vtpm.commands.primary import derived_primary
 from vtpm.commands.table import command

@@ -72,7 +72,6 @@ def _secret_of(
     """The secret, and the unique of an asymmetric key."""
     parameters = public.parameters
     if isinstance(parameters, TPMS_RSA_PARMS):
-        check_exponent(parameters.exponent)
         key = make_rsa(parameters.key_bits, parameters.exponent)
         size = parameters.key_bits // 8
         return key.p.to_bytes(size // 2, "big"), key.public.modulus.to_bytes(size, "big")
@@ -82,17 +81,13 @@ def _secret_of(
     if isinstance(parameters, TPMS_SYMCIPHER_PARMS):
         size = parameters.sym.key_bits // 8
         if data and len(data) != size:
-            raise TpmError(TPM_RC.KEY_SIZE, at="in_sensitive")
+            raise TpmError(TPM_RC.KEY_SIZE)
         return data or source(size), None
-    if len(data) > largest_key(parameters):
-        raise TpmError(TPM_RC.SIZE, at="in_sensitive")
-    return data or source(digest_size(_keyed_hash(parameters, public.name_alg))), None
-
-
-def check_exponent(exponent: int) -> None:
-    """Part 2, 12.2.3.5: the default exponent, or a larger odd number; TPM_RC_RANGE for another."""
-    if exponent and (exponent < 65537 or exponent % 2 == 0):
-        raise TpmError(TPM_RC.RANGE)
+    alg = _keyed_hash(parameters, public.name_alg)
+    is_key = public.object_attributes.sign or public.object_attributes.decrypt
+    if is_key and len(data) > BLOCK_SIZES.get(alg, SMALLEST_BLOCK):
+        raise TpmError(TPM_RC.SIZE)
+    return data or source(digest_size(alg)), None
 
 
 def _keyed_hash(parameters: TPMS_KEYEDHASH_PARMS, name_alg: TPM_ALG) -> TPM_ALG:
@@ -105,10 +100,11 @@ def largest_key(parameters: TPMS_KEYEDHASH_PARMS) -> int:
     details = parameters.scheme.details
     if not isinstance(details, TPMS_SCHEME_HASH | TPMS_SCHEME_XOR):
         return MAX_SEALED
-    return BLOCK_SIZES.get(details.hash_alg, 64)
+    return BLOCK_SIZES.get(details.hash_alg, SMALLEST_BLOCK)
 
 
 MAX_SEALED = 128
+SMALLEST_BLOCK = 64
 BLOCK_SIZES = {
     TPM_ALG.SHA384: 128,
     TPM_ALG.SHA512: 128,
@@ -116,7 +112,7 @@ BLOCK_SIZES = {
     TPM_ALG.SHA3_384: 104,
     TPM_ALG.SHA3_512: 72,
 }
-"""Octets of a block, where they are not 64."""
+"""Octets of a hash's block, where it is not the smallest one."""
 
 
 def symmetric_unique(public: TPMT_PUBLIC, seed: bytes, secret: bytes) -> bytes:

@@ -7,7 +7,7 @@ from typing import Annotated
 from vtpm.commands.creation import certified, creation_data_of
 from vtpm.commands.derivation import derived_object
 from vtpm.commands.key_creation import created
-from vtpm.commands.object_attributes import check_template
+from vtpm.commands.object_attributes import check_auth, check_template
 from vtpm.commands.object_loading import check_loadable, loaded
 from vtpm.commands.primary import derived_primary
 from vtpm.commands.private_key import is_asymmetric
@@ -16,7 +16,12 @@ from vtpm.commands.secret import received_secret, shared_secret
 from vtpm.commands.table import command
 from vtpm.crypto.digest import digest_size
 from vtpm.crypto.rsa import RsaKey, fresh_key
-from vtpm.spec.algorithms import TPM2B_ENCRYPTED_SECRET, TPM2B_SENSITIVE_CREATE, TPM2B_SENSITIVE_DATA
+from vtpm.spec.algorithms import (
+    TPM2B_ENCRYPTED_SECRET,
+    TPM2B_SENSITIVE_CREATE,
+    TPM2B_SENSITIVE_DATA,
+    TPMS_SENSITIVE_CREATE,
+)
 from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_RH
 from vtpm.spec.context import TPM2B_CREATION_DATA
 from vtpm.spec.handles import TPMI_DH_OBJECT, TPMI_DH_PARENT, TPMI_RH_HIERARCHY
@@ -47,12 +52,6 @@ from vtpm.wire.structure import structure
 from vtpm.wire.vocabulary import codec_of
 
 Parent = Annotated[Object, TPMI_DH_OBJECT, Role.USER]
-
-
-def check_auth(user_auth: bytes, public: TPMT_PUBLIC, at: str) -> None:
-    """Part 1, "authValues": not longer than a digest of the nameAlg."""
-    if len(without_trailing_zeros(user_auth)) > digest_size(public.name_alg):
-        raise TpmError(TPM_RC.SIZE, at=at)
 
 
 def random_areas(
@@ -313,39 +312,37 @@ def create_loaded(
     in_sensitive: TPM2B_SENSITIVE_CREATE,
     in_public: TPM2B_TEMPLATE,
 ) -> CreateLoadedResponse:
-    """12.9: make an object under any kind of parent, and load it."""
+    """12.9: make an object under any kind of parent, and load it; only an ordinary one has a private area."""
+    derives = isinstance(parent, Object) and parent.is_derivation_parent
+    if isinstance(parent, Object) and not derives and not parent.is_parent:
+        raise TpmError(TPM_RC.TYPE, at="parent")
     tpm.volatile.check_slot()
-    if isinstance(parent, Object) and parent.is_derivation_parent:
+
+    private = b""
+    if isinstance(parent, Hierarchy):
+        public = whole_template(in_public, in_sensitive, None, parent.handle)
+        public, sensitive = derived_primary(tpm, parent, in_public, public, in_sensitive)
+    elif derives:
         public, sensitive = derived_object(parent, in_public, in_sensitive)
-        private = b""
     else:
-        public = whole_template(in_public)
-        above = parent if isinstance(parent, Object) else None
-        if above is not None and not above.is_parent:
-            raise TpmError(TPM_RC.TYPE, at="parent")
-        try:
-            hierarchy = None if above else parent.handle
-            check_template(public, len(in_sensitive.data), parent=above, hierarchy=hierarchy)
-        except TpmError as error:
-            raise error.positioned_at("in_public") from None
-        check_auth(in_sensitive.user_auth, public, "in_sensitive")
-        if isinstance(parent, Object):
-            public, sensitive = random_areas(tpm, public, in_sensitive)
-            private = private_of(tpm, parent, public, name_of(public), sensitive)
-        else:
-            public, sensitive = derived_primary(tpm, parent, in_public, public, in_sensitive)
-            private = b""
+        public = whole_template(in_public, in_sensitive, parent, None)
+        public, sensitive = random_areas(tpm, public, in_sensitive)
+        private = private_of(tpm, parent, public, name_of(public), sensitive)
     item = loaded(tpm, parent, public, sensitive)
     return CreateLoadedResponse(tpm.volatile.add(item), private, public, item.name)
 
 
-def whole_template(template: bytes) -> TPMT_PUBLIC:
-    """The template as a public area, to its last octet."""
-    stream = BytesIO(template)
+def whole_template(
+    in_public: bytes, in_sensitive: TPMS_SENSITIVE_CREATE, parent: Object | None, hierarchy: int | None
+) -> TPMT_PUBLIC:
+    """The template as a public area, to its last octet, if an object can be made of it."""
+    stream = BytesIO(in_public)
     try:
         public: TPMT_PUBLIC = codec_of(TPMT_PUBLIC)._parse(stream, None, "")  # noqa: SLF001 - how a construct reads
         if stream.read(1):
             raise TpmError(TPM_RC.SIZE)
+        check_auth(in_sensitive.user_auth, public, "in_sensitive")
+        check_template(public, len(in_sensitive.data), parent=parent, hierarchy=hierarchy)
     except TpmError as error:
         raise error.positioned_at("in_public") from None
     return public

@@ -6,6 +6,7 @@ from vtpm.spec.attributes import TPMA_OBJECT
 from vtpm.spec.constants import TPM_ALG
 from vtpm.spec.interface import CIPHER_MODES, ECC_SIGNATURES, RSA_SIGNATURES
 from vtpm.spec.objects import TPMS_ECC_PARMS, TPMS_KEYEDHASH_PARMS, TPMS_RSA_PARMS, TPMT_PUBLIC
+from vtpm.state.entity import without_trailing_zeros
 from vtpm.state.hierarchy import is_firmware_limited, is_svn_limited
 from vtpm.state.object import Object
 from vtpm.wire.error import TPM_RC, TpmError
@@ -26,6 +27,12 @@ def symmetric_of(public: TPMT_PUBLIC) -> TPMT_SYM_DEF_OBJECT | None:
         return parameters.sym
     assert isinstance(parameters, TPMS_RSA_PARMS | TPMS_ECC_PARMS)
     return parameters.symmetric
+
+
+def check_auth(user_auth: bytes, public: TPMT_PUBLIC, at: str) -> None:
+    """Part 1, "authValues": not longer than a digest of the nameAlg."""
+    if len(without_trailing_zeros(user_auth)) > digest_size(public.name_alg):
+        raise TpmError(TPM_RC.SIZE, at=at)
 
 
 def check_template(
@@ -106,7 +113,11 @@ def _check_limits(attributes: TPMA_OBJECT, above: TPMA_OBJECT | None, hierarchy:
 
 
 def check_scheme(public: TPMT_PUBLIC, *, parent: Object | None = None) -> None:
-    """Part 2, 12.2.3: do the schemes and the symmetric algorithm fit the attributes?"""
+    """
+    Part 2, 12.2.3: do the schemes and the symmetric algorithm fit the attributes?
+
+    A parent's symmetric mode is ignored, as Part 3, 12.1 says: children are always encrypted in CFB mode.
+    """
     attributes = public.object_attributes
     parameters = public.parameters
     if isinstance(parameters, TPMS_SYMCIPHER_PARMS):
@@ -120,8 +131,6 @@ def check_scheme(public: TPMT_PUBLIC, *, parent: Object | None = None) -> None:
     if symmetric is not None and attributes.restricted and attributes.decrypt:
         if symmetric.algorithm is TPM_ALG.NULL:
             raise TpmError(TPM_RC.SYMMETRIC)
-        if symmetric.mode is not TPM_ALG.CFB:
-            raise TpmError(TPM_RC.MODE)
         if attributes.fixedParent and parent is not None:
             if public.name_alg is not parent.public.name_alg:
                 raise TpmError(TPM_RC.HASH)
