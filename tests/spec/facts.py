@@ -30,8 +30,10 @@ UNIMPLEMENTED = POST_QUANTUM | {
     "TPM_ALG_HKDF",
     "TPM_ALG_EDDSA",
     "TPM_ALG_HASH_EDDSA",
+    "TPM_ECC_CURVE_25519",
+    "TPM_ECC_CURVE_448",
 }
-"""Algorithms of Part 2 that no TPM of this program has."""
+"""Algorithms and curves of Part 2 that no TPM of this program has."""
 
 
 def number(value: str | int) -> int:
