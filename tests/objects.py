@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from tests.scenarios import Caller, Reply
+from tests.scenarios import Caller, Client, Reply
 from vtpm.spec.algorithms import TPMS_SENSITIVE_CREATE
 from vtpm.spec.constants import TPM_RH
-from vtpm.spec.objects import TPMT_PUBLIC
+from vtpm.spec.objects import TPMT_PUBLIC, TPMT_SENSITIVE
+from vtpm.state.object import Object
 from vtpm.wire.structure import unmarshal
 
 STORAGE_RSA = "0001000b00030472000000060080004300100800000000000000"
@@ -46,3 +47,11 @@ def created(tpm: Caller, parent: int, public: str | TPMT_PUBLIC, **given: bytes)
     """What Load takes of a new object."""
     reply = tpm.create(parent, **creation(public, **given))
     return {"in_private": reply.out_private, "in_public": reply.out_public}
+
+
+def sensitive_of(tpm: Client, handle: int) -> TPMT_SENSITIVE:
+    """The sensitive area of a loaded object."""
+    item = tpm.tpm.volatile.objects[handle]
+    assert isinstance(item, Object)
+    assert item.sensitive is not None
+    return item.sensitive

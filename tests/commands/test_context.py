@@ -269,7 +269,7 @@ class TestEvictControl:
     def test_st_clear(self, tpm: Client) -> None:
         """An object with stClear is not made persistent."""
         item = st_clear_primary(tpm)
-        assert tpm.tpm.volatile.objects[item].public.object_attributes & TPMA_OBJECT(stClear=True)
+        assert tpm.read_public(item).out_public.object_attributes & TPMA_OBJECT(stClear=True)
 
         reply = tpm.evict_control(OWNER, item, persistent_handle=HANDLE)
 

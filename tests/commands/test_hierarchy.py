@@ -6,7 +6,17 @@ import pytest
 
 from tests.commands.nv_indices import define
 from tests.crypto.published import content, label, vectors
-from tests.objects import SEALED, SIGN_ECC, STORAGE_ECC, created, creation, handle_of, primary, template
+from tests.objects import (
+    SEALED,
+    SIGN_ECC,
+    STORAGE_ECC,
+    created,
+    creation,
+    handle_of,
+    primary,
+    sensitive_of,
+    template,
+)
 from tests.scenarios import Client
 from tests.sessions import start_session
 from vtpm.spec.algorithms import TPMS_SENSITIVE_CREATE
@@ -77,7 +87,7 @@ class TestCreatePrimary:
         item = handle_of(second)
         assert tpm.read_public(item).octets[12:].hex().startswith(vector["out_public"])
         assert first.out_public == second.out_public == template(vector["out_public"])
-        ours = [tpm.tpm.volatile.objects[handle_of(reply)].sensitive for reply in (first, second)]
+        ours = [sensitive_of(tpm, handle_of(reply)) for reply in (first, second)]
         assert ours[0] == ours[1]
 
     def test_creation_data(self, tpm: Client) -> None:

@@ -18,6 +18,7 @@ from tests.objects import (
     creation,
     handle_of,
     primary,
+    sensitive_of,
     template,
 )
 from tests.scenarios import Client
@@ -25,6 +26,7 @@ from tests.sessions import start_session
 from vtpm.spec.algorithms import TPMS_SENSITIVE_CREATE
 from vtpm.spec.constants import TPM_RH, TPM_SE
 from vtpm.spec.objects import TPMT_SENSITIVE
+from vtpm.state.object import Object
 from vtpm.wire.error import TPM_RC
 from vtpm.wire.structure import marshal, unmarshal
 
@@ -130,7 +132,7 @@ class TestCreateAndLoad:
         reply = tpm.load(parent, in_private=bytes.fromhex(vector["in_private"]), in_public=public)
 
         assert reply.name.hex() == vector["object_name"]
-        sensitive = tpm.tpm.volatile.objects[handle_of(reply)].sensitive
+        sensitive = sensitive_of(tpm, handle_of(reply))
         assert sensitive == unmarshal(TPMT_SENSITIVE, bytes.fromhex(vector["sensitive_area"])[2:])
 
 
@@ -152,6 +154,8 @@ class TestLoadExternal:
     def test_private(self, tpm: Client) -> None:
         """Both areas, in the null hierarchy only, and only if they belong together."""
         item = tpm.tpm.volatile.objects[put_ecc(tpm)]
+        assert isinstance(item, Object)
+        assert item.sensitive is not None
         given = {"in_private": item.sensitive, "in_public": item.public}
         other = replace(item.sensitive, sensitive=flipped(item.sensitive.sensitive, 5))
 
@@ -163,6 +167,8 @@ class TestLoadExternal:
     def test_fixed(self, tpm: Client) -> None:
         """A private area from outside cannot be fixed to this TPM."""
         item = tpm.tpm.volatile.objects[put_ecc(tpm, "sign fixedTPM fixedParent")]
+        assert isinstance(item, Object)
+        assert item.sensitive is not None
 
         reply = tpm.load_external(in_private=item.sensitive, in_public=item.public, hierarchy=TPM_RH.NULL)
 
@@ -315,7 +321,7 @@ class TestCreateLoaded:
         assert marshal(reply.out_public).hex() == vector["out_public"]
         assert reply.out_private == b""
         private = vector["private"].get("d") or vector["private"]["sensitive"]
-        assert tpm.tpm.volatile.objects[handle_of(reply)].sensitive.sensitive.hex() == private
+        assert sensitive_of(tpm, handle_of(reply)).sensitive.hex() == private
 
     def test_longer_template(self, tpm: Client) -> None:
         """A template is read to its last octet."""
