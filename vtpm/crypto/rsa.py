@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from hashlib import shake_256
 from hmac import compare_digest
 
 import gmpy2
@@ -75,14 +76,30 @@ class RsaKey:
         return numbers.private_key(unsafe_skip_rsa_key_validation=True)
 
     def raw(self, octets: bytes) -> bytes:
-        """The private operation on a number below the modulus; TPM_RC_VALUE if it is not."""
-        number = int.from_bytes(octets, "big")
-        if number >= self.public.modulus:
+        """
+        The private operation on a number below the modulus; TPM_RC_VALUE if it is not.
+
+        The exponentiations take the same time for every exponent, and work on the number times a mask:
+        how long a reduction takes then says nothing about the primes to whoever chose the number.
+        """
+        number, n = int.from_bytes(octets, "big"), mpz(self.public.modulus)
+        if number >= n:
             raise TpmError(TPM_RC.VALUE)
         p, q, dp, dq, inverse = self._crt
-        first, second = gmpy2.powmod_sec(number % p, dp, p), gmpy2.powmod_sec(number % q, dq, q)
+        mask, unmask = self._mask(octets)
+        masked = number * gmpy2.powmod(mask, self.exponent, n) % n
+        first, second = gmpy2.powmod_sec(masked % p, dp, p), gmpy2.powmod_sec(masked % q, dq, q)
         result = second + (first - second) * inverse % p * q
-        return int(result).to_bytes(self.public.size, "big")
+        return int(result * unmask % n).to_bytes(self.public.size, "big")
+
+    def _mask(self, octets: bytes) -> tuple[mpz, mpz]:
+        """A number that only the key's holder can tell from its operand, and its inverse."""
+        seed, n = self.p.to_bytes(self.public.size, "big") + octets, mpz(self.public.modulus)
+        while True:
+            seed = shake_256(seed).digest(self.public.size)
+            mask = mpz(int.from_bytes(seed, "big")) % n
+            if gmpy2.gcd(mask, n) == 1:
+                return mask, gmpy2.invert(mask, n)
 
 
 def key_from_prime(modulus: bytes, prime: bytes, exponent: int) -> RsaKey:
