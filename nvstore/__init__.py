@@ -25,8 +25,11 @@ FORMAT.md specifies the files octet by octet.
 Files written by a released version can be read by every later one.
 """
 
+from nvstore.audit import Audit
 from nvstore.errors import (
     AlteredState,
+    AuditBroken,
+    AuditFailed,
     BackupDamaged,
     BackupExists,
     BackupMissing,
@@ -34,12 +37,14 @@ from nvstore.errors import (
     CorruptState,
     ForeignState,
     Forked,
+    GenerationMissing,
     KeyFileDamaged,
     KeyFileMissing,
     KeyMissing,
     Locked,
     MarkDamaged,
     MarkMissing,
+    NothingToRepair,
     NvstoreError,
     ProviderDamaged,
     ProviderExists,
@@ -47,6 +52,7 @@ from nvstore.errors import (
     ProviderLocked,
     ProviderMissing,
     ProviderUnverified,
+    RevertRefused,
     RolledBack,
     StateError,
     StateExists,
@@ -61,6 +67,7 @@ from nvstore.errors import (
     WrongPassphrase,
 )
 from nvstore.file import FileStore
+from nvstore.history import Entry
 from nvstore.host import Host
 from nvstore.passphrase import Cost, passphrase_from_fd, passphrase_from_file
 from nvstore.provider import ProviderStatus
@@ -70,6 +77,9 @@ from nvstore.vm import StateStatus
 
 __all__ = [
     "AlteredState",
+    "Audit",
+    "AuditBroken",
+    "AuditFailed",
     "BackupDamaged",
     "BackupExists",
     "BackupMissing",
@@ -77,9 +87,11 @@ __all__ = [
     "BadName",
     "CorruptState",
     "Cost",
+    "Entry",
     "FileStore",
     "ForeignState",
     "Forked",
+    "GenerationMissing",
     "Host",
     "KeyFileDamaged",
     "KeyFileMissing",
@@ -88,6 +100,7 @@ __all__ = [
     "MarkDamaged",
     "MarkMissing",
     "MemoryStore",
+    "NothingToRepair",
     "NvstoreError",
     "ProviderDamaged",
     "ProviderExists",
@@ -97,6 +110,7 @@ __all__ = [
     "ProviderStatus",
     "ProviderUnverified",
     "Providers",
+    "RevertRefused",
     "RolledBack",
     "StateError",
     "StateExists",

@@ -131,6 +131,38 @@ class SuiteRefused(StateError):
         )
 
 
+class GenerationMissing(StateError):
+    """A generation that is not kept."""
+
+    code = "generation-missing"
+
+    def __init__(self, vm: UUID, generation: int, kept: str) -> None:
+        super().__init__(
+            f"generation {generation} of VM {vm} is not kept; these are: {kept}", "choose one of them"
+        )
+
+
+class NothingToRepair(StateError):
+    """The state opens: repair would only lose what is newest."""
+
+    code = "nothing-to-repair"
+
+    def __init__(self, vm: UUID, generation: int) -> None:
+        super().__init__(
+            f"the state of VM {vm} opens at generation {generation}",
+            "open it; to go back on purpose, revert it",
+        )
+
+
+class RevertRefused(StateError):
+    """The policy of a VM forbids to revert its state."""
+
+    code = "revert-refused"
+
+    def __init__(self, vm: UUID) -> None:
+        super().__init__(f"the policy of VM {vm} forbids reverts", "change the policy of this VM first")
+
+
 class MarkMissing(StateError):
     """A state for which this host has no high-water mark, so that nothing says how new it must be."""
 
@@ -358,6 +390,29 @@ class BackupExists(NvstoreError):
 
     def __init__(self, place: object) -> None:
         super().__init__(f"{place} exists, and may be a backup that is still needed", "choose another file")
+
+
+class AuditBroken(NvstoreError):
+    """The audit log was changed, or cut."""
+
+    code = "audit-broken"
+
+    def __init__(self, place: object, line: int, why: str) -> None:
+        super().__init__(
+            f"line {line} of {place} is wrong: {why}",
+            "compare with a copy; keep it as evidence; move it and its head away to begin a new one",
+        )
+
+
+class AuditFailed(NvstoreError):
+    """An operation was done and could not be noted."""
+
+    code = "audit-failed"
+
+    def __init__(self, place: object, operation: str, reason: str) -> None:
+        super().__init__(
+            f"{operation} is done, but could not be noted in {place}: {reason}", "remove the cause"
+        )
 
 
 class UnsafeFile(NvstoreError):

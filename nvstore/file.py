@@ -13,11 +13,11 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 from uuid import UUID
 
 from nvstore.blobs import Blobs
-from nvstore.envelope import Damaged, Opening, UnknownSuite, read_record
+from nvstore.envelope import Damaged, Opening, Record, UnknownSuite, read_record
 from nvstore.errors import (
     Locked,
     MarkDamaged,
@@ -83,6 +83,49 @@ def read_state(place: Place, vm: UUID) -> History:
         return read_history(file, place.state, vm)
     finally:
         file.close()
+
+
+class Found(NamedTuple):
+    """A state that may be opened."""
+
+    history: History
+    marks: MarkFile | None
+    record: Record
+    blobs: Blobs
+    notes: list[str]
+
+
+def find_newest(place: Place, vm: UUID, keys: KeySource, *, adopt: bool = False) -> Found:
+    """Read a state as opening does, and raise what opening raises, but change nothing."""
+    marks = None
+    with suppress(*([MarkDamaged] if adopt else [])):
+        marks = read_mark(place)
+    history = read_state(place, vm)
+    if marks is None and not adopt:
+        raise MarkMissing(vm, place.mark)
+    if marks is not None:
+        kdk_id = marks.mark.kdk_id
+        provider = next((record.header.provider for record in history.records()), "")
+        try:
+            marks.authenticate(mark_key_of(keys.key(provider, kdk_id), kdk_id, vm))
+        except MarkDamaged:
+            if not adopt:
+                raise
+            marks = None
+    record, blobs, notes = history.newest(marks.mark if marks else None, keys)
+    return Found(history, marks, record, blobs, notes)
+
+
+class Base(NamedTuple):
+    """What a store continues from that is not the newest acknowledged generation."""
+
+    record: Record
+    blobs: Blobs
+    generation: int
+    """The number that the next record comes after."""
+    open_epoch: int
+    ring: Ring | None
+    """The division of the file, or None if a new file must be written."""
 
 
 class FileStore:
@@ -160,24 +203,8 @@ class FileStore:
 
     @classmethod
     def _open(cls, place: Place, vm: UUID, keys: KeySource, lock: Lock, *, adopt: bool) -> Self:
-        marks = None
-        with suppress(*([MarkDamaged] if adopt else [])):
-            marks = read_mark(place)
-        history = read_state(place, vm)
-        if marks is None and not adopt:
-            raise MarkMissing(vm, place.mark)
-        mark = marks.mark if marks else None
-        if marks and mark:
-            provider = next((record.header.provider for record in history.records()), "")
-            key = mark_key_of(keys.key(provider, mark.kdk_id), mark.kdk_id, vm)
-            try:
-                marks.authenticate(key)
-            except MarkDamaged:
-                if not adopt:
-                    raise
-                marks = mark = None
-        record, blobs, notes = history.newest(mark, keys)
-        header = record.header
+        found = find_newest(place, vm, keys, adopt=adopt)
+        header = found.record.header
         last = Mark(
             header.kdk_id,
             vm,
@@ -185,12 +212,39 @@ class FileStore:
             header.open_epoch,
             header.opening,
             header.generation,
-            record.link,
+            found.record.link,
         )
-        store = cls(place, lock, keys, marks, blobs, last, header.provider)
-        store._vm_salt, store._ring, store.notes = header.vm_salt, history.ring, notes
-        place.files.remove(_beside(place.state))
+        store = cls(place, lock, keys, found.marks, found.blobs, last, header.provider)
+        store._vm_salt, store._ring, store.notes = header.vm_salt, found.history.ring, found.notes
+        place.files.remove(beside(place.state))
         store._file = place.files.open(place.state)
+        return store
+
+    @classmethod
+    def resume(cls, place: Place, lock: Lock, keys: KeySource, base: Base) -> Self:
+        """
+        Make an older record the newest generation, on an operator's word; see `repair`.
+
+        The mark allows it first: from then on only what follows the chosen record is accepted.
+        """
+        header = base.record.header
+        last = Mark(
+            header.kdk_id,
+            header.vm,
+            header.incarnation,
+            base.open_epoch,
+            b"",
+            base.generation,
+            base.record.link,
+        )
+        marks = None
+        with suppress(MarkDamaged):
+            marks = read_mark(place)
+        store = cls(place, lock, keys, marks, base.blobs, last, header.provider)
+        store._vm_salt = header.vm_salt
+        if base.ring is not None:
+            store._ring, store._file = base.ring, place.files.open(place.state)
+        store._write(base.blobs)
         return store
 
     @property
@@ -336,10 +390,10 @@ class FileStore:
         for i in range(ring.slots):
             slot = slots.get(i, [])
             pieces += (*slot, bytes(ring.slot_size - sum(map(len, slot))))
-        files.remove(_beside(path))
-        file = create_file(files, _beside(path), pieces)
+        files.remove(beside(path))
+        file = create_file(files, beside(path), pieces)
         try:
-            files.rename(_beside(path), path)
+            files.rename(beside(path), path)
             files.flush_directory(path.parent)
         except OSError:
             file.close()
@@ -367,8 +421,14 @@ class FileStore:
         return older
 
 
-def _beside(path: Path) -> Path:
+def beside(path: Path) -> Path:
+    """Return where the next file of this name is written."""
     return path.with_name(path.name + ".new")
+
+
+def damaged(path: Path) -> Path:
+    """Return where repair keeps the file that it replaces."""
+    return path.with_name(path.name + ".damaged")
 
 
 def check_free(place: Place, vm: UUID) -> None:
@@ -385,6 +445,6 @@ def check_free(place: Place, vm: UUID) -> None:
 
 def remove_state(place: Place) -> None:
     """Remove a state and what remembers it, in an order that leaves no state without its mark."""
-    for path in (_beside(place.state), place.state, place.mark):
+    for path in (beside(place.state), damaged(place.state), place.state, place.mark):
         place.files.remove(path)
         place.files.flush_directory(path.parent)

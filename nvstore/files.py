@@ -9,6 +9,7 @@ Every file operation of nvstore: one small interface, and the operating system b
 import fcntl
 import json
 import os
+import pwd
 import socket
 import stat
 import struct
@@ -45,6 +46,10 @@ class File(Protocol):
 
     def write(self, offset: int, pieces: Sequence[bytes]) -> None:
         """Write the pieces one after the other from this offset."""
+        ...
+
+    def truncate(self, size: int) -> None:
+        """Cut it to this length."""
         ...
 
     def begin_flush(self, offset: int, size: int) -> None:
@@ -140,6 +145,9 @@ class _OsFile:
                 offset += written
                 written = os.pwrite(self._descriptor, rest, offset)
                 rest = rest[written:]
+
+    def truncate(self, size: int) -> None:
+        os.ftruncate(self._descriptor, size)
 
     def begin_flush(self, offset: int, size: int) -> None:
         # starts the write-back, and drops only pages that are clean already
@@ -270,6 +278,16 @@ def _owner_record() -> bytes:
 def host_name() -> str:
     """Return the name of this host, for people to read."""
     return socket.gethostname()
+
+
+def actor() -> str:
+    """Return who runs this process: the user's name, and who that was before sudo."""
+    try:
+        name = pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        name = str(os.geteuid())
+    before = os.environ.get("SUDO_USER")
+    return f"{name} (sudo by {before})" if before else name
 
 
 def read_descriptor(descriptor: int) -> bytes:

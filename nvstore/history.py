@@ -1,6 +1,7 @@
 """Which record of a file is the state: the newest that authenticates and is no older than the host's mark."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -8,13 +9,16 @@ from uuid import UUID
 
 from nvstore.blobs import Blobs, MalformedBlobs
 from nvstore.box import BoxError, OtherKey
+from nvstore.document import timestamp
 from nvstore.envelope import MIN_HEADER, PAGE, Damaged, Record, UnknownSuite, read_record
 from nvstore.errors import (
     AlteredState,
     CorruptState,
     ForeignState,
     Forked,
+    GenerationMissing,
     MarkMissing,
+    NvstoreError,
     RolledBack,
     SuiteRefused,
 )
@@ -32,6 +36,19 @@ class Slot(NamedTuple):
     damage: str = ""
 
 
+class Entry(NamedTuple):
+    """What is told of one record."""
+
+    generation: int | None
+    acknowledged: bool | None
+    """The host's mark is at this generation or beyond; None without a mark."""
+    written: str
+    kdk_id: str
+    blobs: int
+    problem: str
+    """The code of the error with which it ends, or what is wrong with the slot; or empty."""
+
+
 @dataclass(frozen=True)
 class History:
     """All that one file holds."""
@@ -46,6 +63,43 @@ class History:
         own = [slot.record for slot in self.slots if slot.record and slot.record.header.vm == self.vm]
         return sorted(own, key=lambda record: record.header.generation, reverse=True)
 
+    def entries(self, mark: Mark | None, keys: KeySource) -> list[Entry]:
+        """Return what is to be told of every record, newest first, then of slots without one."""
+        entries = [self._entry(record, mark, keys) for record in self.records()]
+        for slot in self.slots:
+            if slot.damage:
+                entries.append(Entry(None, None, "", "", 0, f"slot {slot.number}: {slot.damage}"))
+            elif slot.record and slot.record.header.vm != self.vm:
+                entries.append(
+                    Entry(None, None, "", "", 0, f"slot {slot.number}: VM {slot.record.header.vm}")
+                )
+        return entries
+
+    def _entry(self, record: Record, mark: Mark | None, keys: KeySource) -> Entry:
+        header = record.header
+        try:
+            names = len(self.decrypt(record, keys).as_dict())
+            problem = ""
+        except NvstoreError as error:
+            names, problem = 0, error.code
+        acknowledged = header.generation <= mark.generation if mark else None
+        written = timestamp(header.written / 1000)
+        return Entry(header.generation, acknowledged, written, header.kdk_id.hex(), names, problem)
+
+    def choose(self, generation: int | None, keys: KeySource) -> tuple[Record, Blobs]:
+        """Return the record of this generation, or the newest that authenticates, whatever the mark says."""
+        failure: NvstoreError = CorruptState(self.path, "no record in it can be used")
+        for record in self.records():
+            if generation in {None, record.header.generation}:
+                try:
+                    return record, self.decrypt(record, keys)
+                except NvstoreError as error:
+                    failure = error
+        if generation is not None and generation not in {r.header.generation for r in self.records()}:
+            kept = ", ".join(str(r.header.generation) for r in reversed(self.records())) or "none"
+            raise GenerationMissing(self.vm, generation, kept)
+        raise failure
+
     def newest(self, mark: Mark | None, keys: KeySource) -> tuple[Record, Blobs, list[str]]:
         """
         Return the state's record, its blobs, and notes of what was passed over.
@@ -58,7 +112,7 @@ class History:
         for record in self._candidates(mark):
             generation = record.header.generation
             try:
-                blobs = self._decrypt(record, keys)
+                blobs = self.decrypt(record, keys)
             except AlteredState:
                 if mark and generation <= mark.generation:
                     raise
@@ -87,7 +141,8 @@ class History:
                 return
             yield record
 
-    def _decrypt(self, record: Record, keys: KeySource) -> Blobs:
+    def decrypt(self, record: Record, keys: KeySource) -> Blobs:
+        """Return the blobs of a record, or raise AlteredState or what the key source raises."""
         header = record.header
         try:
             return Blobs.decode(record.decrypt(keys.key(header.provider, header.kdk_id)))
@@ -130,7 +185,7 @@ class History:
 
     def _authenticates(self, record: Record, keys: KeySource) -> bool:
         try:
-            self._decrypt(record, keys)
+            self.decrypt(record, keys)
         except AlteredState:
             return False
         return True
@@ -150,13 +205,23 @@ class History:
                 return ForeignState(self.vm, f"a record of VM {slot.record.header.vm}")
             if mark and keys and slot.record:
                 try:
-                    self._decrypt(slot.record, keys)
+                    self.decrypt(slot.record, keys)
                 except AlteredState as error:
                     return error
         own = self.records()
         if not own:
             return CorruptState(self.path, "there is no record in it")
         return RolledBack(self.vm, own[0].header.generation, mark.generation if mark else 0)
+
+
+def salvage(file: File, path: Path, vm: UUID) -> History:
+    """Read what can be read of a damaged file: every page may begin a record."""
+    octets = file.read(0, file.size())
+    slots: list[Slot] = []
+    for at in range(0, len(octets), PAGE):
+        with suppress(Damaged, UnknownSuite):
+            slots.append(Slot(len(slots), read_record(octets[at:])))
+    return History(path, vm, Ring(vm, PAGE, max(1, len(slots))), slots)
 
 
 def read_history(file: File, path: Path, vm: UUID) -> History:

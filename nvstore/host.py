@@ -4,26 +4,31 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 from uuid import UUID
 
+from nvstore.audit import Audit
 from nvstore.document import timestamp
-from nvstore.errors import NvstoreError, StateExists, UnknownState
+from nvstore.errors import MarkDamaged, NvstoreError, RevertRefused, StateExists, UnknownState
 from nvstore.file import (
     FileStore,
     Place,
     check_free,
     describe_owner,
+    find_newest,
     lock_state,
     read_mark,
     read_state,
     remove_state,
 )
 from nvstore.files import Files, OsFiles, read_file, replace_file
-from nvstore.keys import Entropy
+from nvstore.history import Entry
+from nvstore.keys import Entropy, KeySource
 from nvstore.passphrase import BACKUP_COST, HOST_COST, Cost
 from nvstore.providers import Providers
+from nvstore.repair import repair, revert
 from nvstore.vm import StateStatus, Vm, check_vm_name, read_vm
 
 _SUFFIX: Final = ".vm"
@@ -38,6 +43,7 @@ class Host:
         vms/         <uuid>.vm        name and provider
         states/      <uuid>.state, <uuid>.lock
         marks/       <uuid>.mark      the high-water marks, apart from the states
+        audit/       log.jsonl, head
 
     `marks` can be put on another disk, so that one restored disk does not bring both back.
     """
@@ -61,6 +67,7 @@ class Host:
         self._marks = Path(marks).absolute() if marks else self.directory / "marks"
         for path in (self.directory, self._vms, self._states, self._marks):
             self._files.make_directory(path)
+        self.audit = Audit(self.directory / "audit", self._files, clock)
         self.providers = Providers(
             self.directory / "providers",
             self.directory / "keys",
@@ -69,6 +76,7 @@ class Host:
             clock,
             passphrase_cost,
             backup_cost,
+            self.audit,
         )
 
     def __repr__(self) -> str:
@@ -89,18 +97,35 @@ class Host:
         StateExists where there is a state, or this host has ever acknowledged one: nothing is made anew.
         ProviderUnverified until a backup of the provider was verified, unless `allow_unverified` is given.
         """
-        uuid = UUID(str(vm))
+        return self._create(UUID(str(vm)), name, blobs, provider, "create", allow_unverified=allow_unverified)
+
+    def _create(
+        self,
+        vm: UUID,
+        name: str,
+        blobs: Mapping[str, bytes],
+        provider: str | None,
+        operation: str,
+        *,
+        allow_unverified: bool,
+        lineage: str = "",
+    ) -> FileStore:
         check_vm_name(name)
-        chosen = self.providers.choose(provider, allow_unverified=allow_unverified)
-        with self._exclusive():
-            namesake = next((known for known in self._registered() if known.name == name), None)
-            if namesake is not None and namesake.uuid != uuid:
-                raise StateExists(name, f"a state under this name, with the UUID {namesake.uuid}")
-            place = self._place(uuid)
-            check_free(place, uuid)
-            registration = Vm(uuid, name, chosen, timestamp(self._clock()), allow_unverified)
-            replace_file(self._files, self._vm_path(uuid), registration.encode())
-            return FileStore.create(place, uuid, chosen, self.providers, blobs)
+        with self.audit.entry(operation, vm=vm, name=name, provider=provider, lineage=lineage) as facts:
+            chosen = self.providers.choose(provider, allow_unverified=allow_unverified)
+            with self._exclusive():
+                namesake = next((known for known in self._registered() if known.name == name), None)
+                if namesake is not None and namesake.uuid != vm:
+                    raise StateExists(name, f"a state under this name, with the UUID {namesake.uuid}")
+                place, created = self._place(vm), timestamp(self._clock())
+                check_free(place, vm)
+                self._register(Vm(vm, name, chosen, created, allow_unverified, lineage=lineage))
+                store = FileStore.create(place, vm, chosen, self.providers, blobs)
+            facts |= {"provider": chosen, "kdk_id": store.kdk_id.hex(), "generation": store.generation}
+        return store
+
+    def _register(self, vm: Vm) -> None:
+        replace_file(self._files, self._vm_path(vm.uuid), vm.encode())
 
     def open_state(self, vm: UUID | str, *, adopt: bool = False) -> FileStore:
         """
@@ -109,7 +134,79 @@ class Host:
         `adopt` accepts a state for which this host has no usable high-water mark.
         """
         uuid = self._uuid_of(vm)
-        return FileStore.open(self._place(uuid), uuid, self.providers, adopt=adopt)
+        try:
+            store = FileStore.open(self._place(uuid), uuid, self.providers, adopt=adopt)
+        except NvstoreError:
+            with self.audit.entry("open", vm=uuid):
+                raise
+        if adopt:
+            with self.audit.entry("adopt", vm=uuid, provider=store.provider, generation=store.generation):
+                pass
+        return store
+
+    def history(self, vm: UUID | str) -> list[Entry]:
+        """Return what is kept of a state, newest first, with what is wrong with each; it may be in use."""
+        uuid = self._uuid_of(vm)
+        place = self._place(uuid)
+        with suppress(MarkDamaged):
+            marks = read_mark(place)
+            return read_state(place, uuid).entries(marks.mark if marks else None, self.providers)
+        return read_state(place, uuid).entries(None, self.providers)
+
+    def verify_state(self, vm: UUID | str) -> StateStatus:
+        """Read a state as opening would, and raise what opening would raise; it may be in use."""
+        uuid = self._uuid_of(vm)
+        find_newest(self._place(uuid), uuid, self.providers)
+        return self._status(uuid)
+
+    def repair_state(self, vm: UUID | str, *, generation: int | None = None, reason: str) -> StateStatus:
+        """
+        Put the newest usable generation of a state that does not open in force, or a given one.
+
+        What is lost is what was committed after that generation.
+        NothingToRepair: the state opens as it is.
+        """
+        return self._put_in_force(repair, "repair", vm, generation, reason)
+
+    def revert_state(self, vm: UUID | str, *, generation: int | None = None, reason: str) -> StateStatus:
+        """
+        Put an older generation of the file in force, on purpose; without a number, its newest.
+
+        RevertRefused: the policy of this VM forbids it.
+        """
+        registration = self._registration(self._uuid_of(vm))
+        if registration is not None and not registration.reverts:
+            with self.audit.entry("revert", vm=registration.uuid, name=registration.name, reason=reason):
+                raise RevertRefused(registration.uuid)
+        return self._put_in_force(revert, "revert", vm, generation, reason)
+
+    def set_policy(self, vm: UUID | str, *, reverts: bool) -> None:
+        """Say whether states of this VM may be reverted."""
+        uuid = self._uuid_of(vm)
+        with self._exclusive(), self.audit.entry("policy", vm=uuid, reverts=reverts):
+            registration = self._registration(uuid)
+            if registration is None:
+                raise UnknownState(str(vm))
+            self._register(replace(registration, reverts=reverts))
+
+    def _put_in_force(
+        self,
+        operate: Callable[[Place, UUID, KeySource, int | None], FileStore],
+        operation: str,
+        vm: UUID | str,
+        generation: int | None,
+        reason: str,
+    ) -> StateStatus:
+        uuid = self._uuid_of(vm)
+        with self.audit.entry(operation, vm=uuid, asked=generation, reason=reason) as facts:
+            store = operate(self._place(uuid), uuid, self.providers, generation)
+            store.close()
+            facts |= {
+                "provider": store.provider,
+                "kdk_id": store.kdk_id.hex(),
+                "generation": store.generation,
+            }
+        return self._status(uuid)
 
     def list_states(self) -> list[StateStatus]:
         """Return the status of every state of this host, by name; needs no key."""
@@ -128,16 +225,17 @@ class Host:
         """
         uuid = self._uuid_of(vm)
         place = self._place(uuid)
-        lock = lock_state(place)
-        try:
-            _overwrite(place)
-            remove_state(place)
-            self._files.remove(self._vm_path(uuid))
-            self._files.flush_directory(self._vms)
-        except BaseException:
-            lock.release()
-            raise
-        lock.release(remove=True)
+        with self.audit.entry("delete", vm=uuid):
+            lock = lock_state(place)
+            try:
+                _overwrite(place)
+                remove_state(place)
+                self._files.remove(self._vm_path(uuid))
+                self._files.flush_directory(self._vms)
+            except BaseException:
+                lock.release()
+                raise
+            lock.release(remove=True)
 
     def _place(self, vm: UUID) -> Place:
         return Place(

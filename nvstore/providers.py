@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from nvstore.audit import Audit
 from nvstore.backup import Backup, KeyEntry, open_backup, write_backup
 from nvstore.document import BadDocument, pretty, read_document, timestamp
 from nvstore.errors import (
@@ -61,10 +62,11 @@ class Providers:
         clock: Callable[[], float],
         host_cost: Cost,
         backup_cost: Cost,
+        audit: Audit,
     ) -> None:
         self._directory, self._key_directory = directory, key_directory
         self._files, self._entropy, self._clock = files, entropy, clock
-        self._host_cost, self._backup_cost = host_cost, backup_cost
+        self._host_cost, self._backup_cost, self._audit = host_cost, backup_cost, audit
         self._kdks: dict[bytes, bytes] = {}
         files.make_directory(directory)
         files.make_directory(key_directory)
@@ -82,7 +84,7 @@ class Providers:
         The first provider of a host becomes its default.
         """
         check_provider_name(name)
-        with self._exclusive():
+        with self._audit.entry("provider-init", provider=name) as facts, self._exclusive():
             if self._files.exists(self._path(name)):
                 raise ProviderExists(name, self._read(name).current)
             kdk = self._entropy(KEY_SIZE)
@@ -92,6 +94,7 @@ class Providers:
             self._kdks[entry.kdk_id] = kdk
             if self.default is None:
                 self._write_default(name)
+            facts["kdk_id"] = entry.kdk_id.hex()
         return self.show(name)
 
     def unlock(self, name: str, passphrase: bytes) -> ProviderStatus:
@@ -109,27 +112,28 @@ class Providers:
 
     def backup(self, name: str, out: Path, passphrase: bytes) -> ProviderStatus:
         """Write a backup of all keys of a provider to a new file, durable on return."""
-        provider = self._read(name)
-        if self._files.exists(out):
-            raise BackupExists(out)
-        now = timestamp(self._clock())
-        entries = [key.entry for key in provider.keys]
-        content = write_backup(
-            name,
-            provider.current,
-            entries,
-            lambda kdk_id: self.key(name, kdk_id),
-            passphrase=passphrase,
-            exported=now,
-            host=host_name(),
-            cost=self._backup_cost,
-            entropy=self._entropy,
-        )
-        create_file(self._files, out, [content]).close()
-        self._files.flush_directory(out.parent)
-        self._record(
-            name, BackupEntry(str(out.absolute()), host_name(), tuple(e.kdk_id for e in entries), now)
-        )
+        with self._audit.entry("provider-backup", provider=name, path=out.absolute()) as facts:
+            provider = self._read(name)
+            if self._files.exists(out):
+                raise BackupExists(out)
+            now = timestamp(self._clock())
+            entries = [key.entry for key in provider.keys]
+            content = write_backup(
+                name,
+                provider.current,
+                entries,
+                lambda kdk_id: self.key(name, kdk_id),
+                passphrase=passphrase,
+                exported=now,
+                host=host_name(),
+                cost=self._backup_cost,
+                entropy=self._entropy,
+            )
+            create_file(self._files, out, [content]).close()
+            self._files.flush_directory(out.parent)
+            ids = tuple(entry.kdk_id for entry in entries)
+            self._record(name, BackupEntry(str(out.absolute()), host_name(), ids, now))
+            facts["kdk_id"] = provider.current.hex()
         return self.show(name)
 
     def verify(self, path: Path, passphrase: bytes) -> BackupReport:
@@ -139,15 +143,13 @@ class Providers:
         If its provider is on this host, the backup counts as verified from now on.
         WrongKey: a provider of this name is here, with another key.
         """
-        backup = self._open_backup(path, passphrase)
-        held = {entry.kdk_id for entry in backup.keys}
-        here = self._find(backup.provider)
-        if here is not None and here.current not in held:
-            if not held & {key.entry.kdk_id for key in here.keys}:
-                raise WrongKey(f"the backup {path} of provider {here.name!r}", here.current, backup.current)
-            raise WrongKey(f"the backup {path}, made before the last rotation,", here.current, backup.current)
-        if here is not None:
-            self._record_verified(here.name, path, backup)
+        with self._audit.entry("provider-verify", path=path.absolute()) as facts:
+            backup = self._open_backup(path, passphrase)
+            facts |= {"provider": backup.provider, "kdk_id": backup.current.hex()}
+            here = self._find(backup.provider)
+            if here is not None:
+                _check_holds(backup, here, path)
+                self._record_verified(here.name, path, backup)
         return _report(path, backup, recorded=here is not None)
 
     def restore(
@@ -166,25 +168,31 @@ class Providers:
         A provider that is here with the same key gets the new seal, which helps when its key file is lost.
         ProviderExists: the name is taken by another key.
         """
-        backup = self._open_backup(path, passphrase)
-        name = name or backup.provider
-        check_provider_name(name)
-        here = self._find(name)
-        if here is not None and here.current != backup.current:
-            raise ProviderExists(name, here.current, backup.current)
-        if not dry_run:
-            with self._exclusive():
-                sealer = self._sealer(name, seal_passphrase, key_file)
-                keys = tuple(
-                    SealedKey(entry, sealer.seal(self._files, self._entropy, name, kdk))
-                    for entry, kdk in zip(backup.keys, backup.kdks, strict=True)
+        with self._audit.entry("provider-restore", path=path.absolute(), dry_run=dry_run or None) as facts:
+            backup = self._open_backup(path, passphrase)
+            name = name or backup.provider
+            facts |= {"provider": name, "kdk_id": backup.current.hex()}
+            check_provider_name(name)
+            here = self._find(name)
+            if here is not None and here.current != backup.current:
+                raise ProviderExists(name, here.current, backup.current)
+            if not dry_run:
+                self._put(
+                    name, backup, self._sealer(name, seal_passphrase, key_file), here.backups if here else ()
                 )
-                self._write(Provider(name, backup.current, keys, here.backups if here else ()))
-                self._kdks.update(zip((entry.kdk_id for entry in backup.keys), backup.kdks, strict=True))
-                if self.default is None:
-                    self._write_default(name)
-            self._record_verified(name, path, backup)
+                self._record_verified(name, path, backup)
         return _report(path, backup, recorded=not dry_run)
+
+    def _put(self, name: str, backup: Backup, sealer: Sealer, backups: tuple[BackupEntry, ...]) -> None:
+        with self._exclusive():
+            keys = tuple(
+                SealedKey(entry, sealer.seal(self._files, self._entropy, name, kdk))
+                for entry, kdk in zip(backup.keys, backup.kdks, strict=True)
+            )
+            self._write(Provider(name, backup.current, keys, backups))
+            self._kdks.update(zip((entry.kdk_id for entry in backup.keys), backup.kdks, strict=True))
+            if self.default is None:
+                self._write_default(name)
 
     def show(self, name: str) -> ProviderStatus:
         """Return the status of one provider."""
@@ -316,6 +324,15 @@ def check_provider_name(name: str) -> None:
     """Raise BadName unless this can be the name of a provider, which is also the name of its file."""
     if not _NAME.fullmatch(name):
         raise BadName("provider", name, "use up to 64 letters, digits, dots, hyphens and underscores")
+
+
+def _check_holds(backup: Backup, here: Provider, path: Path) -> None:
+    """Raise WrongKey unless the backup holds the current key of the provider of its name."""
+    held = {entry.kdk_id for entry in backup.keys}
+    if here.current not in held:
+        ours = {key.entry.kdk_id for key in here.keys}
+        what = f"the backup {path}, made before the last rotation," if held & ours else f"the backup {path}"
+        raise WrongKey(what, here.current, backup.current)
 
 
 def _report(path: Path, backup: Backup, *, recorded: bool) -> BackupReport:

@@ -264,6 +264,12 @@ class _FaultyFile:
         self._node.seen = _patched(self._node.seen, offset, data)
         self._node.pending.append((offset, data))
 
+    def truncate(self, size: int) -> None:
+        self._files._do("truncate", self._path)  # noqa: SLF001
+        self._node.seen = self._node.seen[:size]
+        self._node.pending.append((size, b""))
+        self._node.durable = self._node.durable[:size]
+
     def begin_flush(self, offset: int, size: int) -> None:
         """Promise nothing, as the real one."""
 

@@ -19,6 +19,10 @@ class Vm:
     provider: str
     created: str
     allow_unverified: bool = False
+    reverts: bool = True
+    """An operator may put an older generation in force."""
+    lineage: str = ""
+    """Where the state came from, if it was not made here from nothing."""
 
     def encode(self) -> bytes:
         """Return the content of its file."""
@@ -30,7 +34,12 @@ def read_vm(octets: bytes, path: object) -> Vm:
     try:
         document = read_document(octets, FORMAT)
         fields = (UUID(document["uuid"]), document["name"], document["provider"], document["created"])
-        return Vm(*fields, allow_unverified=bool(document["allow_unverified"]))
+        return Vm(
+            *fields,
+            allow_unverified=bool(document["allow_unverified"]),
+            reverts=bool(document.get("reverts", True)),
+            lineage=str(document.get("lineage", "")),
+        )
     except BadDocument as error:
         raise CorruptState(path, str(error)) from None
     except (KeyError, TypeError, ValueError):

@@ -60,7 +60,7 @@ def blobs_of(vector: Vector) -> dict[str, bytes]:
     if record.header.vm != vector.vm:
         raise ForeignState(vector.vm, str(record.header.vm))
     history = History(Path("vector"), vector.vm, Ring(vector.vm, 4096, 1), [Slot(0, record)])
-    return history._decrypt(record, keys).as_dict()
+    return history.decrypt(record, keys).as_dict()
 
 
 @pytest.mark.parametrize("path", VECTORS, ids=lambda path: path.stem)

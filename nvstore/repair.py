@@ -1,0 +1,79 @@
+"""
+What an operator decides about a state that does not open, or that is to go back.
+
+An older record becomes the newest generation: it is written again, under a number that was never used before.
+So no mark is ever lowered, and what was passed over cannot come back later: it is then a fork.
+"""
+
+from contextlib import suppress
+from uuid import UUID
+
+from nvstore.errors import AlteredState, CorruptState, MarkDamaged, NothingToRepair, StateError
+from nvstore.file import Base, FileStore, Place, damaged, find_newest, lock_state, read_mark
+from nvstore.files import File, read_file, replace_file
+from nvstore.history import History, read_history, salvage
+from nvstore.keys import KeySource
+
+
+def repair(place: Place, vm: UUID, keys: KeySource, generation: int | None) -> FileStore:
+    """
+    Put the newest usable generation in force, or the given one, where the state does not open; leave it open.
+
+    The damaged file is kept beside, as `.damaged`.
+    NothingToRepair: the state opens as it is.
+    """
+    lock = lock_state(place)
+    try:
+        _check_broken(place, vm, keys)
+        replace_file(place.files, damaged(place.state), read_file(place.files, place.state))
+        return FileStore.resume(place, lock, keys, _base(place, vm, keys, generation))
+    except BaseException:
+        lock.release()
+        raise
+
+
+def revert(place: Place, vm: UUID, keys: KeySource, generation: int | None) -> FileStore:
+    """
+    Put an older generation in force that the file holds, and leave the state open.
+
+    Without a number, the newest one in the file is meant: the file itself was put back on purpose.
+    """
+    lock = lock_state(place)
+    try:
+        return FileStore.resume(place, lock, keys, _base(place, vm, keys, generation))
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _check_broken(place: Place, vm: UUID, keys: KeySource) -> None:
+    try:
+        found = find_newest(place, vm, keys)
+    except StateError:
+        return
+    raise NothingToRepair(vm, found.record.header.generation)
+
+
+def _base(place: Place, vm: UUID, keys: KeySource, generation: int | None) -> Base:
+    file = place.files.open_to_read(place.state)
+    try:
+        history, whole = _read(file, place, vm)
+    finally:
+        file.close()
+    record, blobs = history.choose(generation, keys)
+    newest, epoch = record.header.generation, record.header.open_epoch
+    for known in history.records():
+        with suppress(AlteredState, CorruptState):  # numbers that nobody authenticated count for nothing
+            history.decrypt(known, keys)
+            newest, epoch = max(newest, known.header.generation), max(epoch, known.header.open_epoch)
+    with suppress(MarkDamaged):  # a new one is made
+        if marks := read_mark(place):
+            newest, epoch = max(newest, marks.mark.generation), max(epoch, marks.mark.open_epoch)
+    return Base(record, blobs, newest, epoch, history.ring if whole else None)
+
+
+def _read(file: File, place: Place, vm: UUID) -> tuple[History, bool]:
+    try:
+        return read_history(file, place.state, vm), True
+    except CorruptState:
+        return salvage(file, place.state, vm), False
