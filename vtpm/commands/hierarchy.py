@@ -134,7 +134,7 @@ def renew_seed(tpm: TpmState, hierarchy: Hierarchy) -> None:
     """A new seed: no primary object of the old one can be made again."""
     hierarchy.seed = tpm.random(SEED_SIZE)
     hierarchy.seed_level = 1
-    tpm.primaries.clear()
+    tpm.forget_primaries(hierarchy.handle)
 
 
 def forget_objects(tpm: TpmState, hierarchies: set[int]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
+from vtpm.crypto import tdes
 from vtpm.crypto.digest import digest, digest_size, hmac_digest
 from vtpm.crypto.ecc import generated_key
 from vtpm.crypto.rsa import RsaKey
@@ -13,6 +14,7 @@ from vtpm.spec.algorithms import (
     TPMS_SCHEME_XOR,
     TPMS_SENSITIVE_CREATE,
     TPMS_SYMCIPHER_PARMS,
+    TPMT_SYM_DEF_OBJECT,
 )
 from vtpm.spec.constants import TPM_ALG
 from vtpm.spec.objects import (
@@ -79,15 +81,30 @@ def _secret_of(
         point = generated_key(parameters.curve_id, source)
         return point.octets, TPMS_ECC_POINT(x=point.public.x_octets, y=point.public.y_octets)
     if isinstance(parameters, TPMS_SYMCIPHER_PARMS):
-        size = parameters.sym.key_bits // 8
-        if data and len(data) != size:
-            raise TpmError(TPM_RC.KEY_SIZE)
-        return data or source(size), None
+        check_cipher_key(parameters.sym, data)
+        return data or _cipher_key(parameters.sym, source), None
     alg = _keyed_hash(parameters, public.name_alg)
     is_key = public.object_attributes.sign or public.object_attributes.decrypt
     if is_key and len(data) > BLOCK_SIZES.get(alg, SMALLEST_BLOCK):
         raise TpmError(TPM_RC.SIZE)
     return data or source(digest_size(alg)), None
+
+
+def check_cipher_key(symmetric: TPMT_SYM_DEF_OBJECT, key: bytes) -> None:
+    """Part 3, 12.2: TPM_RC_KEY_SIZE if a key is of the wrong size, TPM_RC_KEY if it is weak; none is none."""
+    if key and len(key) * 8 != symmetric.key_bits:
+        raise TpmError(TPM_RC.KEY_SIZE)
+    if key and symmetric.algorithm is TPM_ALG.TDES and not tdes.is_usable(key):
+        raise TpmError(TPM_RC.KEY)
+
+
+def _cipher_key(symmetric: TPMT_SYM_DEF_OBJECT, source: Source) -> bytes:
+    key = source(symmetric.key_bits // 8)
+    if symmetric.algorithm is TPM_ALG.TDES:
+        while not tdes.is_usable(key):
+            key = source(len(key))
+        key = tdes.with_odd_parity(key)
+    return key
 
 
 def _keyed_hash(parameters: TPMS_KEYEDHASH_PARMS, name_alg: TPM_ALG) -> TPM_ALG:

@@ -1,6 +1,6 @@
 """Part 3, 12.2 and 12.3: what makes the two areas of an object fit each other, and where it then belongs."""
 
-from vtpm.commands.key_creation import largest_key, symmetric_unique
+from vtpm.commands.key_creation import check_cipher_key, largest_key, symmetric_unique
 from vtpm.commands.object_attributes import check_public, check_scheme
 from vtpm.crypto.curves import CURVES
 from vtpm.crypto.digest import digest_size
@@ -126,10 +126,13 @@ def _check_symmetric(
             raise TpmError(TPM_RC.KEY, at="in_public")
         return
     if isinstance(parameters, TPMS_SYMCIPHER_PARMS):
-        fits = len(sensitive.sensitive) * 8 == parameters.sym.key_bits
-    else:
-        fits = len(sensitive.sensitive) <= largest_key(parameters)
-    if not fits:
+        if not sensitive.sensitive:
+            raise TpmError(TPM_RC.KEY_SIZE, at="in_private")
+        try:
+            check_cipher_key(parameters.sym, sensitive.sensitive)
+        except TpmError as error:
+            raise error.positioned_at("in_private") from None
+    elif len(sensitive.sensitive) > largest_key(parameters):
         raise TpmError(TPM_RC.KEY_SIZE, at="in_private")
     if public.name_alg is not TPM_ALG.NULL:
         if len(sensitive.seed_value) != size:

@@ -7,11 +7,11 @@ from vtpm.crypto.rsa import RsaKey, derived_key
 from vtpm.spec.algorithms import TPMS_SENSITIVE_CREATE
 from vtpm.spec.constants import TPM_ALG, TPM_RH
 from vtpm.spec.objects import TPMT_PUBLIC, TPMT_SENSITIVE
-from vtpm.state.hierarchy import Hierarchy
+from vtpm.state.hierarchy import Hierarchy, base_of
+from vtpm.state.primary import Primary
 from vtpm.state.tpm import TpmState
 
 LABEL = b"Primary Object Creation\0"
-MOST_REMEMBERED = 64
 
 
 def derived_primary(
@@ -24,7 +24,7 @@ def derived_primary(
     """The areas of a primary object; `template` is the public area as the caller sent it."""
     name = public.name_alg.to_bytes(2, "big") + digest(public.name_alg, template)
     generator = DerivationGenerator(hierarchy.seed, LABEL, name, sensitive.data)
-    is_endorsement = hierarchy.handle == TPM_RH.ENDORSEMENT
+    is_endorsement = base_of(hierarchy.handle) == TPM_RH.ENDORSEMENT
 
     def make_rsa(bits: int, exponent: int) -> RsaKey:
         return remembered(tpm, hierarchy, name, sensitive.data, bits, exponent, generator)
@@ -50,12 +50,9 @@ def remembered(
     level = bytes((hierarchy.seed_level,))
     place = digest(TPM_ALG.SHA256, hierarchy.seed, level, len(name).to_bytes(2, "big"), name, data)
     known = tpm.primaries.get(place)
-    if known is not None:
-        key, state = known
-        generator.restore(state)
-        return key
-    key = derived_key(bits, exponent, generator, hierarchy.seed_level)
-    if len(tpm.primaries) >= MOST_REMEMBERED:
-        tpm.primaries.pop(next(iter(tpm.primaries)))
-    tpm.primaries[place] = key, generator.save()
-    return key
+    if known is None:
+        key = derived_key(bits, exponent, generator, hierarchy.seed_level)
+        known = Primary(key, generator.save(), base_of(hierarchy.handle))
+        tpm.remember_primary(place, known)
+    generator.restore(known.generator)
+    return known.key

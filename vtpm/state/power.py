@@ -1,7 +1,7 @@
 """Power cycles: what _TPM_Init, Startup and Shutdown do to the state (Part 1, "Operational States")."""
 
 from vtpm.spec.attributes import TPMA_NV
-from vtpm.spec.constants import TPM_ALG, TPM_NT, TPM_SU
+from vtpm.spec.constants import TPM_ALG, TPM_NT, TPM_RH, TPM_SU
 from vtpm.state import saved, suspended
 from vtpm.state.clear import ClearData
 from vtpm.state.clock import Instant
@@ -61,6 +61,7 @@ def start_reset_data(tpm: TpmState, kind: StartupKind) -> None:
     tpm.reset = ResetData(commit_nonce=tpm.random(PROOF_SIZE))
     tpm.permanent.reset_count = (tpm.permanent.reset_count + 1) & 0xFFFFFFFF
     tpm.permanent.total_reset_count += 1
+    tpm.forget_primaries(TPM_RH.NULL)
     tpm.null.seed = tpm.random(SEED_SIZE)
     tpm.null.proof = tpm.random(PROOF_SIZE)
 

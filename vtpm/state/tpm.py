@@ -6,7 +6,6 @@ from typing import Self
 from vtpm.crypto.digest import digest_size
 from vtpm.crypto.drbg import RandomGenerator
 from vtpm.crypto.primes import PrimePool
-from vtpm.crypto.rsa import RsaKey
 from vtpm.spec.constants import TPM_NT, TPM_RH
 from vtpm.spec.structures import TPMS_CLOCK_INFO, TPMS_TIME_INFO
 from vtpm.state import saved, suspended
@@ -19,6 +18,15 @@ from vtpm.state.nv import NvIndex
 from vtpm.state.object import Object
 from vtpm.state.pcr import ATTRIBUTES, GROUP_PCR, Pcr, PcrBanks, PcrGroup
 from vtpm.state.permanent import Permanent
+from vtpm.state.primary import (
+    MOST,
+    PRIMARY_PREFIX,
+    Primary,
+    load_primary,
+    place_of,
+    primary_blob,
+    save_primary,
+)
 from vtpm.state.profile import ALL_PCR, DEFAULT, Profile
 from vtpm.state.reset import ResetData
 from vtpm.state.session import Session
@@ -61,8 +69,8 @@ class TpmState:
         """The durable blobs whose live state runs ahead of them: what a loss of power goes back to."""
         self.prime_pool: PrimePool | None = None
         """Fresh primes that whoever runs the TPM makes ahead of need."""
-        self.primaries: dict[bytes, tuple[RsaKey, tuple[bytes, int]]] = {}
-        """RSA keys of primary objects derived before, and where that left the generator."""
+        self.primaries: dict[bytes, Primary] = {}
+        """RSA keys of primary objects derived before, by a digest of all that they are derived from."""
         self.suspended: bytes | None = None
         """The volatile blob that `restore` was given, for the TPM to go on from."""
         self._changed: dict[str, Callable[[], bytes] | None] = {}
@@ -166,8 +174,8 @@ class TpmState:
 
     @property
     def has_changes(self) -> bool:
-        """Has anything permanent changed since the last `changes`?"""
-        return bool(self._changed)
+        """Has anything permanent changed since the last `changes`? A remembered key is nothing new."""
+        return any(not name.startswith(PRIMARY_PREFIX) for name in self._changed)
 
     def forget_changes(self) -> None:
         """Nothing that has changed since the last `changes` is to become durable."""
@@ -213,6 +221,24 @@ class TpmState:
         del self.persistent[item.handle]
         self._changed[saved.object_blob(item.handle)] = None
 
+    def remember_primary(self, place: bytes, primary: Primary) -> None:
+        """Keep a primary key, for good if the seed that it comes from lasts."""
+        if len(self.primaries) >= MOST:
+            self._erase_primary(next(iter(self.primaries)))
+        self.primaries[place] = primary
+        if primary.hierarchy != TPM_RH.NULL:
+            self._changed[primary_blob(place)] = lambda: save_primary(primary)
+
+    def forget_primaries(self, hierarchy: int) -> None:
+        """A seed changes: the keys that come from it must go with it."""
+        for place, primary in list(self.primaries.items()):
+            if primary.hierarchy == hierarchy:
+                self._erase_primary(place)
+
+    def _erase_primary(self, place: bytes) -> None:
+        if self.primaries.pop(place).hierarchy != TPM_RH.NULL:
+            self._changed[primary_blob(place)] = None
+
     def changes(self) -> dict[str, bytes | None]:
         """The blobs changed since the last call, by name; `None` is a deleted one."""
         if not self._changed:
@@ -247,6 +273,8 @@ class TpmState:
             elif name.startswith(saved.OBJECT_PREFIX):
                 item = saved.load_object(name, blob)
                 tpm.persistent[item.handle] = item
+            elif name.startswith(PRIMARY_PREFIX):
+                tpm.primaries[place_of(name)] = load_primary(name, blob)
         tpm.suspended = blobs.get(suspended.VOLATILE)
         tpm.saved = {name: blob for name, blob in blobs.items() if tpm._runs_ahead(name)}
         return tpm
@@ -257,5 +285,10 @@ class TpmState:
         blobs |= {saved.nv_blob(index.handle): saved.save_nv(index) for index in self.nv.values()}
         blobs |= {
             saved.object_blob(item.handle): saved.save_object(item) for item in self.persistent.values()
+        }
+        blobs |= {
+            primary_blob(place): save_primary(primary)
+            for place, primary in self.primaries.items()
+            if primary.hierarchy != TPM_RH.NULL
         }
         return blobs | self.saved
