@@ -77,18 +77,19 @@ def _rotated(word: int, by: int) -> int:
 def _sha1(state: tuple[int, ...], block: tuple[int, ...]) -> tuple[int, ...]:
     w = list(block)
     for t in range(16, 80):
-        w.append(_rotated(w[t - 3] ^ w[t - 8] ^ w[t - 14] ^ w[t - 16], 1))
+        word = w[t - 3] ^ w[t - 8] ^ w[t - 14] ^ w[t - 16]
+        w.append((word << 1 | word >> 31) & MASK32)
     a, b, c, d, e = state
-    for t in range(80):
+    for t, word in enumerate(w):
         if t < 20:
-            f, k = b & c ^ ~b & d, 0x5A827999
+            f = (d ^ b & (c ^ d)) + 0x5A827999
         elif t < 40:
-            f, k = b ^ c ^ d, 0x6ED9EBA1
+            f = (b ^ c ^ d) + 0x6ED9EBA1
         elif t < 60:
-            f, k = b & c ^ b & d ^ c & d, 0x8F1BBCDC
+            f = (b & c | d & (b | c)) + 0x8F1BBCDC
         else:
-            f, k = b ^ c ^ d, 0xCA62C1D6
-        a, b, c, d, e = (_rotated(a, 5) + (f & MASK32) + e + k + w[t]) & MASK32, a, _rotated(b, 30), c, d
+            f = (b ^ c ^ d) + 0xCA62C1D6
+        a, b, c, d, e = (a << 5 | a >> 27) + f + e + word & MASK32, a, (b << 30 | b >> 2) & MASK32, c, d
     return tuple((x + y) & MASK32 for x, y in zip(state, (a, b, c, d, e), strict=True))
 
 
@@ -125,25 +126,29 @@ def _sha2_constants(bits: int) -> tuple[int, ...]:
 def _sha2(
     bits: int, big: tuple[tuple[int, int, int], ...], small: tuple[tuple[int, int, int], ...]
 ) -> Callable[[tuple[int, ...], tuple[int, ...]], tuple[int, ...]]:
-    """FIPS 180-4, 6.2.2 and 6.4.2, with the rotations of 4.1; the last of a `small` is a shift."""
+    """
+    FIPS 180-4, 6.2.2 and 6.4.2, with the rotations of 4.1; the last of a `small` is a shift.
+
+    Bits above a word's are left where they are until the sums are complete.
+    """
     mask = (1 << bits) - 1
+    (a1, a2, a3), (e1, e2, e3) = big
+    (s1, s2, s3), (t1, t2, t3) = small
 
     def rounds(state: tuple[int, ...], block: tuple[int, ...]) -> tuple[int, ...]:
-        def mixed(x: int, rotations: tuple[int, int, int], *, shifts: bool) -> int:
-            double = x << bits | x
-            first, second, third = rotations
-            return (double >> first ^ double >> second ^ (x if shifts else double) >> third) & mask
-
         constants = _sha2_constants(bits)
         w = list(block)
         for t in range(16, len(constants)):
-            late, early = mixed(w[t - 2], small[1], shifts=True), mixed(w[t - 15], small[0], shifts=True)
-            w.append((late + w[t - 7] + early + w[t - 16]) & mask)
+            early, late = w[t - 15], w[t - 2]
+            twice, again = early << bits | early, late << bits | late
+            mixed = (twice >> s1 ^ twice >> s2 ^ early >> s3) + (again >> t1 ^ again >> t2 ^ late >> t3)
+            w.append(mixed + w[t - 7] + w[t - 16] & mask)
         a, b, c, d, e, f, g, h = state
         for constant, word in zip(constants, w, strict=True):
-            t1 = h + mixed(e, big[1], shifts=False) + (e & f ^ ~e & g & mask) + constant + word
-            t2 = mixed(a, big[0], shifts=False) + (a & b ^ a & c ^ b & c)
-            a, b, c, d, e, f, g, h = (t1 + t2) & mask, a, b, c, (d + t1) & mask, e, f, g
+            twice, again = e << bits | e, a << bits | a
+            one = h + (twice >> e1 ^ twice >> e2 ^ twice >> e3) + (g ^ e & (f ^ g)) + constant + word
+            two = (again >> a1 ^ again >> a2 ^ again >> a3) + (a & b | c & (a | b))
+            a, b, c, d, e, f, g, h = one + two & mask, a, b, c, d + one & mask, e, f, g
         return tuple((x + y) & mask for x, y in zip(state, (a, b, c, d, e, f, g, h), strict=True))
 
     return rounds
