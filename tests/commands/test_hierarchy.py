@@ -305,6 +305,33 @@ class TestClear:
         assert persistent(tpm) == (0x81800001,)
         assert tpm.clear(TPM_RH.LOCKOUT).rc == TPM_RC.SUCCESS
 
+    def test_counters(self, tpm: Client) -> None:
+        """Clock and counts begin again, PCR count as changed, the limits of failures are the first ones."""
+        tpm.power_cycle(shutdown=TPM_SU.STATE)
+        tpm.wait(1000)
+        tpm.dictionary_attack_parameters(
+            TPM_RH.LOCKOUT, new_max_tries=9, new_recovery_time=8, lockout_recovery=7
+        )
+        before = tpm.pcr_read(pcr_selection_in=()).pcr_update_counter
+
+        assert tpm.clear(TPM_RH.PLATFORM).rc == TPM_RC.SUCCESS
+
+        info = tpm.read_clock().current_time.clock_info
+        assert (info.clock, info.reset_count, info.restart_count, info.safe) == (0, 0, 0, True)
+        assert tpm.pcr_read(pcr_selection_in=()).pcr_update_counter == before + 1
+        lockout = tpm.tpm.lockout
+        assert (lockout.max_tries, lockout.recovery_time, lockout.lockout_recovery) == (3, 1000, 1000)
+
+    def test_contexts(self, tpm: Client) -> None:
+        """Contexts of the owner's objects are worthless, those of the platform's objects are not."""
+        contexts = {handle: tpm.context_save(primary(tpm, hierarchy=handle)).context for handle in BASE}
+
+        tpm.clear(TPM_RH.LOCKOUT)
+
+        codes = {handle: tpm.context_load(context=context).rc for handle, context in contexts.items()}
+        integrity = TPM_RC.INTEGRITY.parameter(1)
+        assert codes == dict(zip(BASE, (integrity, integrity, TPM_RC.SUCCESS), strict=True))
+
     def test_endorsement_key(self, tpm: Client) -> None:
         """An endorsement key has the same public area, but no longer loads what it protected."""
         parent = primary(tpm, hierarchy=TPM_RH.ENDORSEMENT)

@@ -171,7 +171,11 @@ def change_eps(tpm: TpmState, auth: Platform, /) -> None:
 
 @command(TPM_CC.Clear, nv=True, extensive=True, physical_presence=True, read_only=False)
 def clear(tpm: TpmState, auth: Annotated[Hierarchy | Lockout, TPMI_RH_CLEAR, Role.USER], /) -> None:
-    """24.6: the owner's objects, Indices and authorizations are gone."""
+    """
+    24.6: the owner's objects, Indices and authorizations are gone.
+
+    Where Part 3 is silent, as on the parameters of lockout and on the audit, the reference code decides.
+    """
     if tpm.permanent.disable_clear:
         raise TpmError(TPM_RC.DISABLED)
 
@@ -186,10 +190,12 @@ def clear(tpm: TpmState, auth: Annotated[Hierarchy | Lockout, TPMI_RH_CLEAR, Rol
     for index in list(tpm.nv.values()):
         if not index.attributes.PLATFORMCREATE:
             tpm.erase_nv(index)
-    tpm.permanent.reset_count = tpm.reset.restart_count = 0
+    tpm.pcr_group.auth_value = b""
+    tpm.lockout.set_defaults()
+    tpm.permanent.audit_counter = 0
+    tpm.permanent.reset_count = tpm.reset.restart_count = tpm.reset.clear_count = 0
     tpm.clock.set(0)
-    lockout = tpm.lockout
-    lockout.failed_tries, lockout.auth_enabled = 0, True
+    tpm.count_pcr_change(0)
     tpm.touch_permanent()
     tpm.touch_orderly()
 

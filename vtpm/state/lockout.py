@@ -5,6 +5,10 @@ from dataclasses import dataclass
 from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_RH
 from vtpm.state.entity import Role
 
+MAX_TRIES = 3
+RECOVERY_TIME = 1000
+"""The parameters of a new TPM, as the reference code sets them; TPM2_Clear brings them back."""
+
 
 @dataclass(slots=True, eq=False)
 class Lockout:
@@ -18,9 +22,9 @@ class Lockout:
     auth_policy: bytes = b""
     policy_alg: TPM_ALG = TPM_ALG.NULL
     failed_tries: int = 0
-    max_tries: int = 3
-    recovery_time: int = 1000
-    lockout_recovery: int = 1000
+    max_tries: int = MAX_TRIES
+    recovery_time: int = RECOVERY_TIME
+    lockout_recovery: int = RECOVERY_TIME
     auth_enabled: bool = True
     """May lockoutAuth be used? Not for `lockout_recovery` seconds after it failed."""
     used: bool = False
@@ -59,6 +63,13 @@ class Lockout:
     def is_policy_available(self, role: Role, code: TPM_CC) -> bool:  # noqa: ARG002
         """A policy must have been set."""
         return bool(self.auth_policy)
+
+    def set_defaults(self) -> None:
+        """Forgive all failures, and forget the parameters that were set."""
+        self.failed_tries = 0
+        self.max_tries = MAX_TRIES
+        self.recovery_time = self.lockout_recovery = RECOVERY_TIME
+        self.auth_enabled = True
 
     def count_failure(self, time: int) -> bool:
         """A protected entity's authorization failed; was the permanent state changed?"""
