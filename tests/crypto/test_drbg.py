@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from tests.crypto.published import content, label, octets, vectors
+from tests.crypto.published import content, dealing, label, octets, vectors
 from vtpm.crypto.digest import digest, digest_size, hmac_digest
-from vtpm.crypto.drbg import DerivationGenerator, LabelGenerator
+from vtpm.crypto.drbg import DerivationGenerator, LabelGenerator, RandomGenerator
 from vtpm.crypto.ecc import generated_key
 from vtpm.crypto.rsa import derived_key
 from vtpm.spec.algorithms import TPMS_ECC_POINT, TPMS_SYMCIPHER_PARMS
@@ -198,3 +198,47 @@ class TestGenerators:
         whole = LabelGenerator(lambda m: digest(TPM_ALG.SHA256, m), b"label\0", b"context")
 
         assert parts(5) + parts(0) + parts(40) + parts(19) == whole(64)
+
+    def test_saved(self) -> None:
+        """A generator that was put back to where it was gives the same octets again."""
+        drbg = DerivationGenerator(b"seed", LABEL, b"", b"")
+        drbg(5)
+        state = drbg.save()
+        following = drbg(40), drbg(3)
+
+        drbg.restore(state)
+
+        assert (drbg(40), drbg(3)) == following
+
+    def test_shows_no_secret(self) -> None:
+        """A representation is a name."""
+        assert repr(DerivationGenerator(b"seed", LABEL, b"", b"")) == "DerivationGenerator()"
+        assert repr(LabelGenerator(bytes, b"", b"")) == "LabelGenerator()"
+
+
+class TestRandomGenerator:
+    """Part 1, "Random Number Generator Module"; Part 3, clause 16"""
+
+    def test_every_request_takes_entropy(self) -> None:
+        """There is no state that could be repeated: all that comes out is fresh entropy, as many octets."""
+        random = RandomGenerator(lambda count: b"\xa5" * count)
+
+        assert [random(count) for count in (0, 1, 40)] == [b"", b"\xa5", b"\xa5" * 40]
+
+    def test_stir(self) -> None:
+        """Part 3, 16.2: what is stirred in changes all that follows, even if the entropy were the same."""
+        one, other = RandomGenerator(bytes), RandomGenerator(bytes)
+        one.stir(b"a")
+        other.stir(b"b")
+
+        outputs = [random(32) for random in (one, one, other, other)]
+
+        assert len({*outputs, bytes(32)}) == 5
+
+    def test_stirring_cannot_choose(self) -> None:
+        """What a caller stirs in does not cancel the entropy."""
+        one, other = (RandomGenerator(dealing(octets)) for octets in (bytes(32), b"\1" * 32))
+        for random in (one, other):
+            random.stir(b"known")
+
+        assert one(32) != other(32)
