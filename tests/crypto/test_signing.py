@@ -100,6 +100,13 @@ class TestRsa:
             sign(rsa_key, TPM_ALG.SHA256, bytes(20))
         assert caught.value.rc is TPM_RC.SIZE
 
+    @pytest.mark.parametrize("sign", [signing.rsassa_sign, signing.rsapss_sign])
+    def test_key_too_small(self, sign: Any) -> None:
+        """TPM_RC_SIZE: a digest that has no room in the modulus."""
+        with pytest.raises(TpmError) as caught:
+            sign(fresh_key(512, 0, os.urandom), TPM_ALG.SHA512, bytes(64))
+        assert caught.value.rc is TPM_RC.SIZE
+
     @pytest.mark.parametrize("verify", [signing.rsassa_verify, signing.rsapss_verify])
     @given(signature=st.binary(max_size=300), value=st.binary(max_size=70))
     def test_any_signature(self, rsa_key: RsaKey, verify: Any, signature: bytes, value: bytes) -> None:
@@ -172,6 +179,15 @@ class TestEcdsa:
         key.openssl.public_key().verify(
             utils.encode_dss_signature(*pair), b"message", ec.ECDSA(HASHES[TPM_ALG.SHA384])
         )
+
+    def test_infinity(self) -> None:
+        """TPM_RC_SIGNATURE: a key made to fit the signature, so that the sum is the point at infinity."""
+        r, e = 3, signing.truncated(MESSAGE, BN256.n)
+        public = generator_of(BN256).times(-e * pow(r, -1, BN256.n))
+
+        with pytest.raises(TpmError) as caught:
+            signing.ecdsa_verify(public, MESSAGE, (r, 5))
+        assert caught.value.rc is TPM_RC.SIGNATURE
 
     def test_self_test(self) -> None:
         """The signatures of the reference code's self-test."""
