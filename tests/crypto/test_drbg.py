@@ -58,6 +58,13 @@ def name_and_level(vector: dict[str, Any]) -> str:
     return f"{label(vector)}, level {vector['seed_compat_level']}"
 
 
+RSA_PRIMARIES = [
+    pytest.param(v, id=name_and_level(v), marks=[pytest.mark.slow] if "3072" in v["name"] else [])
+    for v in PRIMARIES
+    if "modulus" in v["private"]
+]
+
+
 class TestPrimary:
     """Part 1, "Primary Key Creation"; primary objects of swtpm's seeds"""
 
