@@ -21,7 +21,6 @@ from tests.libtpms import by_name, recorded_tpm
 from tests.scenarios import Client, Reply, reply_of
 from tests.sessions import CallerSession, kdf_a
 from vtpm.commands import COMMANDS
-from vtpm.commands.properties import FIRMWARE_VERSION
 from vtpm.commands.tickets import creation_ticket
 from vtpm.crypto.curves import CURVES
 from vtpm.crypto.ecc import combination, generator_of, point_of
@@ -30,6 +29,7 @@ from vtpm.spec.attributes import TPMA_NV, TPMA_SESSION
 from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_ECC_CURVE, TPM_GENERATED_VALUE, TPM_NT, TPM_RH, TPM_ST
 from vtpm.spec.nv import TPMS_NV_PUBLIC
 from vtpm.spec.structures import TPMS_ATTEST, TPMS_PCR_SELECTION, TPMT_TK_CREATION
+from vtpm.state.firmware import FIRMWARE_VERSION
 from vtpm.state.object import Object
 from vtpm.wire.error import TPM_RC
 from vtpm.wire.structure import unmarshal
@@ -338,9 +338,9 @@ class TestCertifyCreation:
         signer(tpm)
         put_hmac(tpm)
 
-        reply = self.certify(tpm, TPMT_TK_CREATION(TPM_ST.CREATION, TPM_RH.FW_OWNER, bytes(64)))
+        reply = self.certify(tpm, TPMT_TK_CREATION(TPM_ST.CREATION, TPM_RH.SVN_OWNER_BASE + 1, bytes(64)))
 
-        assert TPM_RC.VALUE.parameter(4) == reply.rc
+        assert TPM_RC.SVN_LIMITED.parameter(4) == reply.rc
 
 
 class TestQuote:

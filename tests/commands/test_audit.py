@@ -154,9 +154,9 @@ class TestCommandAudit:
         set_audit(tpm, audited=[TPM_CC.Hash])
         before = audit_of(tpm).audit_digest
 
-        failed = tpm.hash(data=b"", hash_alg=TPM_ALG.SHA256, hierarchy=TPM_RH.FW_OWNER)
+        failed = tpm.hash(data=b"", hash_alg=TPM_ALG.SHA256, hierarchy=TPM_RH.SVN_OWNER_BASE + 1)
 
-        assert failed.rc == TPM_RC.VALUE.parameter(3)
+        assert failed.rc == TPM_RC.SVN_LIMITED.parameter(3)
         assert before == audit_of(tpm).audit_digest
 
     def test_signing_clears(self, tpm: Client) -> None:

@@ -327,13 +327,13 @@ class TestTicket:
 
         assert show(tpm, session, granted, self.OWNER) == TPM_RC.TICKET.parameter(5)
 
-    @pytest.mark.parametrize("hierarchy", [TPM_RH.FW_OWNER, TPM_RH.SVN_OWNER_BASE])
+    @pytest.mark.parametrize("hierarchy", [TPM_RH.SVN_OWNER_BASE + 1, TPM_RH.SVN_NULL_BASE + 0xFFFF])
     def test_limited_hierarchy(self, tpm: Client, session: CallerSession, hierarchy: int) -> None:
         """A ticket of a hierarchy that this TPM lacks is refused."""
         granted = secret(tpm, session, expiration=-10)
         granted.fields["policy_ticket"] = TPMT_TK_AUTH(TPM_ST.AUTH_SECRET, hierarchy, bytes(64))
 
-        assert show(tpm, session, granted, self.OWNER) == TPM_RC.VALUE.parameter(5)
+        assert show(tpm, session, granted, self.OWNER) == TPM_RC.SVN_LIMITED.parameter(5)
 
     def test_expired(self, tpm: Client, session: CallerSession) -> None:
         """A ticket has an end."""
@@ -437,9 +437,9 @@ class TestAuthorize:
 
     def test_limited_hierarchy(self, tpm: Client, session: CallerSession) -> None:
         """A ticket of a hierarchy that this TPM lacks is refused."""
-        ticket = TPMT_TK_VERIFIED(TPM_ST.VERIFIED, TPM_RH.FW_OWNER, None, bytes(64))
+        ticket = TPMT_TK_VERIFIED(TPM_ST.VERIFIED, TPM_RH.SVN_OWNER_BASE + 1, None, bytes(64))
 
-        assert self.authorize(tpm, session, bytes(32), ticket) == TPM_RC.VALUE.parameter(4)
+        assert self.authorize(tpm, session, bytes(32), ticket) == TPM_RC.SVN_LIMITED.parameter(4)
 
     @pytest.mark.parametrize(
         ("name", "expected"),

@@ -247,11 +247,11 @@ class TestTicket:
 
     def test_missing_hierarchy(self, tpm: Client) -> None:
         """A ticket cannot be of a hierarchy that the TPM does not have."""
-        ticket = TPMT_TK_HASHCHECK(TPM_ST.HASHCHECK, TPM_RH.FW_OWNER, bytes(64))
+        ticket = TPMT_TK_HASHCHECK(TPM_ST.HASHCHECK, TPM_RH.SVN_OWNER_BASE + 1, bytes(64))
 
         reply = sign(tpm, put_ecc(tpm), signing(TPM_ALG.ECDSA), validation=ticket)
 
-        assert TPM_RC.VALUE.parameter(3) == reply.rc
+        assert TPM_RC.SVN_LIMITED.parameter(3) == reply.rc
 
     def test_of_null_hierarchy(self, tpm: Client, restricted: int) -> None:
         """The proof of the null hierarchy makes no tickets that a caller could have."""

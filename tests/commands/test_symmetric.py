@@ -185,12 +185,12 @@ class TestHash:
         assert (hierarchy if has_ticket else TPM_RH.NULL) == reply.validation.hierarchy
         assert has_ticket is bool(reply.validation.digest)
 
-    @pytest.mark.parametrize("hierarchy", [TPM_RH.FW_OWNER, TPM_RH.SVN_OWNER_BASE])
+    @pytest.mark.parametrize("hierarchy", [TPM_RH.SVN_OWNER_BASE + 1, TPM_RH.SVN_NULL_BASE + 0xFFFF])
     def test_missing_hierarchy(self, tpm: Client, hierarchy: int) -> None:
         """A ticket cannot be of a hierarchy that the TPM does not have."""
         reply = tpm.hash(data=b"data", hash_alg=TPM_ALG.SHA256, hierarchy=hierarchy)
 
-        assert TPM_RC.VALUE.parameter(3) == reply.rc
+        assert TPM_RC.SVN_LIMITED.parameter(3) == reply.rc
 
 
 class TestMac:

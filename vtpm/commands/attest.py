@@ -4,7 +4,6 @@ from dataclasses import replace
 from typing import Annotated, Any
 
 from vtpm.commands.key_signature import NO_SIGNATURE, selected_scheme, sign
-from vtpm.commands.properties import FIRMWARE_VERSION
 from vtpm.crypto.digest import digest
 from vtpm.crypto.kdf import kdf_a
 from vtpm.spec.algorithms import TPMT_SIG_SCHEME, TPMT_SIGNATURE
@@ -12,6 +11,8 @@ from vtpm.spec.constants import TPM_ALG, TPM_GENERATED_VALUE, TPM_RH, TPM_ST
 from vtpm.spec.handles import TPMI_DH_OBJECT_NULL
 from vtpm.spec.structures import TPMS_ATTEST, TPMS_CLOCK_INFO
 from vtpm.state.entity import Role
+from vtpm.state.firmware import FIRMWARE_VERSION
+from vtpm.state.hierarchy import base_of
 from vtpm.state.object import Object
 from vtpm.state.profile import CONTEXT_HASH
 from vtpm.state.tpm import TpmState
@@ -80,7 +81,7 @@ def statement(
     """
     anonymous = is_anonymous(scheme)
     info, version = tpm.time_info().clock_info, FIRMWARE_VERSION
-    if key is None or key.hierarchy not in tpm.unobfuscated_hierarchies:
+    if key is None or base_of(key.hierarchy) not in tpm.unobfuscated_hierarchies:
         info, version = obfuscated(tpm, key, info, version)
     return TPMS_ATTEST(
         magic=TPM_GENERATED_VALUE,

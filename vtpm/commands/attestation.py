@@ -4,7 +4,6 @@ from typing import Annotated
 
 from vtpm.commands.attest import Signer, attest, attesting_scheme, is_anonymous
 from vtpm.commands.creation import selected_digest
-from vtpm.commands.properties import FIRMWARE_VERSION
 from vtpm.commands.table import command
 from vtpm.commands.tickets import creation_ticket, is_genuine
 from vtpm.crypto.digest import digest
@@ -34,6 +33,7 @@ from vtpm.spec.structures import (
     TPMT_TK_CREATION,
 )
 from vtpm.state.entity import Role
+from vtpm.state.firmware import FIRMWARE_VERSION
 from vtpm.state.hierarchy import Hierarchy
 from vtpm.state.nv import NvIndex
 from vtpm.state.object import Object

@@ -23,6 +23,7 @@ from vtpm.spec.limits import (
     MAX_NV_INDEX_SIZE,
 )
 from vtpm.state.clock import CLOCK_UPDATE_INTERVAL
+from vtpm.state.firmware import FIRMWARE_MAX_SVN, FIRMWARE_SVN, FIRMWARE_VERSION
 from vtpm.state.nv import OVERHEAD
 from vtpm.state.pcr import IMPLEMENTED_PCR, PCR_SELECT_SIZE
 from vtpm.state.profile import CONTEXT_HASH
@@ -30,9 +31,6 @@ from vtpm.state.tpm import TpmState
 
 MANUFACTURER = b"VTPM"
 VENDOR_STRING = b"vtpm".ljust(16, b"\0")
-FIRMWARE_VERSION = 1 << 32
-"""Major version of the project in the upper half, minor in the lower."""
-
 CONTEXT_CIPHER, CONTEXT_KEY_BITS = TPM_ALG.AES, 256
 
 
@@ -87,8 +85,8 @@ FIXED: dict[int, Callable[[TpmState], int]] = {
     TPM_PT.NV_BUFFER_MAX: lambda _: MAX_NV_BUFFER_SIZE,
     TPM_PT.MODES: lambda _: TPMA_MODES(),
     TPM_PT.MAX_CAP_BUFFER: lambda _: MAX_CAP_BUFFER,
-    TPM_PT.FIRMWARE_SVN: lambda _: 0,
-    TPM_PT.FIRMWARE_MAX_SVN: lambda _: 0,
+    TPM_PT.FIRMWARE_SVN: lambda _: FIRMWARE_SVN,
+    TPM_PT.FIRMWARE_MAX_SVN: lambda _: FIRMWARE_MAX_SVN,
 }
 """PT_FIXED: what only a change of firmware changes."""
 

@@ -4,10 +4,11 @@ import json
 from collections.abc import Callable
 from typing import Any, Final
 
-from vtpm.commands.properties import FIRMWARE_VERSION, MANUFACTURER, VENDOR_STRING
+from vtpm.commands.properties import MANUFACTURER, VENDOR_STRING
 from vtpm.spec.constants import TPM_ALG, TPM_SPEC_LEVEL, TPM_SPEC_VERSION
 from vtpm.spec.interface import SYMMETRIC_KEY_BITS
 from vtpm.spec.limits import RSA_KEY_BITS
+from vtpm.state.firmware import FIRMWARE_VERSION
 
 
 def specification() -> dict[str, Any]:

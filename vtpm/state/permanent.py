@@ -15,6 +15,8 @@ DEFAULT_PHYSICAL_PRESENCE = frozenset({TPM_CC.PP_Commands})
 class Permanent:
     """Permanent data other than hierarchies, lockout, NV Indices and objects, which keep their own."""
 
+    firmware_root: bytes = field(default=b"", repr=False)
+    """What the secrets of firmware- and SVN-limited hierarchies come from; never changes."""
     disable_clear: bool = False
     reset_count: int = 0
     total_reset_count: int = 0

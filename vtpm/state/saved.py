@@ -133,6 +133,7 @@ class SavedPermanent:
     startup_locality: UINT8
     hcrtm: YES_NO
     tpm_generated_eps: YES_NO
+    firmware_root: OCTETS
 
     __repr__ = object.__repr__
 
@@ -226,6 +227,7 @@ def save_permanent(tpm: "TpmState") -> bytes:
             startup_locality=permanent.startup_locality,
             hcrtm=permanent.hcrtm,
             tpm_generated_eps=permanent.tpm_generated_eps,
+            firmware_root=permanent.firmware_root,
         ),
     )
 
@@ -261,6 +263,7 @@ def load_permanent(tpm: "TpmState", blob: bytes) -> None:
     permanent.startup_locality = form.startup_locality
     permanent.hcrtm = form.hcrtm
     permanent.tpm_generated_eps = form.tpm_generated_eps
+    permanent.firmware_root = form.firmware_root
 
 
 def profile_of(blob: bytes) -> Profile:

@@ -12,7 +12,8 @@ from vtpm.state import saved, suspended
 from vtpm.state.act import ActEntity
 from vtpm.state.clear import ClearData
 from vtpm.state.clock import Clock, Instant
-from vtpm.state.hierarchy import PROOF_SIZE, SEED_SIZE, Hierarchy
+from vtpm.state.firmware import ROOT_SIZE, limited
+from vtpm.state.hierarchy import PROOF_SIZE, SEED_SIZE, Hierarchy, base_of
 from vtpm.state.lockout import Lockout
 from vtpm.state.nv import NvIndex
 from vtpm.state.object import Object
@@ -81,6 +82,7 @@ class TpmState:
         tpm = cls(profile, entropy)
         for handle in BASE_HIERARCHIES:
             tpm.hierarchies[handle] = Hierarchy(handle, tpm.random(SEED_SIZE), tpm.random(PROOF_SIZE))
+        tpm.permanent.firmware_root = tpm.random(ROOT_SIZE)
         tpm.permanent.pcr_allocation = {
             alg: ALL_PCR if alg in profile.active_banks else 0 for alg in profile.pcr_banks
         }
@@ -108,11 +110,20 @@ class TpmState:
         """The null hierarchy."""
         return self.hierarchies[TPM_RH.NULL]
 
-    def enabled_hierarchy(self, handle: int) -> Hierarchy:
-        """The hierarchy of a handle; TPM_RC_HIERARCHY if it is disabled, TPM_RC_VALUE if there is none."""
-        hierarchy = self.hierarchies.get(handle)
-        if hierarchy is None:
+    def hierarchy_of(self, handle: int) -> Hierarchy:
+        """The hierarchy of a handle, enabled or not; a limited one is a copy of its base for one command."""
+        base = self.hierarchies.get(base_of(handle))
+        if base is None:
             raise TpmError(TPM_RC.VALUE)
+        return base if handle in self.hierarchies else limited(base, handle, self.permanent.firmware_root)
+
+    def enabled_hierarchy(self, handle: int) -> Hierarchy:
+        """
+        The hierarchy of a handle.
+
+        TPM_RC_HIERARCHY if it is disabled, TPM_RC_SVN_LIMITED if this firmware is too old for it.
+        """
+        hierarchy = self.hierarchy_of(handle)
         if not hierarchy.enabled:
             raise TpmError(TPM_RC.HIERARCHY)
         return hierarchy
@@ -123,10 +134,8 @@ class TpmState:
         return (TPM_RH.ENDORSEMENT, TPM_RH.PLATFORM)
 
     def proof_of(self, hierarchy: int) -> bytes:
-        """The proof value that keys the tickets and contexts of a hierarchy; TPM_RC_VALUE if it has none."""
-        if hierarchy not in self.hierarchies:
-            raise TpmError(TPM_RC.VALUE)
-        return self.hierarchies[hierarchy].proof
+        """The proof value that keys the tickets and contexts of a hierarchy."""
+        return self.hierarchy_of(hierarchy).proof
 
     @property
     def nv_space(self) -> int:
