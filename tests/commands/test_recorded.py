@@ -193,6 +193,24 @@ def test_faulty_commands(recorded: Client, part: str) -> None:
             recorded.tpm.volatile.sessions.clear()
 
 
+def sized(octets: str) -> bytes:
+    """A sized buffer."""
+    return (len(octets) // 2).to_bytes(2, "big") + bytes.fromhex(octets)
+
+
+@pytest.mark.parametrize("row", vectors("primary_templates"), ids=lambda row: row["case"])
+def test_primary_template(recorded: Client, row: dict[str, str]) -> None:
+    """Part 2, 8.3 and 12.2: which templates CreatePrimary takes."""
+    sensitive = sized(row.get("auth", "")) + sized(row["sensitive_data"])
+    body = bytes.fromhex(row["hierarchy"][2:]) + bytes.fromhex("00000009 40000009 0000 00 0000")
+    body += sized(sensitive.hex()) + sized(row["template"]) + sized(row.get("outside_info", ""))
+    body += bytes.fromhex(row.get("creation_pcr", "00000000"))
+
+    found = code_of(recorded.send(HEADER.pack(0x8002, 10 + len(body), TPM_CC.CreatePrimary) + body))
+
+    assert found == int(row["rc"], 16), f"{decode(found)} for {decode(int(row['rc'], 16))}"
+
+
 SCENARIOS = vectors("scenarios")
 
 
