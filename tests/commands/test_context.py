@@ -5,11 +5,15 @@ from dataclasses import replace
 import pytest
 
 from tests.objects import SEALED, SIGN_ECC, STORAGE_ECC, created, creation, handle_of, primary, template
-from tests.scenarios import Client
+from tests.scenarios import Client, request_of
 from tests.sessions import start_session
+from vtpm.commands import COMMANDS, context
 from vtpm.spec.attributes import TPMA_OBJECT
-from vtpm.spec.constants import TPM_RH, TPM_SE, TPM_SU
+from vtpm.spec.constants import TPM_CC, TPM_RH, TPM_SE, TPM_SU
+from vtpm.spec.limits import MAX_CONTEXT_SIZE
+from vtpm.state.profile import DEFAULT
 from vtpm.wire.error import TPM_RC
+from vtpm.wire.structure import marshal
 
 OWNER, PLATFORM = TPM_RH.OWNER, TPM_RH.PLATFORM
 HANDLE, PLATFORM_HANDLE = 0x81000001, 0x81800001
@@ -119,6 +123,30 @@ class TestContextOfObject:
 
         assert tpm.context_load(context=context).rc == TPM_RC.OBJECT_MEMORY
 
+    @pytest.mark.parametrize(
+        ("size", "expected"),
+        [
+            (MAX_CONTEXT_SIZE, TPM_RC.SUCCESS),
+            (MAX_CONTEXT_SIZE - 1, TPM_RC.SIZE),
+            (MAX_CONTEXT_SIZE + 1, TPM_RC.SIZE),
+        ],
+    )
+    def test_padded(self, tpm: Client, size: int, expected: int) -> None:
+        """What pads a context to TPM_PT_MAX_OBJECT_CONTEXT is ignored, since Windows does so."""
+        octets = marshal(tpm.context_save(primary(tpm)).context).ljust(size, b"\xa5")
+
+        response = tpm.send(request_of(COMMANDS[TPM_CC.ContextLoad], (), b"", octets))
+
+        assert int.from_bytes(response[6:10], "big") == expected
+
+    def test_fingerprint(self, tpm: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+        """If an authentic context decrypts to something else, the TPM fails."""
+        saved = tpm.context_save(primary(tpm)).context
+        monkeypatch.setattr(context, "cfb_decrypt", lambda *_: bytes(64))
+
+        assert tpm.context_load(context=saved).rc == TPM_RC.FAILURE
+        assert tpm.get_random(bytes_requested=1).rc == TPM_RC.FAILURE
+
 
 class TestContextOfSession:
     """28.2 ContextSave and 28.3 ContextLoad of a session"""
@@ -179,6 +207,21 @@ class TestContextOfSession:
         tpm.power_cycle(shutdown=shutdown, startup=startup)
 
         assert expected == tpm.context_load(context=context).rc
+
+    def test_gap(self) -> None:
+        """The oldest saved session must come back before its number is too far behind; a slot is kept."""
+        tpm = Client(profile=replace(DEFAULT, context_gap=3, loaded_sessions=2))
+        oldest = tpm.context_save(start_session(tpm).handle).context
+        second = tpm.context_save(start_session(tpm).handle).context
+        session = start_session(tpm).handle
+        for _ in range(2):
+            tpm.context_load(context=tpm.context_save(session).context)
+
+        assert tpm.context_save(session).rc == TPM_RC.CONTEXT_GAP
+        assert tpm.context_load(context=second).rc == TPM_RC.CONTEXT_GAP
+        loaded = tpm.context_load(context=oldest).loaded_handle
+        assert tpm.context_load(context=second).rc == TPM_RC.SESSION_MEMORY
+        assert tpm.context_save(loaded).rc == TPM_RC.SUCCESS
 
 
 class TestFlushContext:
@@ -274,6 +317,41 @@ class TestEvictControl:
         reply = tpm.evict_control(OWNER, item, persistent_handle=HANDLE)
 
         assert reply.rc == TPM_RC.ATTRIBUTES.handle(2)
+
+    def test_public(self, tpm: Client) -> None:
+        """A public area alone can be persistent, if its hierarchy is not the null one."""
+        public = tpm.read_public(primary(tpm, SIGN_ECC)).out_public
+        codes = {}
+        for hierarchy in (TPM_RH.NULL, OWNER):
+            reply = tpm.load_external(in_private=None, in_public=public, hierarchy=hierarchy)
+            item = reply.object_handle
+            codes[hierarchy] = tpm.evict_control(OWNER, item, persistent_handle=HANDLE).rc
+
+        assert codes == {TPM_RH.NULL: TPM_RC.ATTRIBUTES.handle(2), OWNER: TPM_RC.SUCCESS}
+        tpm.power_cycle(shutdown=None)
+        reply = tpm.read_public(HANDLE)
+        assert reply.out_public == public
+        assert reply.qualified_name == reply.name
+
+    def test_range(self, tpm: Client) -> None:
+        """The owner does not delete from the platform's range."""
+        item = primary(tpm, hierarchy=PLATFORM)
+        tpm.evict_control(PLATFORM, item, persistent_handle=PLATFORM_HANDLE)
+
+        refused = tpm.evict_control(OWNER, PLATFORM_HANDLE, persistent_handle=PLATFORM_HANDLE).rc
+
+        assert refused == TPM_RC.RANGE.handle(2)
+
+    def test_space(self) -> None:
+        """TPM_RC_NV_SPACE if NV memory is full of objects; what is deleted gives its room back."""
+        tpm = Client(profile=replace(DEFAULT, nv_capacity=1000))
+        item = primary(tpm)
+        codes = [tpm.evict_control(OWNER, item, persistent_handle=HANDLE + n).rc for n in range(10)]
+
+        assert codes == sorted(codes)
+        assert {TPM_RC.SUCCESS, TPM_RC.NV_SPACE} == set(codes)
+        tpm.evict_control(OWNER, HANDLE, persistent_handle=HANDLE)
+        assert tpm.evict_control(OWNER, item, persistent_handle=HANDLE).rc == TPM_RC.SUCCESS
 
     def test_platform_deletes(self, tpm: Client) -> None:
         """The platform deletes the owner's objects."""

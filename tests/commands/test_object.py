@@ -24,7 +24,7 @@ from tests.objects import (
 from tests.scenarios import Client
 from tests.sessions import start_session
 from vtpm.spec.algorithms import TPMS_SENSITIVE_CREATE
-from vtpm.spec.constants import TPM_RH, TPM_SE
+from vtpm.spec.constants import TPM_ALG, TPM_RH, TPM_SE
 from vtpm.spec.objects import TPMT_SENSITIVE
 from vtpm.state.object import Object
 from vtpm.wire.error import TPM_RC
@@ -38,6 +38,13 @@ DERIVED = content("crypto/derived-objects")
 def of_kind(kind: str) -> list[dict[str, Any]]:
     """The recorded blobs of a kind."""
     return [vector for vector in BLOBS if vector["kind"] == kind]
+
+
+def derivation(vector: dict[str, Any]) -> bytes:
+    """A template whose unique is a label and a context."""
+    parts = [bytes.fromhex(vector[name]) for name in ("label", "context")]
+    unique = b"".join(len(part).to_bytes(2, "big") + part for part in parts)
+    return bytes.fromhex(vector["template_without_unique"]) + unique
 
 
 def flipped(octets: bytes, at: int) -> bytes:
@@ -198,6 +205,18 @@ class TestCredential:
 
         assert reply.rc == TPM_RC.SIZE.parameter(1)
 
+    def test_key(self, tpm: Client) -> None:
+        """The key must be a storage key with a Name; its public area is enough to make a credential."""
+        public = tpm.read_public(primary(tpm)).out_public
+        for name_alg, expected in ((TPM_ALG.SHA256, TPM_RC.SUCCESS), (TPM_ALG.NULL, TPM_RC.TYPE.handle(1))):
+            area = replace(public, name_alg=name_alg)
+            key = tpm.load_external(in_private=None, in_public=area, hierarchy=TPM_RH.NULL).object_handle
+            assert expected == tpm.make_credential(key, credential=b"x", object_name=bytes(34)).rc
+
+        signer = primary(tpm, SIGN_ECC)
+        refused = tpm.make_credential(signer, credential=b"x", object_name=bytes(34)).rc
+        assert refused == TPM_RC.TYPE.handle(1)
+
     @pytest.mark.slow
     @pytest.mark.parametrize("vector", of_kind("credential"), ids=label)
     def test_recorded(self, tpm: Client, vector: dict[str, Any]) -> None:
@@ -276,6 +295,22 @@ class TestObjectChangeAuth:
         assert tpm.object_change_auth(item, stranger, new_auth=b"").rc == TPM_RC.TYPE.handle(2)
         assert tpm.object_change_auth(item, parent, new_auth=bytes(31) + b"xx").rc == TPM_RC.SIZE.parameter(1)
 
+    def test_without_parent(self, tpm: Client) -> None:
+        """A derived object has no private area, and an object without a Name no parent."""
+        parent = primary(tpm, DERIVED["parent_template"])
+        derived = tpm.create_loaded(
+            parent, in_sensitive=TPMS_SENSITIVE_CREATE(b"", b""), in_public=derivation(DERIVED["vectors"][0])
+        )
+        key = put_ecc(tpm)
+        public = replace(tpm.read_public(key).out_public, name_alg=TPM_ALG.NULL)
+        nameless = tpm.load_external(
+            in_private=sensitive_of(tpm, key), in_public=public, hierarchy=TPM_RH.NULL
+        )
+
+        for item in (handle_of(derived), handle_of(nameless)):
+            assert tpm.object_change_auth(item, parent, new_auth=b"").rc == TPM_RC.TYPE.handle(2)
+            assert tpm.object_change_auth(item, primary(tpm), new_auth=b"").rc == TPM_RC.TYPE.handle(2)
+
 
 class TestCreateLoaded:
     """12.9"""
@@ -306,22 +341,55 @@ class TestCreateLoaded:
         """A derivation parent of swtpm's seeds gives swtpm's objects."""
         with_recorded_seeds(tpm)
         parent = primary(tpm, DERIVED["parent_template"], int(DERIVED["parent_hierarchy"], 16))
-        unique = b"".join(
-            len(part).to_bytes(2, "big") + part
-            for part in (bytes.fromhex(vector[name]) for name in ("label", "context"))
-        )
         sensitive = TPMS_SENSITIVE_CREATE(user_auth=b"", data=bytes.fromhex(vector["sensitive_data"]))
 
-        reply = tpm.create_loaded(
-            parent,
-            in_sensitive=sensitive,
-            in_public=bytes.fromhex(vector["template_without_unique"]) + unique,
-        )
+        reply = tpm.create_loaded(parent, in_sensitive=sensitive, in_public=derivation(vector))
 
         assert marshal(reply.out_public).hex() == vector["out_public"]
         assert reply.out_private == b""
         private = vector["private"].get("d") or vector["private"]["sensitive"]
         assert sensitive_of(tpm, handle_of(reply)).sensitive.hex() == private
+
+    @pytest.mark.parametrize(
+        ("public", "data", "expected"),
+        [
+            # an RSA key
+            ("0001000b00040052 0000 0010 0014000b 0400 00000000 0000 0000", b"", TPM_RC.TYPE.parameter(2)),
+            # sensitiveDataOrigin
+            ("0008000b00040072 0000 0005000b 0000 0000", b"", TPM_RC.ATTRIBUTES),
+            # neither fixedTPM nor fixedParent, as the parent is
+            ("0008000b00040040 0000 0005000b 0000 0000", b"", TPM_RC.ATTRIBUTES.parameter(2)),
+            # no nameAlg
+            ("0008001000040052 0000 0005000b 0000 0000", b"", TPM_RC.HASH.parameter(2)),
+            # octets behind the context, and none where it should be
+            ("0008000b00040052 0000 0005000b 0000 0000 00", b"", TPM_RC.SIZE.parameter(2)),
+            ("0008000b00040052 0000 0005000b 0000", b"", TPM_RC.INSUFFICIENT.parameter(2)),
+            # a label that is too long
+            ("0008000b00040052 0000 0005000b 0021" + 33 * "41" + "0000", b"", TPM_RC.SIZE.parameter(2)),
+            # data that are no label and context
+            ("0008000b00040052 0000 0005000b 0000 0000", b"\0\5", TPM_RC.INSUFFICIENT),
+        ],
+    )
+    def test_not_derived(self, tpm: Client, public: str, data: bytes, expected: int) -> None:
+        """What cannot be derived."""
+        parent = primary(tpm, DERIVED["parent_template"])
+        sensitive = TPMS_SENSITIVE_CREATE(user_auth=b"", data=data)
+
+        reply = tpm.create_loaded(parent, in_sensitive=sensitive, in_public=bytes.fromhex(public))
+
+        assert expected == reply.rc
+
+    def test_no_parent(self, tpm: Client) -> None:
+        """A key that is no parent, and an authValue that is too long."""
+        given = {"in_sensitive": TPMS_SENSITIVE_CREATE(b"", b"x"), "in_public": bytes.fromhex(SEALED)}
+        assert tpm.create_loaded(primary(tpm, SIGN_ECC), **given).rc == TPM_RC.TYPE.handle(1)
+
+        given["in_sensitive"] = TPMS_SENSITIVE_CREATE(b"a" * 33, b"x")
+        for parent in (primary(tpm), TPM_RH.OWNER):
+            assert tpm.create_loaded(parent, **given).rc == TPM_RC.SIZE.parameter(1)
+        given["in_public"] = derivation(DERIVED["vectors"][0])
+        derives = primary(tpm, DERIVED["parent_template"])
+        assert tpm.create_loaded(derives, **given).rc == TPM_RC.SIZE.parameter(1)
 
     def test_longer_template(self, tpm: Client) -> None:
         """A template is read to its last octet."""

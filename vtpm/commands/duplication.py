@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from vtpm.commands.object_loading import check_loadable
+from vtpm.commands.private_key import is_asymmetric
 from vtpm.commands.protection import (
     SENSITIVE,
     opened_inner,
@@ -29,10 +30,10 @@ DUPLICATE = b"DUPLICATE"
 
 
 def is_storage(key: Object) -> bool:
-    """Is it the key of a Storage Parent, if only the public part of it?"""
-    attributes = key.public.object_attributes
+    """Is it the asymmetric key of a Storage Parent, if only the public part of it?"""
+    attributes, has_name = key.public.object_attributes, key.public.name_alg is not TPM_ALG.NULL
     is_parent = attributes.restricted and attributes.decrypt and not attributes.sign
-    return is_parent and key.public.type in (TPM_ALG.RSA, TPM_ALG.ECC, TPM_ALG.SYMCIPHER)
+    return is_parent and is_asymmetric(key.public) and has_name
 
 
 def check_inner_key(symmetric: TPMT_SYM_DEF_OBJECT, key: bytes, at: str, *, may_be_empty: bool) -> None:

@@ -182,9 +182,9 @@ def read_public(
 
 
 def is_credential_key(key: Object) -> bool:
-    """12.5: an asymmetric Storage Parent, such as an endorsement key."""
-    attributes = key.public.object_attributes
-    return is_asymmetric(key.public) and attributes.decrypt and attributes.restricted
+    """12.5: an asymmetric Storage Parent with a Name, such as an endorsement key."""
+    attributes, has_name = key.public.object_attributes, key.public.name_alg is not TPM_ALG.NULL
+    return is_asymmetric(key.public) and attributes.decrypt and attributes.restricted and has_name
 
 
 @structure
@@ -286,7 +286,8 @@ def object_change_auth(
 ) -> ObjectChangeAuthResponse:
     """12.8: the private area of an object with another authValue; the loaded one keeps its own."""
     check_auth(new_auth, item.public, "new_auth")
-    if item.qualified_name != qualified_name_of(parent.qualified_name, item.name, item.public.name_alg):
+    qualified_name = qualified_name_of(parent.qualified_name, item.name, item.public.name_alg)
+    if not (parent.is_parent and item.name and item.qualified_name == qualified_name):
         raise TpmError(TPM_RC.TYPE, at="parent")
 
     assert item.sensitive is not None

@@ -5,6 +5,7 @@ from vtpm.spec.algorithms import TPMS_SCHEME_XOR, TPMS_SYMCIPHER_PARMS, TPMT_SYM
 from vtpm.spec.attributes import TPMA_OBJECT
 from vtpm.spec.constants import TPM_ALG
 from vtpm.spec.interface import CIPHER_MODES, ECC_SIGNATURES, RSA_SIGNATURES
+from vtpm.spec.limits import MAX_DIGEST_SIZE
 from vtpm.spec.objects import TPMS_ECC_PARMS, TPMS_KEYEDHASH_PARMS, TPMS_RSA_PARMS, TPMT_PUBLIC
 from vtpm.state.entity import without_trailing_zeros
 from vtpm.state.hierarchy import is_firmware_limited, is_svn_limited
@@ -30,8 +31,9 @@ def symmetric_of(public: TPMT_PUBLIC) -> TPMT_SYM_DEF_OBJECT | None:
 
 
 def check_auth(user_auth: bytes, public: TPMT_PUBLIC, at: str) -> None:
-    """Part 1, "authValues": not longer than a digest of the nameAlg."""
-    if len(without_trailing_zeros(user_auth)) > digest_size(public.name_alg):
+    """Part 1, "authValues": not longer than a digest of the nameAlg, or than any without one."""
+    most = MAX_DIGEST_SIZE if public.name_alg is TPM_ALG.NULL else digest_size(public.name_alg)
+    if len(without_trailing_zeros(user_auth)) > most:
         raise TpmError(TPM_RC.SIZE, at=at)
 
 

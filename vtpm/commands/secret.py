@@ -14,11 +14,13 @@ def received_secret(key: Object, label: bytes, secret: bytes) -> bytes:
     """The seed or salt that was encrypted for a loaded key; what is wrong with it has no position yet."""
     if key.public.type is TPM_ALG.RSA:
         return rsa_decapsulate(rsa_key_of(key), oaep_hash_of(key.public), label, secret)
+    if key.public.name_alg is TPM_ALG.NULL:
+        raise TpmError(TPM_RC.SCHEME)
     return ecc_decapsulate(ecc_key_of(key), key.public.name_alg, label, secret)
 
 
 def shared_secret(public: TPMT_PUBLIC, label: bytes, generate: Generator) -> tuple[bytes, bytes]:
-    """A fresh seed and its form encrypted for a key; TPM_RC_KEY if the key is of no such type."""
+    """A fresh seed and its form encrypted for a key with a Name; TPM_RC_KEY if it is of no such type."""
     if public.type is TPM_ALG.RSA:
         return rsa_encapsulate(rsa_public_of(public), oaep_hash_of(public), label, generate)
     if public.type is TPM_ALG.ECC:
@@ -27,12 +29,12 @@ def shared_secret(public: TPMT_PUBLIC, label: bytes, generate: Generator) -> tup
 
 
 def oaep_hash_of(public: TPMT_PUBLIC) -> TPM_ALG:
-    """Part 1, "RSA Labeled KEM": its key's scheme's hash, or nameAlg; TPM_RC_VALUE for another scheme."""
+    """Part 1, "RSA Labeled KEM": the hash of the scheme, or nameAlg; TPM_RC_SCHEME if neither is one."""
     assert isinstance(public.parameters, TPMS_RSA_PARMS)
     scheme = public.parameters.scheme
-    if scheme.scheme is TPM_ALG.NULL:
+    if scheme.scheme is TPM_ALG.NULL and public.name_alg is not TPM_ALG.NULL:
         return public.name_alg
     if scheme.scheme is not TPM_ALG.OAEP:
-        raise TpmError(TPM_RC.VALUE)
+        raise TpmError(TPM_RC.SCHEME)
     assert isinstance(scheme.details, TPMS_SCHEME_HASH)
     return scheme.details.hash_alg
