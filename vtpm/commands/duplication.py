@@ -15,6 +15,7 @@ from vtpm.commands.protection import (
 )
 from vtpm.commands.secret import received_secret, shared_secret
 from vtpm.commands.table import command
+from vtpm.crypto.digest import digest_size
 from vtpm.spec.algorithms import TPM2B_ENCRYPTED_SECRET, TPMT_SYM_DEF_OBJECT, TPMT_SYM_DEF_OBJECT_NULL
 from vtpm.spec.constants import TPM_ALG, TPM_CC
 from vtpm.spec.handles import TPMI_DH_OBJECT, TPMI_DH_OBJECT_NULL
@@ -25,6 +26,7 @@ from vtpm.state.object import Object, name_of
 from vtpm.state.tpm import TpmState
 from vtpm.wire.error import TPM_RC, TpmError
 from vtpm.wire.structure import structure, unmarshal
+from vtpm.wire.vocabulary import codec_of
 
 DUPLICATE = b"DUPLICATE"
 
@@ -129,6 +131,8 @@ def rewrap(
         return RewrapResponse(out_duplicate=octets, out_sym_seed=b"")
     if not is_storage(new_parent):
         raise TpmError(TPM_RC.TYPE, at="new_parent")
+    if 2 + 2 + digest_size(new_parent.public.name_alg) + len(octets) > codec_of(TPM2B_PRIVATE).most():
+        raise TpmError(TPM_RC.VALUE, at="in_duplicate")
 
     seed, secret = shared_secret(new_parent.public, DUPLICATE, tpm.random)
     return RewrapResponse(sealed_outer(new_parent, name, seed, octets), secret)
