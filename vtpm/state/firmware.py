@@ -8,7 +8,7 @@ So a limit holds between versions of this program, not against somebody who has 
 
 from vtpm.crypto.digest import digest
 from vtpm.crypto.kdf import kdf_a
-from vtpm.state.hierarchy import Hierarchy, is_firmware_limited
+from vtpm.state.hierarchy import SVN_MASK, Hierarchy, is_firmware_limited
 from vtpm.state.profile import CONTEXT_HASH
 from vtpm.wire.error import TPM_RC, TpmError
 
@@ -22,7 +22,6 @@ FIRMWARE_MAX_SVN = 255
 
 ROOT_SIZE = 64
 SECRET_BITS = 512
-SVN_MASK = 0xFFFF
 
 
 def firmware_secret(root: bytes) -> bytes:

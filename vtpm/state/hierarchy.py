@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_RH
-from vtpm.spec.handles import SVN_ENDORSEMENT, SVN_NULL, SVN_OWNER, SVN_PLATFORM
 from vtpm.state.entity import Role
 
 SEED_SIZE = 64
@@ -12,7 +11,7 @@ SEED_SIZE = 64
 PROOF_SIZE = 64
 
 
-FIRMWARE_LIMITED = {
+FIRMWARE_LIMITED: dict[int, int] = {
     TPM_RH.FW_OWNER: TPM_RH.OWNER,
     TPM_RH.FW_ENDORSEMENT: TPM_RH.ENDORSEMENT,
     TPM_RH.FW_PLATFORM: TPM_RH.PLATFORM,
@@ -20,13 +19,16 @@ FIRMWARE_LIMITED = {
 }
 """Part 1, "Firmware-Limited Objects": the hierarchies whose objects only this firmware can use."""
 
-SVN_LIMITED = {
-    SVN_OWNER: TPM_RH.OWNER,
-    SVN_ENDORSEMENT: TPM_RH.ENDORSEMENT,
-    SVN_PLATFORM: TPM_RH.PLATFORM,
-    SVN_NULL: TPM_RH.NULL,
+SVN_LIMITED: dict[int, int] = {
+    TPM_RH.SVN_OWNER_BASE: TPM_RH.OWNER,
+    TPM_RH.SVN_ENDORSEMENT_BASE: TPM_RH.ENDORSEMENT,
+    TPM_RH.SVN_PLATFORM_BASE: TPM_RH.PLATFORM,
+    TPM_RH.SVN_NULL_BASE: TPM_RH.NULL,
 }
-"""Those whose objects firmware of a lesser security version number (SVN) cannot use."""
+"""Those that firmware of a lesser security version number, the lower half of the handle, cannot use."""
+
+SVN_MASK = 0xFFFF
+BASES = FIRMWARE_LIMITED | SVN_LIMITED
 
 
 def is_firmware_limited(handle: int | None) -> bool:
@@ -36,15 +38,12 @@ def is_firmware_limited(handle: int | None) -> bool:
 
 def is_svn_limited(handle: int | None) -> bool:
     """Is it a hierarchy limited by the firmware's security version number?"""
-    return any(handle in handles for handles in SVN_LIMITED)
+    return handle is not None and handle & ~SVN_MASK in SVN_LIMITED
 
 
 def base_of(handle: int) -> int:
     """The hierarchy that a limited one belongs to; any other is its own base."""
-    for handles, base in SVN_LIMITED.items():
-        if handle in handles:
-            return base
-    return FIRMWARE_LIMITED.get(handle, handle)  # type: ignore[call-overload, no-any-return]  # an enum of integers
+    return BASES.get(handle) or BASES.get(handle & ~SVN_MASK, handle)
 
 
 @dataclass(slots=True, eq=False)
