@@ -4,7 +4,7 @@
 from vtpm.commands import startup  # 9 Start-up
 from vtpm.commands import testing  # 10 Testing
 from vtpm.commands import session  # 11 Session commands
-from vtpm.commands import object  # noqa: A004 - 12 Object commands
+from vtpm.commands import credential, object  # noqa: A004 - 12 Object commands
 from vtpm.commands import duplication  # 13 Duplication commands
 from vtpm.commands import asymmetric, ecc_encryption  # 14 Asymmetric primitives
 from vtpm.commands import symmetric  # 15 Symmetric primitives
@@ -37,6 +37,7 @@ __all__ = [
     "certificate",
     "clock",
     "context",
+    "credential",
     "dictionary_attack",
     "duplication",
     "ecc_encryption",

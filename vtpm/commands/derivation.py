@@ -1,7 +1,6 @@
 """Part 1, "Derived Objects": what a derivation parent makes of a label and a context."""
 
 from dataclasses import replace
-from io import BytesIO
 
 from vtpm.commands.key_creation import created
 from vtpm.commands.object_attributes import check_auth, check_public
@@ -55,11 +54,8 @@ def derived_object(
 
 def derivation_of(template: bytes) -> tuple[TPMT_PUBLIC, TPMS_DERIVE]:
     """The public area of a template without its unique, and the label and context in the unique's place."""
-    stream = BytesIO(template)
     try:
-        public: TPMT_PUBLIC = DERIVED_PUBLIC._parse(stream, None, "")  # noqa: SLF001 - how a construct reads
-        if stream.read(1):
-            raise TpmError(TPM_RC.SIZE)
+        public: TPMT_PUBLIC = unmarshal(DERIVED_PUBLIC, template)
     except TpmError as error:
         raise error.positioned_at("in_public") from None
     wanted = public.unique

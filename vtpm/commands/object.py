@@ -1,7 +1,6 @@
 """Part 3, clause 12: object commands."""
 
 from dataclasses import replace
-from io import BytesIO
 from typing import Annotated
 
 from vtpm.commands.creation import certified, creation_data_of
@@ -10,14 +9,10 @@ from vtpm.commands.key_creation import created
 from vtpm.commands.object_attributes import check_auth, check_template
 from vtpm.commands.object_loading import check_loadable, loaded
 from vtpm.commands.primary import derived_primary
-from vtpm.commands.private_key import is_asymmetric
-from vtpm.commands.protection import opened_outer, private_of, sealed_outer, sensitive_of
-from vtpm.commands.secret import received_secret, shared_secret
+from vtpm.commands.protection import private_of, sensitive_of
 from vtpm.commands.table import command
-from vtpm.crypto.digest import digest_size
 from vtpm.crypto.rsa import RsaKey, fresh_key
 from vtpm.spec.algorithms import (
-    TPM2B_ENCRYPTED_SECRET,
     TPM2B_SENSITIVE_CREATE,
     TPM2B_SENSITIVE_DATA,
     TPMS_SENSITIVE_CREATE,
@@ -26,7 +21,6 @@ from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_RH
 from vtpm.spec.context import TPM2B_CREATION_DATA
 from vtpm.spec.handles import TPMI_DH_OBJECT, TPMI_DH_PARENT, TPMI_RH_HIERARCHY
 from vtpm.spec.objects import (
-    TPM2B_ID_OBJECT,
     TPM2B_PRIVATE,
     TPM2B_PUBLIC,
     TPM2B_PUBLIC_NULL,
@@ -48,8 +42,7 @@ from vtpm.state.hierarchy import Hierarchy
 from vtpm.state.object import Object, name_of, qualified_name_of
 from vtpm.state.tpm import TpmState
 from vtpm.wire.error import TPM_RC, TpmError
-from vtpm.wire.structure import structure
-from vtpm.wire.vocabulary import codec_of
+from vtpm.wire.structure import structure, unmarshal
 
 Parent = Annotated[Object, TPMI_DH_OBJECT, Role.USER]
 
@@ -181,74 +174,6 @@ def read_public(
     return ReadPublicResponse(item.public, item.name, item.qualified_name)
 
 
-def is_credential_key(key: Object) -> bool:
-    """12.5: an asymmetric Storage Parent with a Name, such as an endorsement key."""
-    attributes, has_name = key.public.object_attributes, key.public.name_alg is not TPM_ALG.NULL
-    return is_asymmetric(key.public) and attributes.decrypt and attributes.restricted and has_name
-
-
-@structure
-class ActivateCredentialResponse:
-    """12.5"""
-
-    cert_info: TPM2B_DIGEST
-
-
-@command(TPM_CC.ActivateCredential)
-def activate_credential(
-    tpm: TpmState,
-    activated: Annotated[Object, TPMI_DH_OBJECT, Role.ADMIN],
-    key: Annotated[Object, TPMI_DH_OBJECT, Role.USER],
-    /,
-    credential_blob: TPM2B_ID_OBJECT,
-    secret: TPM2B_ENCRYPTED_SECRET,
-) -> ActivateCredentialResponse:
-    """12.5: a credential that was made for an object of this TPM."""
-    if not is_credential_key(key):
-        raise TpmError(TPM_RC.TYPE, at="key")
-    try:
-        seed = received_secret(key, b"IDENTITY", secret)
-    except TpmError as error:
-        raise error.positioned_at("secret") from None
-    try:
-        octets = opened_outer(key, activated.name, seed, credential_blob)
-        stream = BytesIO(octets)
-        credential = codec_of(TPM2B_DIGEST)._parse(stream, None, "")  # noqa: SLF001 - how a construct reads
-        if stream.read(1):
-            raise TpmError(TPM_RC.SIZE)
-    except TpmError as error:
-        raise error.positioned_at("credential_blob") from None
-
-    return ActivateCredentialResponse(cert_info=credential)
-
-
-@structure
-class MakeCredentialResponse:
-    """12.6"""
-
-    credential_blob: TPM2B_ID_OBJECT
-    secret: TPM2B_ENCRYPTED_SECRET
-
-
-@command(TPM_CC.MakeCredential)
-def make_credential(
-    tpm: TpmState,
-    key: Annotated[Object, TPMI_DH_OBJECT],
-    /,
-    credential: TPM2B_DIGEST,
-    object_name: TPM2B_NAME,
-) -> MakeCredentialResponse:
-    """12.6: what a privacy CA does: encrypt a credential for the TPM that has a key and an object."""
-    if not is_credential_key(key):
-        raise TpmError(TPM_RC.TYPE, at="key")
-    if len(credential) > digest_size(key.public.name_alg):
-        raise TpmError(TPM_RC.SIZE, at="credential")
-
-    seed, secret = shared_secret(key.public, b"IDENTITY", tpm.random)
-    inside = len(credential).to_bytes(2, "big") + credential
-    return MakeCredentialResponse(sealed_outer(key, object_name, seed, inside), secret)
-
-
 @structure
 class UnsealResponse:
     """12.7"""
@@ -337,11 +262,8 @@ def whole_template(
     in_public: bytes, in_sensitive: TPMS_SENSITIVE_CREATE, parent: Object | None, hierarchy: int | None
 ) -> TPMT_PUBLIC:
     """The template as a public area, to its last octet, if an object can be made of it."""
-    stream = BytesIO(in_public)
     try:
-        public: TPMT_PUBLIC = codec_of(TPMT_PUBLIC)._parse(stream, None, "")  # noqa: SLF001 - how a construct reads
-        if stream.read(1):
-            raise TpmError(TPM_RC.SIZE)
+        public: TPMT_PUBLIC = unmarshal(TPMT_PUBLIC, in_public)
         check_auth(in_sensitive.user_auth, public, "in_sensitive")
         check_template(public, len(in_sensitive.data), parent=parent, hierarchy=hierarchy)
     except TpmError as error:
