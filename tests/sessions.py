@@ -65,13 +65,20 @@ class CallerSession:
     """For a policy session with PolicyPassword: sent in place of the HMAC."""
     other_nonces: bytes = b""
     """For the first session: the nonces of other sessions that decrypt or encrypt."""
+    terse: bool = True
+    """Is the HMAC left empty where its key is?"""
     rolls: int = 0
     _code: bytes = b""
 
+    @property
+    def next_nonce(self) -> bytes:
+        """The caller's nonce of the next use, which encrypts its first parameter."""
+        return hashlib.sha256(self.nonce_caller + bytes([self.rolls & 0xFF])).digest()[:16]
+
     def octets(self, command: Command, names: list[bytes], parameters: bytes) -> bytes:
         """The session's part of the authorization area, with a fresh caller nonce."""
+        self.nonce_caller = self.next_nonce
         self.rolls += 1
-        self.nonce_caller = hashlib.sha256(self.nonce_caller + bytes([self.rolls & 0xFF])).digest()[:16]
         self._code = command.code.to_bytes(4, "big")
         if self.password is not None:
             shown = self.password
@@ -84,9 +91,9 @@ class CallerSession:
     def hmac(
         self, p_hash: bytes, newer: bytes, older: bytes, other: bytes = b"", attributes: int | None = None
     ) -> bytes:
-        """Part 1, "Session-based Authorizations"; empty where the key is."""
+        """Part 1, "Session-based Authorizations"."""
         key = self.session_key + (self.auth if self.includes_auth and self.authorizes else b"")
-        if not key:
+        if self.terse and not key:
             return b""
         shown = self.attributes if attributes is None else attributes
         return hmac.digest(key, p_hash + newer + older + other + bytes([shown]), HASHES[self.alg])

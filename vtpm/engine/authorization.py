@@ -5,9 +5,9 @@ from hmac import compare_digest
 from vtpm.crypto.digest import digest
 from vtpm.engine.call import Call, SessionUse
 from vtpm.engine.session_area import command_hmac
-from vtpm.spec.constants import TPM_CC, TPM_NT
+from vtpm.spec.constants import TPM_CC, TPM_NT, TPM_RH
 from vtpm.state.entity import Entity, Role, without_trailing_zeros
-from vtpm.state.hierarchy import Hierarchy
+from vtpm.state.hierarchy import base_of
 from vtpm.state.lockout import Lockout
 from vtpm.state.nv import NvIndex
 from vtpm.state.session import Hashed, Policy, binding_of
@@ -67,8 +67,7 @@ def check_authorization(tpm: TpmState, call: Call, use: SessionUse, entity: Enti
     session, code = use.session, call.command.code
     assert use.role is not None
     if (
-        isinstance(entity, Hierarchy)
-        and entity is tpm.platform
+        base_of(entity.handle) == TPM_RH.PLATFORM
         and code in tpm.permanent.physical_presence
         and not tpm.physical_presence
     ):
