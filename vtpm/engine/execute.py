@@ -43,12 +43,18 @@ class Outcome:
 
 
 def execute(tpm: TpmState, request: bytes, locality: int, now: Instant) -> Outcome:
-    """Execute one command; whatever the octets are, the outcome has a well-formed response."""
+    """
+    Execute one command; whatever the octets are, the outcome has a well-formed response.
+
+    What time alone has changed is apart from what the command changes.
+    """
     if tpm.volatile.failed:
         return Outcome(execute_failed(tpm, request), {})
     command = None
+    aged: Mapping[str, bytes | None] = {}
     try:
         tpm.begin(locality, now)
+        aged = tpm.changes()
         tag, command = command_of(tpm, request)  # 5.2, 5.3
         call, stream = resolve(tpm, command, request)  # 5.4
         check_sessions(tpm, call, tag, stream)  # 5.5, 5.6
@@ -64,8 +70,8 @@ def execute(tpm: TpmState, request: bytes, locality: int, now: Instant) -> Outco
     except Exception as error:  # an unexpected one is a bug, and this TPM cannot be trusted any more
         logger.exception("the TPM enters failure mode")
         tpm.fail(f"{type(error).__name__} in {command.name if command else 'the command header'}")
-        return Outcome(execute_failed(tpm, request), {})
-    return Outcome(response, tpm.changes())
+        return Outcome(execute_failed(tpm, request), aged)
+    return Outcome(response, {**aged, **tpm.changes()})
 
 
 def command_of(tpm: TpmState, request: bytes) -> tuple[int, Command]:

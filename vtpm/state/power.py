@@ -99,11 +99,11 @@ def start_nv(tpm: TpmState, kind: StartupKind, *, orderly: bool) -> None:
 def started_attributes(attributes: TPMA_NV, kind: StartupKind) -> TPMA_NV:
     """The attributes of an Index after a Startup(CLEAR)."""
     attributes = attributes.but(READLOCKED=False)
+    if not (attributes.WRITTEN and attributes.WRITEDEFINE):
+        attributes = attributes.but(WRITELOCKED=False)
     volatile = attributes.ORDERLY and kind is StartupKind.RESET
     if attributes.TPM_NT != TPM_NT.COUNTER and (attributes.CLEAR_STCLEAR or volatile):
         attributes = attributes.but(WRITTEN=False)
-    if not (attributes.WRITTEN and attributes.WRITEDEFINE):
-        attributes = attributes.but(WRITELOCKED=False)
     return attributes
 
 

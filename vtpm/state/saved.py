@@ -12,6 +12,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Annotated, Any
 
 from vtpm.spec.constants import TPM_ALG, TPM_RH
+from vtpm.spec.interface import TPMI_ALG_HASH, TPMI_ALG_HASH_NULL
 from vtpm.spec.nv import TPMS_NV_PUBLIC
 from vtpm.spec.objects import TPM2B_SENSITIVE, TPMT_PUBLIC_NULL
 from vtpm.state.clock import Clock
@@ -21,7 +22,7 @@ from vtpm.state.object import Object
 from vtpm.state.profile import PROFILES, Profile
 from vtpm.wire.codec import Codec, take
 from vtpm.wire.error import TpmError
-from vtpm.wire.integers import INT64, UINT8, UINT16, UINT32, UINT64
+from vtpm.wire.integers import INT64, UINT8, UINT32, UINT64
 from vtpm.wire.structure import marshal, structure, unmarshal
 from vtpm.wire.vocabulary import ListOf, Tpm2b, YesNo
 
@@ -36,6 +37,9 @@ NV_PREFIX = "nv/"
 OBJECT_PREFIX = "object/"
 
 LIST_MAX = 4096
+
+LASTING = (TPM_RH.OWNER, TPM_RH.ENDORSEMENT, TPM_RH.PLATFORM)
+"""The hierarchies that are permanent."""
 
 
 class Long(Codec):
@@ -78,7 +82,7 @@ class SavedAuthorization:
 
     auth_value: OCTETS
     auth_policy: OCTETS
-    policy_alg: UINT16
+    policy_alg: TPMI_ALG_HASH_NULL
 
     __repr__ = object.__repr__
 
@@ -100,7 +104,7 @@ class SavedHierarchy:
 class SavedBank:
     """The PCR of one bank, as bits."""
 
-    alg: UINT16
+    alg: TPMI_ALG_HASH
     selected: UINT32
 
 
@@ -122,7 +126,7 @@ class SavedPermanent:
     total_reset_count: UINT64
     time_epoch: UINT32
     algorithm_set: UINT32
-    audit_alg: UINT16
+    audit_alg: TPMI_ALG_HASH
     audit_counter: UINT64
     audited: CODES
     physical_presence: CODES
@@ -164,6 +168,12 @@ def read(blob: str, octets: bytes, forms: dict[int, Any]) -> Any:
         raise SavedStateError(blob, f"malformed ({error})") from error
 
 
+def check_name(blob: str, prefix: str, proper: str) -> None:
+    """A blob of that prefix must hold what its name says."""
+    if blob.startswith(prefix) and blob != proper:
+        raise SavedStateError(blob, f"it holds what belongs into {proper!r}")
+
+
 def save_authorization(entity: Any) -> SavedAuthorization:
     """The authorization of a hierarchy, of lockout or of a PCR group."""
     return SavedAuthorization(
@@ -175,7 +185,7 @@ def load_authorization(entity: Any, form: SavedAuthorization) -> None:
     """Give an entity its saved authorization."""
     entity.auth_value = form.auth_value
     entity.auth_policy = form.auth_policy
-    entity.policy_alg = TPM_ALG(form.policy_alg)
+    entity.policy_alg = form.policy_alg
 
 
 NO_AUTHORIZATION = SavedAuthorization(auth_value=b"", auth_policy=b"", policy_alg=TPM_ALG.NULL)
@@ -200,10 +210,7 @@ def save_permanent(tpm: "TpmState") -> bytes:
         1,
         SavedPermanent(
             profile=tpm.profile.name.encode(),
-            hierarchies=tuple(
-                save_hierarchy(tpm.hierarchies[handle])
-                for handle in (TPM_RH.OWNER, TPM_RH.ENDORSEMENT, TPM_RH.PLATFORM)
-            ),
+            hierarchies=tuple(save_hierarchy(tpm.hierarchies[handle]) for handle in LASTING),
             lockout=save_authorization(lockout),
             failed_tries=lockout.failed_tries,
             max_tries=lockout.max_tries,
@@ -235,6 +242,8 @@ def save_permanent(tpm: "TpmState") -> bytes:
 def load_permanent(tpm: "TpmState", blob: bytes) -> None:
     """Set the permanent data from its blob."""
     form: SavedPermanent = read(PERMANENT, blob, {1: SavedPermanent})
+    if {saved.handle for saved in form.hierarchies} != set(LASTING):
+        raise SavedStateError(PERMANENT, "its hierarchies are not those of a TPM")
     for saved in form.hierarchies:
         hierarchy = Hierarchy(saved.handle, saved.seed, saved.proof, seed_level=saved.seed_level)
         load_authorization(hierarchy, saved.authorization)
@@ -253,11 +262,11 @@ def load_permanent(tpm: "TpmState", blob: bytes) -> None:
     permanent.total_reset_count = form.total_reset_count
     permanent.time_epoch = form.time_epoch
     permanent.algorithm_set = form.algorithm_set
-    permanent.audit_alg = TPM_ALG(form.audit_alg)
+    permanent.audit_alg = form.audit_alg
     permanent.audit_counter = form.audit_counter
     permanent.audited = set(form.audited)
     permanent.physical_presence = set(form.physical_presence)
-    permanent.pcr_allocation = {TPM_ALG(bank.alg): bank.selected for bank in form.pcr_allocation}
+    permanent.pcr_allocation = {bank.alg: bank.selected for bank in form.pcr_allocation}
     permanent.max_counter = form.max_counter
     permanent.shutdown = None if form.shutdown < 0 else form.shutdown
     permanent.startup_locality = form.startup_locality
@@ -269,7 +278,7 @@ def load_permanent(tpm: "TpmState", blob: bytes) -> None:
 def profile_of(blob: bytes) -> Profile:
     """The profile that the blob `permanent` was made with."""
     form: SavedPermanent = read(PERMANENT, blob, {1: SavedPermanent})
-    name = form.profile.decode()
+    name = form.profile.decode(errors="replace")
     if name not in PROFILES:
         raise SavedStateError(PERMANENT, f"profile {name!r} is not known to this release")
     return PROFILES[name]
@@ -307,6 +316,7 @@ def save_nv(index: NvIndex) -> bytes:
 def load_nv(name: str, blob: bytes) -> NvIndex:
     """An NV Index from its blob."""
     form: SavedNvIndex = read(name, blob, {1: SavedNvIndex})
+    check_name(name, NV_PREFIX, nv_blob(form.public.nv_index))
     return NvIndex(form.public, form.auth_value, form.data)
 
 
@@ -346,6 +356,7 @@ def save_object(item: Object) -> bytes:
 def load_object(name: str, blob: bytes) -> Object:
     """An object from its blob."""
     form: SavedObject = read(name, blob, {1: SavedObject})
+    check_name(name, OBJECT_PREFIX, object_blob(form.handle))
     return Object(
         public=form.public,
         sensitive=form.sensitive,

@@ -7,7 +7,6 @@ from vtpm.state.object import Object
 from vtpm.state.saved import (
     load_nv,
     load_object,
-    nv_blob,
     read,
     save_nv,
     save_object,
@@ -41,15 +40,20 @@ def snapshot_volatile(tpm: TpmState) -> dict[str, bytes]:
         failed=volatile.failed,
         failure=volatile.failure.encode(),
         startup_locality=volatile.startup_locality,
+        was_orderly=volatile.was_orderly,
         hcrtm=volatile.hcrtm,
+        is_measuring=volatile.launch is not None,
+        measured=volatile.launch or b"",
         pcr_reconfigured=volatile.pcr_reconfigured,
         established=tpm.established,
         exclusive_session=volatile.exclusive_session,
         time=SavedTime(
             time=clock.time,
             epoch=clock.epoch,
+            remainder=clock.remainder,
             clock=clock.clock,
             safe=clock.safe,
+            rate=clock.rate,
             self_heal_timer=lockout.self_heal_timer,
             lockout_timer=lockout.lockout_timer,
         ),
@@ -80,9 +84,11 @@ def resume(tpm: TpmState, blob: bytes, now: Instant) -> None:
     volatile = Volatile(tpm.profile.transient_slots, tpm.profile.loaded_sessions)
     volatile.started = run.started
     volatile.failed = run.failed
-    volatile.failure = run.failure.decode()
+    volatile.failure = run.failure.decode(errors="replace")
     volatile.startup_locality = run.startup_locality
+    volatile.was_orderly = run.was_orderly
     volatile.hcrtm = run.hcrtm
+    volatile.launch = run.measured if run.is_measuring else None
     volatile.pcr_reconfigured = run.pcr_reconfigured
     volatile.exclusive_session = run.exclusive_session
     for session in map(load_session, run.sessions):
@@ -94,11 +100,11 @@ def resume(tpm: TpmState, blob: bytes, now: Instant) -> None:
         volatile.objects[sequence.handle] = sequence
     tpm.volatile = volatile
     for octets in run.orderly_nv:
-        index = load_nv(nv_blob(0), octets)
+        index = load_nv(VOLATILE, octets)
         tpm.nv[index.handle] = index
     tpm.established = run.established
-    tpm.clock.time, tpm.clock.epoch = run.time.time, run.time.epoch
-    tpm.clock.clock, tpm.clock.safe = run.time.clock, run.time.safe
-    tpm.clock.last = now.milliseconds
-    tpm.lockout.self_heal_timer = run.time.self_heal_timer
-    tpm.lockout.lockout_timer = run.time.lockout_timer
+    clock, time = tpm.clock, run.time
+    clock.time, clock.epoch, clock.remainder = time.time, time.epoch, time.remainder
+    clock.clock, clock.safe, clock.rate = time.clock, time.safe, time.rate
+    clock.last = now.milliseconds
+    tpm.lockout.self_heal_timer, tpm.lockout.lockout_timer = time.self_heal_timer, time.lockout_timer

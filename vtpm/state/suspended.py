@@ -12,6 +12,7 @@ from vtpm.crypto.digest import NAMES
 from vtpm.crypto.running import Running, RunningCmac, RunningDigest, RunningHmac
 from vtpm.spec.algorithms import TPMT_SYM_DEF_NULL
 from vtpm.spec.constants import TPM_ALG
+from vtpm.spec.interface import BLOCK_CIPHERS, HASHES, TPMI_ALG_HASH, TPMI_ALG_HASH_NULL
 from vtpm.state.act import Act
 from vtpm.state.clear import ClearData
 from vtpm.state.reset import ResetData
@@ -31,9 +32,9 @@ from vtpm.state.saved import (
 )
 from vtpm.state.sequence import Sequence, SequenceKind
 from vtpm.state.session import Hashed, Policy, Session
-from vtpm.wire.integers import INT8, UINT8, UINT16, UINT32, UINT64
+from vtpm.wire.integers import INT8, UINT8, UINT32, UINT64
 from vtpm.wire.structure import structure
-from vtpm.wire.vocabulary import ListOf, Sized
+from vtpm.wire.vocabulary import Choice, Limited, ListOf, Sized
 
 if TYPE_CHECKING:
     from vtpm.state.tpm import TpmState
@@ -73,7 +74,7 @@ class SavedReset:
 class SavedPcrBank:
     """The values of a bank, PCR 0 first."""
 
-    alg: UINT16
+    alg: TPMI_ALG_HASH
     values: Annotated[tuple[bytes, ...], ListOf(OCTETS, 64)]
 
 
@@ -85,7 +86,7 @@ class SavedAct:
     """An Authenticated Countdown Timer; what Shutdown(STATE) has kept of it, if it was executed."""
 
     auth_policy: OCTETS
-    policy_alg: UINT16
+    policy_alg: TPMI_ALG_HASH_NULL
     kept: YES_NO
     seconds: UINT32
     signaled: YES_NO
@@ -117,7 +118,7 @@ class SavedPolicy:
     locality: UINT8
     timeout: UINT64
     bound_hash: OCTETS
-    hashed: UINT8
+    hashed: Annotated[int, Limited("B", 0, *(part.value for part in Hashed))]
     auth_value_needed: YES_NO
     password_needed: YES_NO
     physical_presence: YES_NO
@@ -132,7 +133,7 @@ class SavedSession:
     """A session, in a snapshot or in a saved context."""
 
     handle: UINT32
-    hash: UINT16
+    hash: TPMI_ALG_HASH
     symmetric: TPMT_SYM_DEF_NULL
     nonce_tpm: OCTETS
     session_key: OCTETS
@@ -153,7 +154,7 @@ class SavedSession:
 class SavedRunning:
     """The state of a running digest or MAC."""
 
-    alg: UINT16
+    alg: Annotated[TPM_ALG, Choice(*HASHES, *BLOCK_CIPHERS)]
     state: Annotated[bytes, Long()]
 
     __repr__ = object.__repr__
@@ -164,7 +165,7 @@ class SavedSequence:
     """Version 1 of a sequence object, in a snapshot or in a saved context."""
 
     handle: UINT32
-    kind: UINT8
+    kind: Annotated[int, Limited("B", *(kind.value for kind in SequenceKind))]
     auth_value: OCTETS
     started: YES_NO
     is_generated: YES_NO
@@ -179,8 +180,10 @@ class SavedTime:
 
     time: UINT64
     epoch: UINT32
+    remainder: UINT32
     clock: UINT64
     safe: YES_NO
+    rate: UINT32
     self_heal_timer: UINT64
     lockout_timer: UINT64
 
@@ -196,7 +199,10 @@ class SavedRun:
     failed: YES_NO
     failure: OCTETS
     startup_locality: UINT8
+    was_orderly: YES_NO
     hcrtm: YES_NO
+    is_measuring: YES_NO
+    measured: LONG_OCTETS
     pcr_reconfigured: YES_NO
     established: YES_NO
     exclusive_session: UINT32
@@ -263,7 +269,7 @@ def save_banks(tpm: "TpmState") -> tuple[SavedPcrBank, ...]:
 def load_banks(tpm: "TpmState", banks: tuple[SavedPcrBank, ...]) -> None:
     """Set the values of all PCR."""
     for bank in banks:
-        tpm.pcr.banks[TPM_ALG(bank.alg)] = list(bank.values)
+        tpm.pcr.banks[bank.alg] = list(bank.values)
 
 
 def save_clear(tpm: "TpmState") -> bytes:
@@ -300,7 +306,7 @@ def load_act(form: SavedAct) -> Act:
     """A timer that stands still."""
     return Act(
         auth_policy=form.auth_policy,
-        policy_alg=TPM_ALG(form.policy_alg),
+        policy_alg=form.policy_alg,
         kept=(form.seconds, form.signaled) if form.kept else None,
     )
 
@@ -379,7 +385,7 @@ def load_session(form: SavedSession) -> Session:
     """A session from its saved form."""
     return Session(
         handle=form.handle,
-        hash=TPM_ALG(form.hash),
+        hash=form.hash,
         symmetric=form.symmetric,
         nonce_tpm=form.nonce_tpm,
         session_key=form.session_key,
@@ -416,7 +422,7 @@ def load_sequence(octets: bytes) -> Sequence:
     return Sequence(
         kind=kind,
         auth_value=form.auth_value,
-        states={TPM_ALG(item.alg): load_running(kind, TPM_ALG(item.alg), item.state) for item in form.states},
+        states={item.alg: load_running(kind, item.alg, item.state) for item in form.states},
         handle=form.handle,
         started=form.started,
         is_generated=form.is_generated,
