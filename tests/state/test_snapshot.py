@@ -11,7 +11,8 @@ from vtpm import Instant, Tpm
 from vtpm.commands import Command
 from vtpm.crypto.drbg import RandomGenerator
 from vtpm.spec.attributes import TPMA_STARTUP_CLEAR
-from vtpm.spec.constants import TPM_CAP, TPM_PT, TPM_SU
+from vtpm.spec.constants import TPM_ALG, TPM_CAP, TPM_PT, TPM_RH, TPM_SU
+from vtpm.spec.structures import TPMS_PCR_SELECTION
 from vtpm.wire.error import TPM_RC
 
 
@@ -38,6 +39,17 @@ class TestMove:
         tpm = rich()
 
         assert state_of(moved(tpm)) == state_of(tpm)
+
+    def test_allocation(self, tpm: Client) -> None:
+        """The banks are those of before, until the next start makes the ones that were asked for."""
+        banks = (TPMS_PCR_SELECTION(TPM_ALG.SHA1, bytes(3)), TPMS_PCR_SELECTION(TPM_ALG.SHA384, bytes(3)))
+        assert tpm.pcr_allocate(TPM_RH.PLATFORM, pcr_allocation=banks).allocation_success
+        other = moved(tpm)
+
+        assert state_of(other) == state_of(tpm)
+        assert set(other.tpm.pcr.banks) == {TPM_ALG.SHA1, TPM_ALG.SHA256, TPM_ALG.SHA384, TPM_ALG.SHA512}
+        other.power_cycle()
+        assert set(other.tpm.pcr.banks) == {TPM_ALG.SHA256, TPM_ALG.SHA512}
 
     def test_durable(self) -> None:
         """What is durable is the same as what a snapshot has of it."""

@@ -27,6 +27,7 @@ def hash_end(tpm: TpmState) -> None:
     if started:
         tpm.pcr.drtm_reset()
         tpm.reset.pcr_counter += 1
+        tpm.reset.restart_count += 1
     else:
         tpm.volatile.hcrtm = True
     index = DRTM_PCR if started else HCRTM_PCR

@@ -108,6 +108,9 @@ class SavedBank:
     selected: UINT32
 
 
+ALLOCATION = Annotated[tuple[SavedBank, ...], ListOf(SavedBank, 16)]
+
+
 @structure
 class SavedPermanent:
     """Version 1 of `permanent`."""
@@ -130,7 +133,7 @@ class SavedPermanent:
     audit_counter: UINT64
     audited: CODES
     physical_presence: CODES
-    pcr_allocation: Annotated[tuple[SavedBank, ...], ListOf(SavedBank, 16)]
+    pcr_allocation: ALLOCATION
     pcr_policy: SavedAuthorization
     max_counter: UINT64
     shutdown: INT64
@@ -188,6 +191,16 @@ def load_authorization(entity: Any, form: SavedAuthorization) -> None:
     entity.policy_alg = form.policy_alg
 
 
+def save_allocation(allocation: dict[TPM_ALG, int]) -> tuple[SavedBank, ...]:
+    """Which PCR each bank has."""
+    return tuple(SavedBank(alg, bits) for alg, bits in allocation.items())
+
+
+def load_allocation(banks: tuple[SavedBank, ...]) -> dict[TPM_ALG, int]:
+    """Which PCR each bank has, from the saved form."""
+    return {bank.alg: bank.selected for bank in banks}
+
+
 NO_AUTHORIZATION = SavedAuthorization(auth_value=b"", auth_policy=b"", policy_alg=TPM_ALG.NULL)
 
 
@@ -227,7 +240,7 @@ def save_permanent(tpm: "TpmState") -> bytes:
             audit_counter=permanent.audit_counter,
             audited=tuple(sorted(permanent.audited)),
             physical_presence=tuple(sorted(permanent.physical_presence)),
-            pcr_allocation=tuple(SavedBank(alg, bits) for alg, bits in permanent.pcr_allocation.items()),
+            pcr_allocation=save_allocation(permanent.pcr_allocation),
             pcr_policy=SavedAuthorization(b"", tpm.pcr_group.auth_policy, tpm.pcr_group.policy_alg),
             max_counter=permanent.max_counter,
             shutdown=-1 if permanent.shutdown is None else permanent.shutdown,
@@ -266,7 +279,7 @@ def load_permanent(tpm: "TpmState", blob: bytes) -> None:
     permanent.audit_counter = form.audit_counter
     permanent.audited = set(form.audited)
     permanent.physical_presence = set(form.physical_presence)
-    permanent.pcr_allocation = {bank.alg: bank.selected for bank in form.pcr_allocation}
+    permanent.pcr_allocation = load_allocation(form.pcr_allocation)
     permanent.max_counter = form.max_counter
     permanent.shutdown = None if form.shutdown < 0 else form.shutdown
     permanent.startup_locality = form.startup_locality

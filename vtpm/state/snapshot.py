@@ -5,9 +5,11 @@ from vtpm.state.clock import Instant
 from vtpm.state.hierarchy import Hierarchy
 from vtpm.state.object import Object
 from vtpm.state.saved import (
+    load_allocation,
     load_nv,
     load_object,
     read,
+    save_allocation,
     save_nv,
     save_object,
     versioned,
@@ -57,6 +59,7 @@ def snapshot_volatile(tpm: TpmState) -> dict[str, bytes]:
             self_heal_timer=lockout.self_heal_timer,
             lockout_timer=lockout.lockout_timer,
         ),
+        allocation=save_allocation(tpm.pcr.selected),
         pcr=save_banks(tpm),
         sessions=tuple(save_session(session) for session in volatile.sessions.values()),
         objects=tuple(save_object(item) for item in items if isinstance(item, Object)),
@@ -79,7 +82,7 @@ def resume(tpm: TpmState, blob: bytes, now: Instant) -> None:
     load_clear(tpm, run.clear)
     act = tpm.clear.act
     act.deadline, act.signaled, act.updated = run.act_deadline, run.act_signaled, run.act_updated
-    tpm.pcr.allocate(tpm.permanent.pcr_allocation)
+    tpm.pcr.allocate(load_allocation(run.allocation))
     load_banks(tpm, run.pcr)
     volatile = Volatile(tpm.profile.transient_slots, tpm.profile.loaded_sessions)
     volatile.started = run.started

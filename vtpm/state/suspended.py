@@ -17,6 +17,7 @@ from vtpm.state.act import Act
 from vtpm.state.clear import ClearData
 from vtpm.state.reset import ResetData
 from vtpm.state.saved import (
+    ALLOCATION,
     CLEAR,
     OCTETS,
     RESET,
@@ -207,6 +208,7 @@ class SavedRun:
     established: YES_NO
     exclusive_session: UINT32
     time: SavedTime
+    allocation: ALLOCATION
     pcr: BANKS
     sessions: Annotated[tuple[SavedSession, ...], ListOf(SavedSession, LIST_MAX)]
     objects: Annotated[tuple[bytes, ...], ListOf(LONG_OCTETS, LIST_MAX)]

@@ -167,8 +167,13 @@ class TpmState:
             self.reset.pcr_counter = (self.reset.pcr_counter + 1) & 0xFFFFFFFF
 
     def begin(self, locality: int, now: Instant) -> None:
-        """A command arrives: advance the clock, and forgive failed authorizations for the time passed."""
+        """
+        A command arrives: advance the clock, and forgive failed authorizations for the time passed.
+
+        It abandons a measurement by hardware that is not complete (Part 1, "H-CRTM").
+        """
         self.locality = locality
+        self.volatile.launch = None
         if self.clock.update(now):
             self.touch_orderly()
         if self.lockout.heal(self.clock.time):
