@@ -1,13 +1,20 @@
 """Part 3's tables: the command table agrees with them, command by command."""
 
+import importlib
 import json
+import pkgutil
+import re
 from typing import Any
 
 import pytest
 
+import vtpm.spec
 from tests.spec.facts import FACTS
 from vtpm.commands import COMMANDS, Command
 from vtpm.spec.constants import TPM_CC
+from vtpm.wire import integers
+from vtpm.wire.codec import Codec
+from vtpm.wire.vocabulary import codec_of
 
 TABLE: dict[int, dict[str, Any]] = {
     int(fact["code"], 16): fact for fact in json.loads((FACTS / "commands.json").read_text())["commands"]
@@ -15,6 +22,95 @@ TABLE: dict[int, dict[str, Any]] = {
 
 OMITTED_RESULTS = {TPM_CC.PCR_Event: 1}
 """Results that Part 3 has (Table 133: digests) and the extracted facts do not."""
+
+ABSENT = {
+    "post-quantum signatures, and those of whole messages, whose algorithms are left out": {
+        TPM_CC.SignDigest,
+        TPM_CC.SignSequenceStart,
+        TPM_CC.SignSequenceComplete,
+        TPM_CC.VerifyDigestSignature,
+        TPM_CC.VerifySequenceStart,
+        TPM_CC.VerifySequenceComplete,
+    },
+    "post-quantum key encapsulation": {TPM_CC.Encapsulate, TPM_CC.Decapsulate},
+    "there is no attached component": {
+        TPM_CC.AC_GetCapability,
+        TPM_CC.AC_Send,
+        TPM_CC.Policy_AC_SendSelect,
+    },
+    "the firmware is the program, which its host updates": {
+        TPM_CC.FieldUpgradeStart,
+        TPM_CC.FieldUpgradeData,
+        TPM_CC.FirmwareRead,
+    },
+}
+"""Commands of Part 3 that are not implemented, by the reason."""
+
+OTHER_NAMES = {
+    "activate": {"activated"},
+    "handle": {"key"},
+    "object": {"certified", "item"},
+    "policy_session": {"session"},
+    "privacy_admin": {"privacy"},
+    "save": {"saved"},
+    "sign": {"sign_key"},
+    "creation_ticket": {"ticket"},
+    "certify_info": {"attested"},
+    "quoted": {"attested"},
+    "audit_info": {"attested"},
+    "time_info": {"attested"},
+}
+"""
+Names that say more of a part than Part 3's do, beside its name without "Handle".
+
+All attestations share one response structure.
+"""
+
+OTHER_TYPES = {
+    ("CreateLoaded", "objectHandle"): "TPMI_DH_OBJECT",
+    ("CreatePrimary", "objectHandle"): "TPMI_DH_OBJECT",
+    ("Load", "objectHandle"): "TPMI_DH_OBJECT",
+    ("LoadExternal", "objectHandle"): "TPMI_DH_OBJECT",
+    ("Certify", "signature"): "TPMT_SIGNATURE_NULL",
+    ("CertifyCreation", "signature"): "TPMT_SIGNATURE_NULL",
+    ("GetCommandAuditDigest", "signature"): "TPMT_SIGNATURE_NULL",
+    ("GetSessionAuditDigest", "signature"): "TPMT_SIGNATURE_NULL",
+    ("GetTime", "signature"): "TPMT_SIGNATURE_NULL",
+    ("NV_Certify", "signature"): "TPMT_SIGNATURE_NULL",
+    ("Quote", "signature"): "TPMT_SIGNATURE_NULL",
+    ("ReadPublic", "outPublic"): "TPM2B_PUBLIC_NULL",
+    ("PCR_Read", "pcrValues"): "TPML_DIGEST_READ",
+    ("GetTestResult", "testResult"): "UINT32",
+    ("ContextLoad", "context"): "",
+}
+"""
+Where the type is another than Part 3's table says: what its text allows beside.
+
+A transient handle is an object's; nobody signs for TPM_RH_NULL; an external object may have no nameAlg.
+ContextLoad takes what ContextSave gave, padded by whoever kept it.
+"""
+
+
+INTEGERS = ("UINT8", "UINT16", "UINT32", "UINT64", "INT32")
+
+
+def types_of_part_2() -> dict[str, Codec]:
+    """The codec of every type by its name."""
+    found = {name: codec_of(getattr(integers, name)) for name in INTEGERS}
+    for module in pkgutil.iter_modules(vtpm.spec.__path__):
+        for name, value in vars(importlib.import_module(f"vtpm.spec.{module.name}")).items():
+            if name.startswith("TPM") and (hasattr(value, "wire") or hasattr(value, "__metadata__")):
+                found[name] = codec_of(value)
+    return found
+
+
+TYPES = types_of_part_2()
+
+
+def snake_case(name: str) -> str:
+    """Part 3's name as Python writes it."""
+    name = name.replace("PCRselect", "PcrSelect")
+    return re.sub(r"([a-z0-9])([A-Z])|([A-Z]+)(?=[A-Z][a-z])", r"\1\3_\2", name).lower()
 
 
 @pytest.fixture(params=sorted(COMMANDS), ids=lambda code: COMMANDS[code].name)
@@ -64,3 +160,38 @@ def test_physical_presence(command: Command, fact: dict[str, Any]) -> None:
 def test_read_only_mode(command: Command, fact: dict[str, Any]) -> None:
     """Part 3, Table 207: what Read-Only mode refuses altogether."""
     assert (fact["read_only_mode"] != "not_permitted") is command.read_only
+
+
+def test_absent() -> None:
+    """Every command of Part 3 is there, or there is a reason why not."""
+    assert TABLE.keys() - COMMANDS.keys() == set().union(*ABSENT.values())
+    assert COMMANDS.keys() <= TABLE.keys()
+
+
+def test_names(command: Command, fact: dict[str, Any]) -> None:
+    """Handles, parameters and results are called as Part 3 calls them, in its order."""
+    found = [handle.name for handle in command.handles] + list(command.parameters)
+    parts = fact["handles_in"] + fact["parameters_in"]
+    if command.response is not None:
+        results = fact["handles_out"] + fact["parameters_out"]
+        found += list(command.response.fields)[: len(results)]
+        parts = parts + results
+    for name, part in zip(found, parts, strict=True):
+        proper = snake_case(part["name"])
+        short = proper.removesuffix("_handle")
+        assert name in {proper, short} | OTHER_NAMES.get(short, set())
+
+
+def test_types(command: Command, fact: dict[str, Any]) -> None:
+    """Handles, parameters and results have the types that Part 3 gives them."""
+    codecs = [handle.codec for handle in command.handles] + list(command.parameters.values())
+    parts = fact["handles_in"] + fact["parameters_in"]
+    if command.response is not None:
+        codecs += list(command.response.fields.values())
+        parts = parts + fact["handles_out"] + fact["parameters_out"]
+    for part, codec in zip(parts, codecs, strict=False):
+        name = part["type"] + ("_NULL" if part.get("null_allowed") else "")
+        name = OTHER_TYPES.get(
+            (command.name, part["name"]), name if name in TYPES else f"{part['type']}_TYPE"
+        )
+        assert not name or TYPES[name] is codec, f"{part['name']} is not {name}"
