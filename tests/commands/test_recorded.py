@@ -1,18 +1,22 @@
 """What libtpms has answered, this TPM answers, too."""
 
 import struct
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from tests import libtpms
+from tests.commands.nv_indices import SELF
 from tests.recorded import code_of, dealing, load, recorded_client, vectors
 from tests.scenarios import Client
 from tests.sessions import start_session
 from vtpm.commands import COMMANDS
 from vtpm.spec.attributes import TPMA_NV
-from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_HT, TPM_RH, TPM_SE, TPM_SU
+from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_HT, TPM_NT, TPM_RH, TPM_SE, TPM_SU
 from vtpm.spec.nv import TPMS_NV_PUBLIC
 from vtpm.wire.error import TPM_RC, decode
+from vtpm.wire.structure import unmarshal
 
 HEADER = struct.Struct(">HII")
 
@@ -113,6 +117,44 @@ def test_pcr_and_nv(recorded: Client) -> None:
             # The update counter depends on what happened before the recording.
             response = response[:20] + vector["response"][20:28] + response[28:]
         assert response == vector["response"], vector["name"]
+
+
+MAKING_OBJECTS = (TPM_CC.LoadExternal, TPM_CC.CreatePrimary)
+
+
+def test_deterministic(recorded: Client) -> None:
+    """Names, tickets, creation data, macs and ciphers: with the same seeds and proofs, the same octets."""
+    for vector in libtpms.vectors("commands-deterministic.json"):
+        if HEADER.unpack_from(bytes.fromhex(vector["command"]))[2] in MAKING_OBJECTS:
+            # The recording flushed the object before.
+            recorded.tpm.volatile.objects.clear()
+        response = send(recorded, vector["command"])
+        if vector["name"].startswith("PCR_Read"):
+            response = response[:20] + vector["response"][20:28] + response[28:]
+        assert response == vector["response"], vector["name"]
+
+
+@pytest.mark.parametrize("name", ["extend", "bits"])
+def test_nv_value(recorded: Client, name: str) -> None:
+    """31.9, 31.10: what an Index holds after some changes, and its Name."""
+    ((title, vector),) = libtpms.by_name("crypto-commands.json", f"NV {name}").items()
+    if name == "extend":
+        public = unmarshal(TPMS_NV_PUBLIC, bytes.fromhex(vector["public"]))
+        public = replace(public, attributes=public.attributes.but(WRITTEN=False))
+    else:
+        public = TPMS_NV_PUBLIC(0x01500031, TPM_ALG.SHA256, SELF.but(TPM_NT=TPM_NT.BITS), b"", 8)
+    index, size = public.nv_index, public.data_size
+    assert recorded.nv_define_space(TPM_RH.OWNER, auth=b"", public_info=public).rc == TPM_RC.SUCCESS
+    for data in (b"", b"abc", b"x" * 100):
+        if name == "extend":
+            assert recorded.nv_extend(index, index, data=data).rc == TPM_RC.SUCCESS
+    for bits in (0, 1, 1 << 40, 5):
+        if name == "bits":
+            assert recorded.nv_set_bits(index, index, bits=bits).rc == TPM_RC.SUCCESS
+
+    assert recorded.nv_read(index, index, size=size, offset=0).data.hex() == vector["value"], title
+    if "nv_name" in vector:
+        assert recorded.nv_read_public(index).nv_name.hex() == vector["nv_name"]
 
 
 CODES = vectors("response_codes")
