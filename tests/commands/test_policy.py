@@ -8,7 +8,8 @@ import pytest
 
 from tests.commands.nv_indices import INDEX, OWNED, SELF, define
 from tests.commands.test_pcr import digests, selection
-from tests.scenarios import Client, Reply
+from tests.objects import SEALED, creation
+from tests.scenarios import Client, Reply, reply_of, request_of
 from tests.sessions import CallerSession, start_session
 from vtpm.commands import COMMANDS
 from vtpm.spec.attributes import TPMA_LOCALITY, TPMA_NV
@@ -391,6 +392,31 @@ class TestHashes:
             session = start_session(tpm, TPM_SE.POLICY)
             assertion(tpm, session)
             assert read_with(tpm, session, size=size) == expected
+
+    @pytest.mark.parametrize("other", [False, True])
+    def test_template(self, tpm: Client, session: CallerSession, other: bool) -> None:  # noqa: FBT001
+        """The template must be right, whatever else the object is made with."""
+        octets = bytes.fromhex(SEALED)
+        if other:
+            octets += b"x"
+        assertion = asserting("policy_template", template_hash=hashlib.sha256(octets).digest())
+        tpm.tpm.owner.auth_policy, tpm.tpm.owner.policy_alg = policy_of(tpm, assertion), A.SHA256
+        assertion(tpm, session)
+
+        reply = tpm.create_primary(TPM_RH.OWNER, sessions=[session], **creation(SEALED, b"sealed"))
+        assert reply.rc == (FAIL if other else TPM_RC.SUCCESS)
+
+    @pytest.mark.parametrize("parameters", [b"", b"\0", b"\0\x09x", b"\0\0", b"\0\0\0", b"\0\0\0\x05xxxx"])
+    def test_no_template(self, tpm: Client, session: CallerSession, parameters: bytes) -> None:
+        """Parameters that end before the template does have none."""
+        assertion = asserting("policy_template", template_hash=hashlib.sha256(b"").digest())
+        tpm.tpm.owner.auth_policy, tpm.tpm.owner.policy_alg = policy_of(tpm, assertion), A.SHA256
+        assertion(tpm, session)
+        command = COMMANDS[TPM_CC.CreatePrimary]
+        area = session.octets(command, [tpm.name_of(TPM_RH.OWNER)], parameters)
+
+        reply = reply_of(command, tpm.send(request_of(command, [TPM_RH.OWNER], area, parameters)))
+        assert reply.rc == FAIL
 
     def test_template_of_other_command(self, tpm: Client, session: CallerSession) -> None:
         """A command that creates nothing has no template."""

@@ -1,6 +1,7 @@
 """Part 3, clause 23: enhanced authorization: what somebody else grants, by signature, secret or ticket."""
 
 import hashlib
+import hmac
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, derive_private_key
@@ -9,13 +10,14 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from tests.commands.nv_indices import INDEX, OWNED, SELF, define
 from tests.commands.test_policy import DIGEST, OTHER, POLICY, digest_of, extended, policy_of, read_with
+from tests.keys import put_hmac
 from tests.recorded import load
 from tests.scenarios import Client, Reply
 from tests.sessions import CallerSession, start_session
 from vtpm.spec.algorithms import TPMS_SIGNATURE_ECC, TPMT_SIGNATURE
 from vtpm.spec.attributes import TPMA_NV
 from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_NT, TPM_RH, TPM_SE, TPM_ST, TPM_SU
-from vtpm.spec.structures import TPMT_TK_AUTH, TPMT_TK_VERIFIED
+from vtpm.spec.structures import TPMT_HA, TPMT_TK_AUTH, TPMT_TK_VERIFIED
 from vtpm.wire.error import TPM_RC
 
 A = TPM_ALG
@@ -123,6 +125,19 @@ class TestSigned:
 
         assert (reply.timeout, reply.policy_ticket) == (b"", NO_TICKET)
         assert digest_of(tpm, session) == granted_policy(TPM_CC.PolicySigned, tpm.name_of(KEY))
+
+    def test_hmac(self, tpm: Client, session: CallerSession) -> None:
+        """An HMAC key grants by an HMAC, which only a TPM that has the key can check."""
+        signed = hashlib.sha256(bytes(4) + REF).digest()
+        mac = TPMT_SIGNATURE(A.HMAC, TPMT_HA(A.SHA256, hmac.digest(b"key", signed, "sha256")))
+        wrong = TPMT_SIGNATURE(A.HMAC, TPMT_HA(A.SHA256, hmac.digest(b"wrong", signed, "sha256")))
+        whole, public = put_hmac(tpm, b"key"), put_hmac(tpm, b"key", private=False)
+        given = {"nonce_tpm": b"", "cp_hash_a": b"", "policy_ref": REF, "expiration": 0}
+
+        assert tpm.policy_signed(whole, session.handle, auth=mac, **given).rc == TPM_RC.SUCCESS
+        refused = tpm.policy_signed(whole, session.handle, auth=wrong, **given)
+        assert refused.rc == TPM_RC.SIGNATURE.parameter(5)
+        assert tpm.policy_signed(public, session.handle, auth=mac, **given).rc == TPM_RC.HANDLE.parameter(5)
 
     def test_wrong_signature(self, tpm: Client, session: CallerSession) -> None:
         """The signature must be the key's, of exactly these arguments."""
@@ -244,6 +259,27 @@ class TestSecret:
 
         assert secret(tpm, trial, INDEX, nonce=b"wrong", cp_hash=b"x", auth=b"secret").rc == TPM_RC.SUCCESS
         assert secret(tpm, trial, INDEX).rc == TPM_RC.BAD_AUTH.session(1)
+
+    @pytest.mark.parametrize(
+        ("entity", "hierarchy"),
+        [
+            (TPM_RH.OWNER, TPM_RH.OWNER),
+            (TPM_RH.ENDORSEMENT, TPM_RH.ENDORSEMENT),
+            (TPM_RH.PLATFORM, TPM_RH.PLATFORM),
+            (TPM_RH.LOCKOUT, TPM_RH.OWNER),
+            (16, TPM_RH.OWNER),
+            (INDEX, TPM_RH.OWNER),
+            (INDEX + 1, TPM_RH.PLATFORM),
+        ],
+    )
+    def test_ticket(self, tpm: Client, session: CallerSession, entity: int, hierarchy: int) -> None:
+        """A ticket is of the entity's hierarchy; what belongs to none has the owner's."""
+        define(tpm, SELF)
+        define(tpm, SELF.but(PLATFORMCREATE=True), handle=INDEX + 1)
+
+        reply = secret(tpm, session, entity, nonce=session.nonce_tpm, expiration=-100)
+        assert reply.policy_ticket.hierarchy == hierarchy
+        assert len(reply.policy_ticket.digest) == 64
 
     def test_nonce(self, tpm: Client, session: CallerSession) -> None:
         """The nonce must be the session's."""

@@ -3,7 +3,11 @@
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.padding import MGF1, OAEP
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
+from cryptography.hazmat.primitives.hashes import SHA1, SHA256, SHA384, HashAlgorithm
 
+from tests.keys import RSA_MODULUS, put_hmac, put_rsa
 from tests.recorded import load, vectors
 from tests.scenarios import Client, Reply
 from tests.sessions import AES_128, NO_CIPHER, XOR_SHA256, start_session
@@ -181,6 +185,28 @@ class TestSalt:
         load(tpm, KEY, RSA["public"], RSA["private"])
 
         assert start(tpm, KEY, encrypted_salt=b"\1" * size).rc == TPM_RC.VALUE.parameter(2)
+
+    @pytest.mark.parametrize(("alg", "judge"), [(A.SHA1, SHA1()), (A.SHA256, SHA256()), (A.SHA384, SHA384())])
+    def test_oaep_key(self, tpm: Client, alg: TPM_ALG, judge: HashAlgorithm) -> None:
+        """Part 1, RSA Labeled KEM: a key with a scheme of its own decrypts with that scheme's hash."""
+        handle = put_rsa(tpm, "decrypt", A.OAEP, alg)
+        padding = OAEP(mgf=MGF1(judge), algorithm=judge, label=b"SECRET\0")
+        secret = RSAPublicNumbers(65537, RSA_MODULUS).public_key().encrypt(b"salt", padding)
+        define(tpm, b"secret")
+        session = start_session(tpm, tpm_key=handle, salt=b"salt", encrypted_salt=secret)
+        session.auth = b"secret"
+
+        session.check(tpm.nv_write(INDEX, INDEX, data=b"x", offset=0, sessions=[session]))
+
+    def test_other_scheme(self, tpm: Client) -> None:
+        """A key with another scheme cannot decrypt a salt."""
+        handle = put_rsa(tpm, "decrypt", A.RSAES)
+
+        assert start(tpm, handle, encrypted_salt=bytes(128)).rc == TPM_RC.VALUE.parameter(2)
+
+    def test_key_that_decrypts_no_salt(self, tpm: Client) -> None:
+        """A symmetric key is no key for salts."""
+        assert start(tpm, put_hmac(tpm), encrypted_salt=b"x").rc == TPM_RC.KEY.handle(1)
 
     def test_signing_key(self, tpm: Client) -> None:
         """A key that may not decrypt is TPM_RC_ATTRIBUTES."""

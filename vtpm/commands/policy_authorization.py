@@ -118,9 +118,7 @@ def hierarchy_of(entity: Entity) -> int:
         return entity.hierarchy
     if isinstance(entity, NvIndex):
         return TPM_RH.PLATFORM if entity.attributes.PLATFORMCREATE else TPM_RH.OWNER
-    if isinstance(entity, Hierarchy):
-        return entity.handle
-    return TPM_RH.OWNER if isinstance(entity, Lockout) else TPM_RH.NULL
+    return entity.handle if isinstance(entity, Hierarchy) else TPM_RH.OWNER
 
 
 @command(TPM_CC.PolicySigned)

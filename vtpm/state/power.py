@@ -77,9 +77,6 @@ def start_clear_data(tpm: TpmState, kind: StartupKind) -> None:
     tpm.platform.auth_value = tpm.platform.auth_policy = b""
     tpm.platform.policy_alg = TPM_ALG.NULL
     tpm.pcr_group.auth_value = b""
-    for item in list(tpm.persistent.values()):
-        if item.st_clear:
-            tpm.erase_object(item)
 
 
 def start_nv(tpm: TpmState, kind: StartupKind, *, orderly: bool) -> None:
