@@ -72,7 +72,7 @@ ATTRIBUTES: tuple[PcrAttributes, ...] = (
 class PcrGroup:
     """The authorization that PCR 20 to 22 share: the authValue is kept as clear data, the policy for good."""
 
-    auth_value: bytes = b""
+    auth_value: bytes = field(default=b"", repr=False)
     auth_policy: bytes = b""
     policy_alg: TPM_ALG = TPM_ALG.NULL
 

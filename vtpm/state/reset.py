@@ -22,7 +22,7 @@ class ResetData:
     """Empty until an audited command is executed."""
     pcr_counter: int = 0
     commit_counter: int = 0
-    commit_nonce: bytes = b""
+    commit_nonce: bytes = field(default=b"", repr=False)
     commit_used: int = 0
     """Which commit counters, modulo the slots, are open (bits)."""
 
