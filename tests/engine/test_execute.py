@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.scenarios import Client, Reply
+from vtpm import Tpm
 from vtpm.commands import COMMANDS
 from vtpm.spec.constants import TPM_CC, TPM_ST, TPM_SU
 from vtpm.wire.error import TPM_RC
@@ -78,6 +79,25 @@ class TestModes:
         response = tpm.send(get_test_result)
         assert code_of(response) == TPM_RC.SUCCESS
         assert response[10:] == b"\x00\x06a test" + TPM_RC.FAILURE.to_bytes(4, "big")
+
+    @pytest.mark.parametrize(
+        "octets",
+        [
+            b"",
+            GET_RANDOM[:9],
+            HEADER.pack(TPM_ST.SESSIONS, 10, TPM_CC.GetTestResult),
+            HEADER.pack(TPM_ST.NO_SESSIONS, 11, TPM_CC.GetTestResult),
+            HEADER.pack(TPM_ST.NO_SESSIONS, 11, TPM_CC.GetTestResult) + b"\0",
+            HEADER.pack(TPM_ST.NO_SESSIONS, 10, TPM_CC.GetCapability),
+            HEADER.pack(TPM_ST.NO_SESSIONS, 22, TPM_CC.GetCapability) + bytes(12),
+            HEADER.pack(TPM_ST.NO_SESSIONS, 12, TPM_CC.Startup) + bytes(2),
+        ],
+    )
+    def test_failure_mode_has_one_answer(self, tpm: Client, octets: bytes) -> None:
+        """Whatever is not one of the two, or not well formed, is TPM_RC_FAILURE."""
+        tpm.tpm.fail("a test")
+
+        assert tpm.send(octets) == HEADER.pack(TPM_ST.NO_SESSIONS, 10, TPM_RC.FAILURE)
 
     def test_unexpected_exception(
         self, tpm: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -169,6 +189,24 @@ class TestParameters:
         request = HEADER.pack(TPM_ST.NO_SESSIONS, 13, TPM_CC.GetRandom) + b"\0\x08\0"
 
         assert code_of(tpm.send(request)) == TPM_RC.SIZE
+
+
+class TestCost:
+    """Which commands a server had better not wait for"""
+
+    @pytest.mark.parametrize(
+        ("octets", "expected"),
+        [
+            (HEADER.pack(TPM_ST.SESSIONS, 10, TPM_CC.CreatePrimary), True),
+            (GET_RANDOM, False),
+            (HEADER.pack(TPM_ST.NO_SESSIONS, 10, 0x11E), False),
+            (GET_RANDOM[:9], False),
+            (b"", False),
+        ],
+    )
+    def test_octets(self, octets: bytes, expected: bool) -> None:  # noqa: FBT001
+        """The header tells, if there is one."""
+        assert Tpm.is_costly(octets) is expected
 
 
 class TestAnyOctets:
