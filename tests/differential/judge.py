@@ -10,6 +10,7 @@ from pathlib import Path
 from tests.scenarios import Caller
 
 START_SECONDS = 10.0
+INIT = bytes.fromhex("00000002 00000000")
 HAS_SWTPM = shutil.which("swtpm") is not None
 
 
@@ -45,6 +46,7 @@ class Swtpm(Caller):
             stderr=subprocess.DEVNULL,
         )  # fmt: skip
         self.data = self._connect(port)
+        self.control = self._connect(control)
         self.names: dict[int, bytes] = {}
 
     def _connect(self, port: int) -> socket.socket:
@@ -66,6 +68,11 @@ class Swtpm(Caller):
             response += self.data.recv(65536)
         return response
 
+    def lose_power(self) -> None:
+        """Power goes and comes again: CMD_INIT, with the state that was written."""
+        self.control.sendall(INIT)
+        assert self.control.recv(4) == bytes(4)
+
     def name_of(self, handle: int) -> bytes:
         """The Name of an entity: what the caller has noted, or the handle."""
         return self.names.get(handle, handle.to_bytes(4, "big"))
@@ -73,6 +80,7 @@ class Swtpm(Caller):
     def close(self) -> None:
         """End the process and forget its state."""
         self.data.close()
+        self.control.close()
         self.process.terminate()
         self.process.wait(10)
         self.directory.cleanup()

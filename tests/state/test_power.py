@@ -146,6 +146,18 @@ class TestAfterShutdown:
 
         assert tpm.power_cycle(shutdown=None, startup=TPM_SU.STATE).rc == SUCCESS
 
+    def test_protected_entity(self, tpm: Client) -> None:
+        """The use of a protected entity nullifies it, so that a loss of power counts as a failure."""
+        define(tpm, SELF.but(NO_DA=False), handle=INDEX + 1, auth=b"x")
+        tpm.shutdown(shutdown_type=TPM_SU.STATE)
+        wrong = tpm.nv_write(INDEX + 1, INDEX + 1, data=b"", offset=0, auths=[b"wrong"])
+        assert wrong.rc == TPM_RC.AUTH_FAIL.session(1)
+        tpm.lose_power()
+
+        assert tpm.startup(startup_type=TPM_SU.STATE).rc == TPM_RC.VALUE.parameter(1)
+        assert tpm.startup(startup_type=TPM_SU.CLEAR).rc == SUCCESS
+        assert tpm.tpm.lockout.failed_tries == 2
+
     def test_time(self, tpm: Client) -> None:
         """So does time: Clock goes on, and failed authorizations are forgiven."""
         tpm.tpm.lockout.failed_tries = 1

@@ -107,7 +107,11 @@ def needs_auth_value(session: LoadedSession | None, entity: Entity) -> bool:
 
 
 def check_not_locked_out(tpm: TpmState, *, lockout: bool) -> None:
-    """Part 1, "Dictionary Attack Protection": TPM_RC_LOCKOUT; remembers that such an entity was used."""
+    """
+    Part 1, "Dictionary Attack Protection": TPM_RC_LOCKOUT; remembers that such an entity was used.
+
+    That nullifies a Shutdown, so that a loss of power counts as a failure.
+    """
     if lockout:
         if not tpm.lockout.auth_enabled:
             raise TpmError(TPM_RC.LOCKOUT)
@@ -116,6 +120,7 @@ def check_not_locked_out(tpm: TpmState, *, lockout: bool) -> None:
         raise TpmError(TPM_RC.LOCKOUT)
     if not tpm.lockout.used:
         tpm.lockout.used = True
+        tpm.permanent.shutdown = None
         tpm.touch_permanent()
 
 

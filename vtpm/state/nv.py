@@ -16,8 +16,8 @@ WRITES = frozenset(
 """Commands that AUTHWRITE and POLICYWRITE of an Index allow; the others need AUTHREAD or POLICYREAD."""
 
 
-READS = frozenset({TPM_CC.NV_Read, TPM_CC.PolicyNV, TPM_CC.NV_Certify})
-"""Commands that a read lock refuses."""
+READS = frozenset({TPM_CC.NV_Read, TPM_CC.NV_Certify})
+"""Commands that a read lock refuses at once; PolicyNV looks at it later, but not in a trial session."""
 
 
 OVERHEAD = 96
