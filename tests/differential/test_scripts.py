@@ -212,7 +212,7 @@ class Script:
             ]
         )
         if self.random.random() < 0.4:
-            operation = {
+            operation: dict[str, Any] = {
                 "operand_b": self.pick([b"\0", b"\x80", b"12345678", bytes(8), bytes(9)]),
                 "offset": self.pick([0, 0, 1, 8, 9]),
                 "operation": self.pick(list(TPM_EO)),
