@@ -213,7 +213,8 @@ class Script:
         )
         if self.random.random() < 0.4:
             operation: dict[str, Any] = {
-                "operand_b": self.pick([b"\0", b"\x80", b"12345678", bytes(8), bytes(9)]),
+                # No negative ones: libtpms 0.9 orders them the wrong way round.
+                "operand_b": self.pick([b"\0", b"\x7f", b"12345678", bytes(8), bytes(9)]),
                 "offset": self.pick([0, 0, 1, 8, 9]),
                 "operation": self.pick(list(TPM_EO)),
             }
