@@ -16,7 +16,6 @@ from vtpm.daemon.endpoint import Endpoint, Policy
 from vtpm.daemon.lane import Lane
 from vtpm.daemon.process import Process
 from vtpm.daemon.simulator import DataPort
-from vtpm.engine.tpm import Tpm
 from vtpm.spec.constants import TPM_CC, TPM_SU
 
 STARTUPS: Final = {"startup-clear": TPM_SU.CLEAR, "startup-state": TPM_SU.STATE}
@@ -37,7 +36,7 @@ class Emulator:
         self._process = Process()
         self._device = Device(
             "tpm",
-            Tpm,
+            self._process.tpms,
             opener(directory, passphrase(arguments)),
             may_manufacture=True,
             is_encrypted=bool(arguments.of("key")),

@@ -131,12 +131,20 @@ class PrimePool:
     Fresh primes made ahead of need, each of which is given out once.
 
     Whoever has time fills it, from any thread; they are in memory and nowhere else.
+    `taken` is called after a prime was taken, on the thread that took it.
     """
 
-    def __init__(self, bits: int = 1024, size: int = 16, exponent: int = 65537) -> None:
+    def __init__(
+        self,
+        bits: int = 1024,
+        size: int = 16,
+        exponent: int = 65537,
+        taken: Callable[[], object] = lambda: None,
+    ) -> None:
         self.bits = bits
         self.size = size
         self.exponent = exponent
+        self._taken = taken
         self._primes: deque[int] = deque()
 
     def __repr__(self) -> str:
@@ -161,6 +169,8 @@ class PrimePool:
         if bits != self.bits or exponent != self.exponent:
             return None
         try:
-            return self._primes.popleft()
+            prime = self._primes.popleft()
         except IndexError:
             return None
+        self._taken()
+        return prime

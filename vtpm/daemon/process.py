@@ -10,6 +10,8 @@ from typing import Any, Final
 
 import uvloop
 
+from vtpm.daemon.stock import PrimeStock
+
 SWITCH_INTERVAL: Final = 0.0005
 """Seconds after which a worker thread gives way to the event loop, so that light commands stay quick."""
 
@@ -24,6 +26,7 @@ class Process:
         sys.setswitchinterval(SWITCH_INTERVAL)
         self.loop = uvloop.new_event_loop()
         self.executor = ThreadPoolExecutor(2 * (os.cpu_count() or 1) + 2, thread_name_prefix="tpm")
+        self.tpms = PrimeStock(self.loop)
         self._stopping = self.loop.create_future()
         for number in ENDING:
             signal.signal(number, lambda *_: sys.exit(0))  # the loop sees signals only while it runs
@@ -39,6 +42,7 @@ class Process:
         try:
             self.loop.run_until_complete(self._run(close, ready))
         finally:
+            self.tpms.close()
             self.executor.shutdown(wait=True)
             self.loop.close()
 

@@ -12,7 +12,6 @@ from vtpm.daemon.endpoint import Endpoint, Policy
 from vtpm.daemon.lane import Lane
 from vtpm.daemon.process import Process
 from vtpm.daemon.simulator import DataPort, SimulatedMachine, SimulatorPort
-from vtpm.engine.tpm import Tpm
 from vtpm.spec.constants import TPM_CC, TPM_SU
 
 
@@ -25,7 +24,7 @@ class Simulation:
             check_directory(state)
         memory = MemoryStore()
         open_store = opener(state) if state is not None else lambda: memory
-        self.device = Device("simulator", Tpm, open_store, may_manufacture=True)
+        self.device = Device("simulator", self.process.tpms, open_store, may_manufacture=True)
         self.lane = Lane(self.process.loop, self.process.executor, self.device.fail)
         self._closers: list[Callable[[], None]] = []
         self._endpoint: Endpoint | None = None

@@ -17,7 +17,6 @@ from vtpm.daemon.errors import OperatorError
 from vtpm.daemon.lane import Lane
 from vtpm.daemon.process import Process
 from vtpm.daemon.sockets import Access, SocketError, listen_unix, unlink_socket
-from vtpm.engine.tpm import Tpm
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +87,7 @@ class Supervisor:
             self._broken.add(name)
             return
         self._broken.discard(name)
-        device = Device(name, Tpm, partial(self._host.open_state, name), is_encrypted=True)
+        device = Device(name, self._process.tpms, partial(self._host.open_state, name), is_encrypted=True)
         lane = Lane(self._process.loop, self._process.executor, device.fail)
         self._endpoints[name] = Endpoint(
             self._process.loop, device, lane, listener, others_wait=self._others_wait(name)
