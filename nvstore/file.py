@@ -22,6 +22,7 @@ from nvstore.errors import (
     Locked,
     MarkDamaged,
     MarkMissing,
+    NvstoreError,
     StateExists,
     StateMissing,
     StoreClosed,
@@ -279,6 +280,26 @@ class FileStore:
             raise StoreUnavailable(self._place.state, self.failure, self.generation) from error
         self.failure = ""
 
+    def rekey(self, *, deep: bool = False, provider: str | None = None) -> None:
+        """
+        Write the state again under its provider's current key, or another provider's, with a fresh DEK.
+
+        A `deep` one leaves nothing in the file that an older key opens: the generations before are given up.
+        Interrupted at any point, the state opens with the old key or with the new one.
+        """
+        self._check_open()
+        before = self.provider, self._opening
+        self.provider, self._opening = provider or self.provider, None
+        try:
+            self._write(self._blobs, anew=deep)
+        except OSError as error:
+            self.failure = error.strerror or str(error)
+            raise StoreUnavailable(self._place.state, self.failure, self.generation) from error
+        except NvstoreError:  # a key is missing, and nothing was written yet
+            self.provider, self._opening = before
+            raise
+        self.failure = ""
+
     def erase(self) -> None:
         """Overwrite and remove the state, its mark and its lock, and close."""
         self._check_open()
@@ -344,7 +365,7 @@ class FileStore:
         else:
             self._marks.write(self._last, self._mark_key)
 
-    def _write(self, blobs: Blobs) -> None:
+    def _write(self, blobs: Blobs, *, anew: bool = False) -> None:
         """Write these blobs as the next generation, durable on return; then the mark, left to the kernel."""
         opening = self._opening or self._begin()
         marks = self._marks
@@ -357,8 +378,8 @@ class FileStore:
         written = int(self._place.clock() * 1000)
         front, ciphertext, link = opening.record(generation, self._last.link, written, plaintext)
         last = self._last._replace(generation=generation, link=link)
-        if self._file is None or size > self._ring.slot_size:
-            self._write_new_file(generation, front, ciphertext)
+        if anew or self._file is None or size > self._ring.slot_size:
+            self._write_new_file(generation, front, ciphertext, anew=anew)
             mark = marks.prepare(last, self._mark_key)
         else:
             try:
@@ -379,12 +400,15 @@ class FileStore:
             self._file.close()
             self._file = None
 
-    def _write_new_file(self, generation: int, front: bytes, ciphertext: bytes) -> None:
-        """Write a file with this record and the history, and put it in place of the old one."""
+    def _write_new_file(
+        self, generation: int, front: bytes, ciphertext: bytes, *, anew: bool = False
+    ) -> None:
+        """Write a file with this record and, unless `anew`, the history, in place of the old one."""
         files, path = self._place.files, self._place.state
         size = len(front) + len(ciphertext)
         ring = self._ring if size <= self._ring.slot_size else Ring.for_record(self.vm, size)
-        slots = {n % ring.slots: [octets] for n, octets in self._older(generation, ring).items()}
+        older = {} if anew else self._older(generation, ring)
+        slots = {n % ring.slots: [octets] for n, octets in older.items()}
         slots[generation % ring.slots] = [front, ciphertext]
         pieces = [ring.encode()]
         for i in range(ring.slots):
@@ -399,6 +423,10 @@ class FileStore:
             file.close()
             self._abandon_file()
             raise
+        if anew and self._file is not None:
+            with suppress(OSError):  # the file has no name any more: this is for the disk's blocks alone
+                self._file.write(0, [bytes(self._ring.size)])
+                self._file.flush()
         self._abandon_file()
         self._file, self._ring = file, ring
 
