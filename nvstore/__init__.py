@@ -30,28 +30,16 @@ from nvstore.errors import (
     AlteredState,
     AuditBroken,
     AuditFailed,
-    BackupDamaged,
-    BackupExists,
-    BackupMissing,
     BadName,
     CorruptState,
     ForeignState,
     Forked,
     GenerationMissing,
-    KeyFileDamaged,
-    KeyFileMissing,
-    KeyMissing,
     Locked,
     MarkDamaged,
     MarkMissing,
     NothingToRepair,
     NvstoreError,
-    ProviderDamaged,
-    ProviderExists,
-    ProviderInUse,
-    ProviderLocked,
-    ProviderMissing,
-    ProviderUnverified,
     RevertRefused,
     RolledBack,
     StateError,
@@ -62,15 +50,29 @@ from nvstore.errors import (
     SuiteRefused,
     UnknownState,
     UnsafeFile,
-    WeakPassphrase,
-    WrongKey,
-    WrongPassphrase,
 )
 from nvstore.file import FileStore
 from nvstore.history import Entry
 from nvstore.host import Host
 from nvstore.passphrase import Cost, passphrase_from_fd, passphrase_from_file
 from nvstore.provider import ProviderStatus
+from nvstore.provider_errors import (
+    BackupDamaged,
+    BackupExists,
+    BackupMissing,
+    KeyFileDamaged,
+    KeyFileMissing,
+    KeyMissing,
+    ProviderDamaged,
+    ProviderExists,
+    ProviderInUse,
+    ProviderLocked,
+    ProviderMissing,
+    ProviderUnverified,
+    WeakPassphrase,
+    WrongKey,
+    WrongPassphrase,
+)
 from nvstore.providers import BackupReport, Providers
 from nvstore.store import MemoryStore, Store
 from nvstore.vm import StateStatus

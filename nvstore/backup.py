@@ -13,7 +13,6 @@ from typing import Any, Final
 
 from nvstore import box
 from nvstore.document import BadDocument, canonical, pretty, read_document
-from nvstore.errors import BackupDamaged, WrongPassphrase
 from nvstore.keys import KEY_SIZE, PROVIDER_BACKUP, Entropy, kdk_id_of
 from nvstore.passphrase import (
     SALT_SIZE,
@@ -22,6 +21,10 @@ from nvstore.passphrase import (
     describe_stretching,
     stretch,
     stretch_as_described,
+)
+from nvstore.provider_errors import (
+    BackupDamaged,
+    WrongPassphrase,
 )
 
 FORMAT: Final = "nvstore provider backup"

@@ -6,9 +6,12 @@ from typing import Final
 
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
-from nvstore.errors import BackupDamaged, WeakPassphrase
 from nvstore.files import OsFiles, read_descriptor, read_file
 from nvstore.keys import KEY_SIZE
+from nvstore.provider_errors import (
+    BackupDamaged,
+    WeakPassphrase,
+)
 
 MIN_PASSPHRASE: Final = 8
 SALT_SIZE: Final = 16

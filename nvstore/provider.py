@@ -11,7 +11,9 @@ from typing import Any, Final
 
 from nvstore.backup import KeyEntry
 from nvstore.document import BadDocument, pretty, read_document, seconds_of
-from nvstore.errors import ProviderDamaged
+from nvstore.provider_errors import (
+    ProviderDamaged,
+)
 
 FORMAT: Final = "nvstore provider"
 OLD_AFTER_DAYS: Final = 90

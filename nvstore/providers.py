@@ -11,9 +11,15 @@ from nvstore.audit import Audit
 from nvstore.backup import Backup, KeyEntry, open_backup, write_backup
 from nvstore.document import BadDocument, pretty, read_document, timestamp
 from nvstore.errors import (
+    BadName,
+)
+from nvstore.files import Files, create_file, host_name, read_file, replace_file
+from nvstore.keys import KEY_SIZE, Entropy, kdk_id_of
+from nvstore.passphrase import Cost
+from nvstore.provider import BackupEntry, Provider, ProviderStatus, SealedKey, read_provider, status_of
+from nvstore.provider_errors import (
     BackupExists,
     BackupMissing,
-    BadName,
     KeyMissing,
     ProviderDamaged,
     ProviderExists,
@@ -21,10 +27,6 @@ from nvstore.errors import (
     ProviderUnverified,
     WrongKey,
 )
-from nvstore.files import Files, create_file, host_name, read_file, replace_file
-from nvstore.keys import KEY_SIZE, Entropy, kdk_id_of
-from nvstore.passphrase import Cost
-from nvstore.provider import BackupEntry, Provider, ProviderStatus, SealedKey, read_provider, status_of
 from nvstore.seal import KEY_FILE, Sealer, unseal
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

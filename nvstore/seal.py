@@ -13,12 +13,7 @@ from typing import Any
 
 from nvstore import box
 from nvstore.errors import (
-    KeyFileDamaged,
-    KeyFileMissing,
     NvstoreError,
-    ProviderLocked,
-    WrongKey,
-    WrongPassphrase,
 )
 from nvstore.files import Files, read_file, replace_file
 from nvstore.keys import HOST_SEAL, KEY_SIZE, Entropy, context, kdk_id_of
@@ -29,6 +24,13 @@ from nvstore.passphrase import (
     describe_stretching,
     stretch,
     stretch_as_described,
+)
+from nvstore.provider_errors import (
+    KeyFileDamaged,
+    KeyFileMissing,
+    ProviderLocked,
+    WrongKey,
+    WrongPassphrase,
 )
 
 KEY_FILE = "key-file"
