@@ -4,16 +4,29 @@ import hashlib
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.commands.nv_indices import INDEX, define
 from tests.engine.uses import Other, attributes, read, write, written
 from tests.scenarios import Client, Password, Reply
 from tests.sessions import AES_128, CallerSession, start_session
+from vtpm.engine.session_area import single_password
 from vtpm.spec.attributes import TPMA_SESSION
 from vtpm.spec.constants import TPM_CC, TPM_RH, TPM_SE
+from vtpm.spec.structures import TPMS_AUTH_COMMAND
 from vtpm.wire.error import TPM_RC
+from vtpm.wire.structure import marshal, unmarshal
 
 SUCCESS = TPM_RC.SUCCESS
+
+areas_of_passwords = st.builds(
+    lambda attributes, size, octets: b"\x40\0\0\x09\0\0" + bytes((attributes, 0, size)) + octets,
+    st.integers(0, 0xFF),
+    st.integers(0, 70),
+    st.binary(max_size=70),
+)
+"""One password, mostly well formed, with its true size or not."""
 
 
 class TestArea:
@@ -191,3 +204,28 @@ class TestExclusiveAudit:
         tpm.flush_context(flush_handle=session.handle)
 
         assert tpm.tpm.volatile.exclusive_session == 0
+
+
+class TestPassword:
+    """Part 1, "Password Authorizations": the short way of reading one is the way of the structure"""
+
+    @given(st.one_of(st.binary(max_size=100), areas_of_passwords))
+    def test_short_way(self, area: bytes) -> None:
+        """Where it answers, the structure says the same."""
+        use = single_password(area)
+        if use is not None:
+            auth = unmarshal(TPMS_AUTH_COMMAND, area)
+            assert (auth.session_handle, auth.nonce) == (TPM_RH.TPM_RS_PW, use.nonce_caller)
+            assert (auth.session_attributes, auth.hmac) == (use.attributes, use.auth)
+
+    @pytest.mark.parametrize("attributes", [0, 1])
+    @pytest.mark.parametrize("size", [0, 1, 64])
+    def test_is_taken(self, attributes: int, size: int) -> None:
+        """It reads every well-formed password."""
+        area = marshal(
+            TPMS_AUTH_COMMAND(TPM_RH.TPM_RS_PW, b"", TPMA_SESSION(attributes), bytes(range(1, 1 + size)))
+        )
+        use = single_password(area)
+        assert use is not None
+        assert use.auth == bytes(range(1, 1 + size))
+        assert use.attributes == attributes

@@ -37,6 +37,7 @@ def loaded(
         public=public,
         sensitive=sensitive,
         hierarchy=hierarchy,
+        name=name,
         qualified_name=name if external else qualified_name_of(above, name, public.name_alg),
         external=external,
         primary=not isinstance(parent, Object) and not external and hierarchy != TPM_RH.NULL,

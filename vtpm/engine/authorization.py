@@ -67,9 +67,9 @@ def check_authorization(tpm: TpmState, call: Call, use: SessionUse, entity: Enti
     session, code = use.session, call.command.code
     assert use.role is not None
     if (
-        base_of(entity.handle) == TPM_RH.PLATFORM
-        and code in tpm.permanent.physical_presence
+        code in tpm.permanent.physical_presence
         and not tpm.physical_presence
+        and base_of(entity.handle) == TPM_RH.PLATFORM
     ):
         raise TpmError(TPM_RC.PP)
     use.includes_auth = needs_auth_value(session, entity)

@@ -3,9 +3,8 @@
 import logging
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
 from io import BytesIO
-from typing import Any
+from typing import Any, NamedTuple
 
 from vtpm.commands import COMMANDS, Command
 from vtpm.commands.table import Area
@@ -28,14 +27,14 @@ from vtpm.wire.error import TPM_RC, Session, TpmError, positioned
 
 HEADER = struct.Struct(">HII")
 SIZE = struct.Struct(">I")
+HANDLE_SIZE = 4
 MIN_AUTHORIZATION = 9
 """Octets of the smallest session: handle, empty nonce, attributes, empty HMAC."""
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What a command came to: its response, and the blobs to make durable before the response leaves."""
 
     response: bytes
@@ -56,8 +55,8 @@ def execute(tpm: TpmState, request: bytes, locality: int, now: Instant) -> Outco
         tpm.begin(locality, now)
         aged = tpm.changes()
         tag, command = command_of(tpm, request)  # 5.2, 5.3
-        call, stream = resolve(tpm, command, request)  # 5.4
-        check_sessions(tpm, call, tag, stream)  # 5.5, 5.6
+        call, rest = resolve(tpm, command, request)  # 5.4
+        check_sessions(tpm, call, tag, rest)  # 5.5, 5.6
         decrypt_first_parameter(call)  # 5.7
         if command.code in tpm.permanent.audited:
             call.cp_hash(tpm.permanent.audit_alg)
@@ -71,7 +70,8 @@ def execute(tpm: TpmState, request: bytes, locality: int, now: Instant) -> Outco
         logger.exception("the TPM enters failure mode")
         tpm.fail(f"{type(error).__name__} in {command.name if command else 'the command header'}")
         return Outcome(execute_failed(tpm, request), aged)
-    return Outcome(response, {**aged, **tpm.changes()})
+    changes = tpm.changes()
+    return Outcome(response, {**aged, **changes} if aged else changes)
 
 
 def command_of(tpm: TpmState, request: bytes) -> tuple[int, Command]:
@@ -93,19 +93,21 @@ def command_of(tpm: TpmState, request: bytes) -> tuple[int, Command]:
     return tag, command
 
 
-def resolve(tpm: TpmState, command: Command, request: bytes) -> tuple[Call, BytesIO]:
-    """5.4: read the handles, all of them first, then find what they refer to."""
-    stream = BytesIO(request)
-    stream.seek(HEADER.size)
+def resolve(tpm: TpmState, command: Command, request: bytes) -> tuple[Call, bytes]:
+    """5.4: read the handles, all of them first, then find what they refer to; also gives what follows."""
     handles: list[int] = []
+    end = HEADER.size
     for argument in command.handles:
+        begin, end = end, end + HANDLE_SIZE
         try:
-            handles.append(argument.codec._parse(stream, None, ""))  # noqa: SLF001 - how a construct reads
+            if end > len(request):
+                raise TpmError(TPM_RC.INSUFFICIENT)
+            handles.append(argument.codec.accept(int.from_bytes(request[begin:end], "big")))
         except TpmError as error:
             raise error.positioned_at(argument.name) from None
     call = Call(command, handles, [], [])
     for number, (argument, handle) in enumerate(zip(command.handles, handles, strict=True)):
-        if handle == TPM_RH.NULL and argument.optional:
+        if argument.optional and handle == TPM_RH.NULL:
             call.entities.append(None)
             call.names.append(handle.to_bytes(4, "big"))
             continue
@@ -115,27 +117,25 @@ def resolve(tpm: TpmState, command: Command, request: bytes) -> tuple[Call, Byte
             raise error.positioned_at(argument.name) from None
         call.entities.append(entity)
         call.names.append(entity.name)
-    return call, stream
+    return call, request[end:]
 
 
-def check_sessions(tpm: TpmState, call: Call, tag: int, stream: BytesIO) -> None:
+def check_sessions(tpm: TpmState, call: Call, tag: int, rest: bytes) -> None:
     """5.5 and 5.6: the authorization area, if there is one, then the authorizations."""
     if tag != TPM_ST.SESSIONS:
-        call.parameters = stream.read()
+        call.parameters = rest
         if call.command.authorizations:
             raise TpmError(TPM_RC.AUTH_MISSING)
         return
-    size_octets = stream.read(4)
-    if len(size_octets) != 4:
+    if len(rest) < SIZE.size:
         raise TpmError(TPM_RC.INSUFFICIENT)
-    (size,) = SIZE.unpack(size_octets)
-    rest = stream.read()
-    if not MIN_AUTHORIZATION <= size <= len(rest):
+    end = SIZE.size + SIZE.unpack_from(rest)[0]
+    if not SIZE.size + MIN_AUTHORIZATION <= end <= len(rest):
         raise TpmError(TPM_RC.AUTHSIZE)
     if call.command.sessions is Area.FORBIDDEN:
         raise TpmError(TPM_RC.AUTH_CONTEXT)
-    call.parameters = rest[size:]
-    sessions_of(tpm, call, rest[:size])
+    call.parameters = rest[end:]
+    sessions_of(tpm, call, rest[SIZE.size : end])
     authorize(tpm, call)
 
 

@@ -1,5 +1,7 @@
 """Part 3, 5.4: the handle area; finds the entity behind each handle."""
 
+from collections.abc import Callable
+
 from vtpm.spec.constants import TPM_CC, TPM_HT, TPM_RH
 from vtpm.state.entity import Entity
 from vtpm.state.object import Object
@@ -17,23 +19,13 @@ def entity_of(tpm: TpmState, handle: int, number: int, code: TPM_CC) -> Entity |
 
     TPM_RC_REFERENCE_Hx if it is not loaded, TPM_RC_HANDLE if it does not exist, TPM_RC_HIERARCHY if disabled.
     """
-    kind = handle >> 24
-    if kind == TPM_HT.PERMANENT:
-        return permanent_entity(tpm, handle)
-    if kind == TPM_HT.TRANSIENT:
-        return transient_entity(tpm, handle, number)
-    if kind in (TPM_HT.HMAC_SESSION, TPM_HT.POLICY_SESSION):
-        return session_entity(tpm, handle, number)
-    if kind in (TPM_HT.NV_INDEX, TPM_HT.EXTERNAL_NV, TPM_HT.PERMANENT_NV):
-        return nv_entity(tpm, handle, code)
-    if kind == TPM_HT.PERSISTENT:
-        return persistent_entity(tpm, handle)
-    if kind == TPM_HT.PCR:
-        return tpm.pcr_entity(handle)
-    raise TpmError(TPM_RC.VALUE)
+    find = FINDERS.get(handle >> 24)
+    if find is None:
+        raise TpmError(TPM_RC.VALUE)
+    return find(tpm, handle, number, code)
 
 
-def permanent_entity(tpm: TpmState, handle: int) -> Entity:
+def permanent_entity(tpm: TpmState, handle: int, number: int, code: TPM_CC) -> Entity:  # noqa: ARG001 - as all
     """A hierarchy, lockout or the Authenticated Countdown Timer."""
     if handle == TPM_RH.LOCKOUT:
         return tpm.lockout
@@ -42,7 +34,7 @@ def permanent_entity(tpm: TpmState, handle: int) -> Entity:
     return tpm.enabled_hierarchy(handle)
 
 
-def transient_entity(tpm: TpmState, handle: int, number: int) -> Object | Sequence:
+def transient_entity(tpm: TpmState, handle: int, number: int, code: TPM_CC) -> Object | Sequence:  # noqa: ARG001
     """A transient object, which must be loaded."""
     item = tpm.volatile.objects.get(handle)
     if item is None:
@@ -50,7 +42,7 @@ def transient_entity(tpm: TpmState, handle: int, number: int) -> Object | Sequen
     return item
 
 
-def session_entity(tpm: TpmState, handle: int, number: int) -> Session:
+def session_entity(tpm: TpmState, handle: int, number: int, code: TPM_CC) -> Session:  # noqa: ARG001
     """A loaded session, of the type that its handle says."""
     session = tpm.volatile.sessions.get(handle & 0xFFFFFF)
     if session is None:
@@ -60,7 +52,7 @@ def session_entity(tpm: TpmState, handle: int, number: int) -> Session:
     return session
 
 
-def nv_entity(tpm: TpmState, handle: int, code: TPM_CC) -> Entity:
+def nv_entity(tpm: TpmState, handle: int, number: int, code: TPM_CC) -> Entity:  # noqa: ARG001
     """An NV Index: defined, its hierarchy enabled, and not locked against the command."""
     index = tpm.nv.get(handle)
     if index is None:
@@ -75,9 +67,28 @@ def nv_entity(tpm: TpmState, handle: int, code: TPM_CC) -> Entity:
     return index
 
 
-def persistent_entity(tpm: TpmState, handle: int) -> Object:
+def persistent_entity(tpm: TpmState, handle: int, number: int, code: TPM_CC) -> Object:  # noqa: ARG001
     """A persistent object, which must exist and whose hierarchy must be enabled."""
     item = tpm.persistent.get(handle)
     if item is None or not tpm.hierarchies[item.hierarchy].enabled:
         raise TpmError(TPM_RC.HANDLE)
     return item
+
+
+def pcr_entity(tpm: TpmState, handle: int, number: int, code: TPM_CC) -> Entity:  # noqa: ARG001
+    """A PCR, with the authorization that it may share."""
+    return tpm.pcr_entity(handle)
+
+
+FINDERS: dict[int, Callable[[TpmState, int, int, TPM_CC], Entity | Session]] = {
+    TPM_HT.PCR: pcr_entity,
+    TPM_HT.NV_INDEX: nv_entity,
+    TPM_HT.EXTERNAL_NV: nv_entity,
+    TPM_HT.PERMANENT_NV: nv_entity,
+    TPM_HT.HMAC_SESSION: session_entity,
+    TPM_HT.POLICY_SESSION: session_entity,
+    TPM_HT.PERMANENT: permanent_entity,
+    TPM_HT.TRANSIENT: transient_entity,
+    TPM_HT.PERSISTENT: persistent_entity,
+}
+"""How the entities of each handle type (Part 2, 7.2) are found."""

@@ -8,7 +8,9 @@ from vtpm.crypto.kdf import kdf_a, xor_obfuscate
 from vtpm.crypto.symmetric import cfb_decrypt, cfb_encrypt
 from vtpm.engine.call import Call, SessionUse
 from vtpm.spec.algorithms import TPMT_SYM_DEF
+from vtpm.spec.attributes import TPMA_SESSION
 from vtpm.spec.constants import TPM_ALG, TPM_RH
+from vtpm.spec.limits import MAX_DIGEST_SIZE
 from vtpm.spec.structures import TPMS_AUTH_COMMAND
 from vtpm.state.session import Session as LoadedSession
 from vtpm.state.tpm import TpmState
@@ -22,9 +24,19 @@ REFERENCE_S = [TPM_RC(TPM_RC.REFERENCE_S0 + number) for number in range(7)]
 AUTH_COMMAND = codec_of(TPMS_AUTH_COMMAND)
 SIZE = struct.Struct(">H")
 
+PASSWORD = TPM_RH.TPM_RS_PW.to_bytes(4, "big") + bytes(2)
+"""How the session of a password begins: its handle and an empty nonce."""
+
+PASSWORD_ATTRIBUTES = (TPMA_SESSION(continueSession=False), TPMA_SESSION(continueSession=True))
+"""The attributes that a password may have, by their octet."""
+
 
 def sessions_of(tpm: TpmState, call: Call, area: bytes) -> None:
     """Read the sessions of the authorization area, and check what can be checked of each alone."""
+    password = single_password(area)
+    if password is not None:
+        call.sessions.append(password)
+        return
     stream = BytesIO(area)
     while stream.tell() < len(area):
         number = len(call.sessions) + 1
@@ -43,9 +55,26 @@ def sessions_of(tpm: TpmState, call: Call, area: bytes) -> None:
         call.sessions.append(use)
 
 
+def single_password(area: bytes) -> SessionUse | None:
+    """
+    The use of a password, if the area is one well-formed password and nothing else; otherwise None.
+
+    It is what most commands have, and reading the structure would take a fifth of their time.
+    """
+    auth = area[9:]
+    if (
+        not area.startswith(PASSWORD)
+        or area[6] >= len(PASSWORD_ATTRIBUTES)
+        or SIZE.unpack_from(area, 7)[0] != len(auth)
+        or len(auth) > MAX_DIGEST_SIZE
+    ):
+        return None
+    return SessionUse(1, None, b"", PASSWORD_ATTRIBUTES[area[6]], auth)
+
+
 def check_password_use(use: SessionUse) -> None:
     """Part 1, "Password Authorizations": no nonce, and no attribute but continueSession."""
-    if use.attributes.but(continueSession=False):
+    if use.attributes & ~TPMA_SESSION.continueSession.mask:
         raise TpmError(TPM_RC.ATTRIBUTES, at=Session(use.number))
     if use.nonce_caller:
         raise TpmError(TPM_RC.NONCE, at=Session(use.number))

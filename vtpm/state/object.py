@@ -51,7 +51,8 @@ class Object:
     """The loaded private key of `vtpm.crypto`, made when first needed."""
 
     def __post_init__(self) -> None:
-        self.name = name_of(self.public)
+        if not self.name:
+            self.name = name_of(self.public)
 
     def __repr__(self) -> str:
         return f"Object(0x{self.handle:08X}, {self.public.type.name}, name={self.name.hex()})"

@@ -112,10 +112,13 @@ class TpmState:
 
     def hierarchy_of(self, handle: int) -> Hierarchy:
         """The hierarchy of a handle, enabled or not; a limited one is a copy of its base for one command."""
+        hierarchy = self.hierarchies.get(handle)
+        if hierarchy is not None:
+            return hierarchy
         base = self.hierarchies.get(base_of(handle))
         if base is None:
             raise TpmError(TPM_RC.VALUE)
-        return base if handle in self.hierarchies else limited(base, handle, self.permanent.firmware_root)
+        return limited(base, handle, self.permanent.firmware_root)
 
     def enabled_hierarchy(self, handle: int) -> Hierarchy:
         """

@@ -91,8 +91,9 @@ class Word(Integer):
     def __init__(self, kind: type[Flags]) -> None:
         super().__init__(FORMATS[kind.octets])
         self.kind = kind
+        self.reserved = kind.reserved
 
     def accept(self, value: int) -> Any:
-        if value & self.kind.reserved:
+        if value & self.reserved:
             raise TpmError(TPM_RC.RESERVED_BITS)
-        return self.kind(value)
+        return int.__new__(self.kind, value)

@@ -5,7 +5,8 @@ from enum import IntEnum
 from io import BytesIO
 from typing import Annotated, Any, ClassVar
 
-from vtpm.wire.codec import Codec, take
+from vtpm.wire.codec import Codec
+from vtpm.wire.error import TPM_RC, TpmError
 
 FORMATS = {1: "B", 2: "H", 4: "I", 8: "Q"}
 
@@ -32,7 +33,10 @@ class Integer(Codec):
     """Turns the integer read into the value, or raises; `None` where every integer is its own value."""
 
     def _parse(self, stream: BytesIO, context: Any, path: str) -> Any:
-        (value,) = self.unpack(take(stream, self.size))
+        try:
+            (value,) = self.unpack(stream.read(self.size))
+        except struct.error:
+            raise TpmError(TPM_RC.INSUFFICIENT) from None
         return value if self.accept is None else self.accept(value)
 
     def _build(self, obj: Any, stream: BytesIO, context: Any, path: str) -> Any:

@@ -115,7 +115,8 @@ def but(kind: Any, **fields: Any) -> Record:
 def marshal(value: Any, kind: Any = None) -> bytes:
     """The octets of a structure, or of any value whose `kind` (an annotation) is given."""
     stream = BytesIO()
-    codec_of(value if kind is None else kind)._build(value, stream, None, "")
+    codec = value.wire if kind is None else codec_of(kind)
+    codec._build(value, stream, None, "")
     return stream.getvalue()
 
 

@@ -38,10 +38,15 @@ class Tpm2b(Codec):
         self.maximum = maximum
 
     def _parse(self, stream: BytesIO, context: Any, path: str) -> bytes:
-        (count,) = SIZE.unpack(take(stream, 2))
-        if count > self.maximum:
+        # `take` would do; this is the most frequent word of all.
+        size = stream.read(2)
+        count = int.from_bytes(size, "big")
+        if len(size) == SIZE.size and count > self.maximum:
             raise TpmError(TPM_RC.SIZE)
-        return take(stream, count)
+        octets = stream.read(count)
+        if len(size) != SIZE.size or len(octets) != count:
+            raise TpmError(TPM_RC.INSUFFICIENT)
+        return octets
 
     def _build(self, obj: bytes, stream: BytesIO, context: Any, path: str) -> bytes:
         stream.write(SIZE.pack(len(obj)) + obj)
