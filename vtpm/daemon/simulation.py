@@ -1,7 +1,9 @@
-"""A process that serves one TPM to local clients: what `vtpm simulator` runs."""
+"""A TPM that serves local clients: what `vtpm simulator` runs as a process, and tests as a thread."""
 
+import asyncio
 import socket
 from collections.abc import Callable
+from concurrent.futures import Executor
 from pathlib import Path
 
 from nvstore import MemoryStore
@@ -15,30 +17,33 @@ from vtpm.daemon.simulator import DataPort, SimulatedMachine, SimulatorPort
 from vtpm.spec.constants import TPM_CC, TPM_SU
 
 
-class Simulation:
-    """One TPM, in memory or in a directory, and the ports that lead to it."""
+class Ports:
+    """The ports that lead to one TPM; `stop` is called when a client asks for the end."""
 
-    def __init__(self, state: Path | None = None) -> None:
-        self.process = Process()
-        if state is not None:
-            check_directory(state)
-        memory = MemoryStore()
-        open_store = opener(state) if state is not None else lambda: memory
-        self.device = Device("simulator", self.process.tpms, open_store, may_manufacture=True)
-        self.lane = Lane(self.process.loop, self.process.executor, self.device.fail)
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        executor: Executor,
+        device: Device,
+        stop: Callable[[], None],
+    ) -> None:
+        self.device = device
+        self.lane = Lane(loop, executor, device.fail)
+        self._loop = loop
+        self._stop = stop
         self._closers: list[Callable[[], None]] = []
         self._endpoint: Endpoint | None = None
 
     def serve_mssim(self, commands: socket.socket, platform: socket.socket) -> None:
         """Serve the TCG's protocol; the TPM has no power yet."""
-        machine = SimulatedMachine(self.device, self.lane, self.process.stop)
+        machine = SimulatedMachine(self.device, self.lane, self._stop)
         for listener, port in ((commands, TPM_PORT), (platform, PLATFORM_PORT)):
-            self._closers.append(SimulatorPort(self.process.loop, listener, port, machine).close)
+            self._closers.append(SimulatorPort(self._loop, listener, port, machine).close)
 
     def serve_swtpm(self, data: socket.socket, control: socket.socket, *, startup: bool = False) -> None:
         """Serve swtpm's protocol; the TPM has power, and is started if `startup`."""
         self._endpoint = Endpoint(
-            self.process.loop,
+            self._loop,
             self.device,
             self.lane,
             control,
@@ -46,23 +51,37 @@ class Simulation:
             others_wait=lambda: False,
             ended=self._control_ended,
         )
-        self._closers.append(DataPort(self.process.loop, data, self._endpoint.serve_data).close)
+        self._closers.append(DataPort(self._loop, data, self._endpoint.serve_data).close)
         self.device.init()
         if startup:
             self.device.execute(command_of(TPM_CC.Startup, TPM_SU.CLEAR))
 
-    def run(self, ready: Callable[[], None]) -> None:
-        """Serve until the process is told to stop; `ready` is called once commands are answered."""
-        self.process.run(self._close, ready)
-
-    def _control_ended(self, shut_down: bool) -> None:  # noqa: FBT001 - a callback
-        if shut_down:
-            self.process.stop()
-
-    async def _close(self) -> None:
+    async def close(self) -> None:
+        """Serve nobody any more, and take the power away."""
         for close in self._closers:
             close()
         if self._endpoint is not None:
             await self._endpoint.close()
         await self.lane.idle()
         self.device.close()
+
+    def _control_ended(self, shut_down: bool) -> None:  # noqa: FBT001 - a callback
+        if shut_down:
+            self._stop()
+
+
+class Simulation(Ports):
+    """One TPM, in memory or in a directory, and the process that serves it."""
+
+    def __init__(self, state: Path | None = None) -> None:
+        self.process = Process()
+        if state is not None:
+            check_directory(state)
+        memory = MemoryStore()
+        open_store = opener(state) if state is not None else lambda: memory
+        device = Device("simulator", self.process.tpms, open_store, may_manufacture=True)
+        super().__init__(self.process.loop, self.process.executor, device, self.process.stop)
+
+    def run(self, ready: Callable[[], None]) -> None:
+        """Serve until the process is told to stop; `ready` is called once commands are answered."""
+        self.process.run(self.close, ready)

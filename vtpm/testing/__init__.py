@@ -1,0 +1,30 @@
+"""A TPM for tests: `Client` in this process, `TpmServer` at ports, and fixtures of pytest for both."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vtpm.testing.client import Caller, Client, Password
+    from vtpm.testing.entropy import seeded
+    from vtpm.testing.messages import Refused, Reply
+    from vtpm.testing.server import TpmServer
+
+__all__ = ["Caller", "Client", "Password", "Refused", "Reply", "TpmServer", "seeded"]
+
+HOMES = {
+    "Caller": "vtpm.testing.client",
+    "Client": "vtpm.testing.client",
+    "Password": "vtpm.testing.client",
+    "Refused": "vtpm.testing.messages",
+    "Reply": "vtpm.testing.messages",
+    "TpmServer": "vtpm.testing.server",
+    "seeded": "vtpm.testing.entropy",
+}
+"""Where the names are defined; loaded at first use, since pytest imports the plugin in every run."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(HOMES[name]), name)
+    return value
