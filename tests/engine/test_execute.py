@@ -35,7 +35,7 @@ class TestHeader:
             (GET_RANDOM + b"\0", TPM_RC.COMMAND_SIZE),
             (b"", TPM_RC.COMMAND_SIZE),
             (GET_RANDOM[:9], TPM_RC.COMMAND_SIZE),
-            (b"\x00\xc1" + GET_RANDOM[2:], TPM_RC.BAD_TAG),
+            (b"\x00\xc1" + GET_RANDOM[2:], TPM_RC.TAG),
             (HEADER.pack(TPM_ST.NO_SESSIONS, 10, 0x11E), TPM_RC.COMMAND_CODE),
             (HEADER.pack(TPM_ST.NO_SESSIONS, 10, 0x20000000), TPM_RC.COMMAND_CODE),
         ],
@@ -44,9 +44,9 @@ class TestHeader:
         """Tag, size and command code are checked in this order."""
         assert expected == code_of(tpm.send(request_octets))
 
-    def test_bad_tag_is_answered_in_the_old_style(self, tpm: Client) -> None:
-        """A command tag of TPM 1.2 gets TPM_ST_RSP_COMMAND."""
-        assert tpm.send(b"\x00\xc1" + GET_RANDOM[2:]) == bytes.fromhex("00c40000000a0000001e")
+    def test_probe_for_tpm_1_2(self, tpm: Client) -> None:
+        """Part 3, 6.1: no compatibility; OVMF takes TPM_ST_RSP_COMMAND in the answer for a TPM 1.2."""
+        assert tpm.send(bytes.fromhex("00c10000000a000000f1")) == bytes.fromhex("80010000000a00000097")
 
     def test_longest_command(self, tpm: Client) -> None:
         """A command longer than the profile allows is TPM_RC_COMMAND_SIZE, whatever else is wrong with it."""

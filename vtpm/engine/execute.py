@@ -80,7 +80,7 @@ def command_of(tpm: TpmState, request: bytes) -> tuple[int, Command]:
         raise TpmError(TPM_RC.COMMAND_SIZE)
     tag, size, code = HEADER.unpack_from(request)
     if tag not in (TPM_ST.NO_SESSIONS, TPM_ST.SESSIONS):
-        raise TpmError(TPM_RC.BAD_TAG)
+        raise TpmError(TPM_RC.TAG)  # 6.1: this TPM has no compatibility with TPM 1.2
     if size != len(request) or size > tpm.profile.max_command_size:
         raise TpmError(TPM_RC.COMMAND_SIZE)
     command = COMMANDS.get(code)
@@ -224,5 +224,4 @@ def refuse(command: Command | None, error: TpmError) -> bytes:
         code = positioned(code, session=error.at)
     elif error.at is not None and command is not None:
         code = positioned(code, **command.position(error.at))
-    tag = TPM_ST.RSP_COMMAND if error.rc is TPM_RC.BAD_TAG else TPM_ST.NO_SESSIONS
-    return HEADER.pack(tag, HEADER.size, code)
+    return HEADER.pack(TPM_ST.NO_SESSIONS, HEADER.size, code)
