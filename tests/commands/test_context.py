@@ -76,11 +76,30 @@ class TestContextOfObject:
                 TPM_RC.INTEGRITY,
             ),
             "last": (replace(context, context_blob=blob[:-1] + bytes([blob[-1] ^ 1])), TPM_RC.INTEGRITY),
-            "short": (replace(context, context_blob=blob[:40]), TPM_RC.SIZE),
+            "short": (replace(context, context_blob=blob[:70]), TPM_RC.SIZE),
         }[change]
 
         assert tpm.context_load(context=changed).rc == expected.parameter(1)
         assert tpm.context_load(context=context).rc == TPM_RC.SUCCESS
+
+    @pytest.mark.parametrize(
+        ("blob", "expected"),
+        [
+            ("", TPM_RC.INSUFFICIENT),
+            ("00", TPM_RC.INSUFFICIENT),
+            ("0040" + "00" * 63, TPM_RC.INSUFFICIENT),
+            ("0041" + "00" * 80, TPM_RC.SIZE),
+            ("0000" + "00" * 80, TPM_RC.SIZE.parameter(1)),
+            ("0020" + "00" * 80, TPM_RC.SIZE.parameter(1)),
+            ("0040" + "00" * 71, TPM_RC.SIZE.parameter(1)),
+            ("0040" + "00" * 72, TPM_RC.INTEGRITY.parameter(1)),
+        ],
+    )
+    def test_malformed(self, tpm: Client, blob: str, expected: int) -> None:
+        """A blob that holds no integrity value, one of another size, or nothing that it could protect."""
+        context = tpm.context_save(primary(tpm)).context
+
+        assert tpm.context_load(context=replace(context, context_blob=bytes.fromhex(blob))).rc == expected
 
     def test_disabled(self, tpm: Client) -> None:
         """A context of a hierarchy that is disabled is not loaded."""

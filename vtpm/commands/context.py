@@ -22,6 +22,7 @@ from vtpm.spec.handles import (
     TPMI_RH_PROVISION,
 )
 from vtpm.spec.limits import MAX_CONTEXT_SIZE
+from vtpm.spec.structures import TPM2B_DIGEST
 from vtpm.state.entity import Role
 from vtpm.state.hierarchy import Hierarchy
 from vtpm.state.object import Object
@@ -31,7 +32,7 @@ from vtpm.state.sequence import Sequence
 from vtpm.state.session import Session
 from vtpm.state.suspended import SavedSession, load_sequence, load_session, save_sequence, save_session
 from vtpm.state.tpm import TpmState
-from vtpm.wire.error import TPM_RC, TpmError
+from vtpm.wire.error import TPM_RC, TpmError, blaming
 from vtpm.wire.structure import Record, marshal, structure, unmarshal
 from vtpm.wire.vocabulary import codec_of
 
@@ -92,11 +93,16 @@ def sealed_context(tpm: TpmState, sequence: int, handle: int, hierarchy: int, oc
 
 
 def opened_context(tpm: TpmState, context: TPMS_CONTEXT) -> bytes:
-    """The contents of a context that this TPM made; a wrong fingerprint ends in failure mode (28.3)."""
-    size, blob = digest_size(CONTEXT_HASH), context.context_blob
-    if len(blob) < 2 + size + FINGERPRINT_SIZE or int.from_bytes(blob[:2], "big") != size:
+    """
+    The contents of a context that this TPM made; a wrong fingerprint ends in failure mode (28.3).
+
+    An integrity value that the blob cannot hold is an error without a position.
+    """
+    stream = BytesIO(context.context_blob)
+    integrity = codec_of(TPM2B_DIGEST)._parse(stream, None, "")  # noqa: SLF001 - how a construct reads
+    encrypted = stream.read()
+    if len(integrity) != digest_size(CONTEXT_HASH) or len(encrypted) < FINGERPRINT_SIZE:
         raise TpmError(TPM_RC.SIZE, at="context")
-    integrity, encrypted = blob[2 : 2 + size], blob[2 + size :]
     if not compare_digest(integrity, context_integrity(tpm, context, encrypted)):
         raise TpmError(TPM_RC.INTEGRITY, at="context")
     key, iv = context_key(tpm, context)
@@ -154,13 +160,11 @@ class ContextLoadResponse:
 @command(TPM_CC.ContextLoad, sessions=Area.FORBIDDEN)
 def context_load(tpm: TpmState, /, context: Annotated[TPMS_CONTEXT, PaddedContext()]) -> ContextLoadResponse:
     """28.3: take back what ContextSave gave out."""
-    try:
-        octets = opened_context(tpm, context)
-        if context.saved_handle >> 24 != TPM_HT.TRANSIENT:
-            return ContextLoadResponse(load_saved_session(tpm, context, octets))
+    octets = opened_context(tpm, context)
+    if context.saved_handle >> 24 != TPM_HT.TRANSIENT:
+        return ContextLoadResponse(load_saved_session(tpm, context, octets))
+    with blaming("context"):
         tpm.enabled_hierarchy(context.hierarchy)
-    except TpmError as error:
-        raise error.positioned_at("context") from None
 
     is_sequence = context.saved_handle == SAVED_SEQUENCE
     item = load_sequence(octets) if is_sequence else load_object("context", octets)
