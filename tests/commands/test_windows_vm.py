@@ -160,7 +160,7 @@ class TestMeasuredBoot:
             if event.kind != EV_NO_ACTION:
                 tpm.pcr_extend(event.pcr, digests=(TPMT_HA(TPM_ALG.SHA1, event.digest),)).check()
         quote = unmarshal(TPMS_ATTEST, octets_of("Quote", "Quote"))
-        key = primary(tpm, marshal(public).hex(), TPM_RH.ENDORSEMENT)
+        key = primary(tpm, AIK.hex(), TPM_RH.ENDORSEMENT)
 
         reply = tpm.quote(
             key,
