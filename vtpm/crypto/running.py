@@ -7,8 +7,12 @@ from vtpm.crypto.midstate import FAMILIES
 from vtpm.crypto.symmetric import block_size, crypt
 from vtpm.spec.constants import TPM_ALG
 
-FOLD = 1 << 16
-"""Octets that are kept for a possible saving, before they are folded into a midstate."""
+FOLD = 1 << 12
+"""
+Octets that are kept for a possible saving, before they are folded into a midstate.
+
+A saving folds what is kept at once, a few milliseconds for each algorithm; more would hold up other VMs.
+"""
 
 INNER, OUTER = 0x36, 0x5C
 
