@@ -26,6 +26,7 @@ Files written by a released version can be read by every later one.
 """
 
 from nvstore.audit import Audit
+from nvstore.backup import BackupReport
 from nvstore.errors import (
     AlteredState,
     AuditBroken,
@@ -55,25 +56,35 @@ from nvstore.file import FileStore
 from nvstore.history import Entry
 from nvstore.host import Host
 from nvstore.passphrase import Cost, passphrase_from_fd, passphrase_from_file
-from nvstore.provider import ProviderStatus
 from nvstore.provider_errors import (
     BackupDamaged,
     BackupExists,
     BackupMissing,
+    ExtraMissing,
+    HostTpmRequired,
     KeyFileDamaged,
     KeyFileMissing,
+    KeyInUse,
     KeyMissing,
+    NoSealOpens,
     ProviderDamaged,
     ProviderExists,
     ProviderInUse,
     ProviderLocked,
     ProviderMissing,
+    ProviderNotActive,
     ProviderUnverified,
+    RotationRefused,
+    SealFailed,
+    StepRefused,
+    TooEarly,
+    UnfitPassphrase,
     WeakPassphrase,
     WrongKey,
     WrongPassphrase,
 )
-from nvstore.providers import BackupReport, Providers
+from nvstore.provider_status import ProviderStatus
+from nvstore.providers import Providers
 from nvstore.store import MemoryStore, Store
 from nvstore.vm import StateStatus
 
@@ -90,18 +101,22 @@ __all__ = [
     "CorruptState",
     "Cost",
     "Entry",
+    "ExtraMissing",
     "FileStore",
     "ForeignState",
     "Forked",
     "GenerationMissing",
     "Host",
+    "HostTpmRequired",
     "KeyFileDamaged",
     "KeyFileMissing",
+    "KeyInUse",
     "KeyMissing",
     "Locked",
     "MarkDamaged",
     "MarkMissing",
     "MemoryStore",
+    "NoSealOpens",
     "NothingToRepair",
     "NvstoreError",
     "ProviderDamaged",
@@ -109,19 +124,25 @@ __all__ = [
     "ProviderInUse",
     "ProviderLocked",
     "ProviderMissing",
+    "ProviderNotActive",
     "ProviderStatus",
     "ProviderUnverified",
     "Providers",
     "RevertRefused",
     "RolledBack",
+    "RotationRefused",
+    "SealFailed",
     "StateError",
     "StateExists",
     "StateMissing",
     "StateStatus",
+    "StepRefused",
     "Store",
     "StoreClosed",
     "StoreUnavailable",
     "SuiteRefused",
+    "TooEarly",
+    "UnfitPassphrase",
     "UnknownState",
     "UnsafeFile",
     "WeakPassphrase",

@@ -4,12 +4,14 @@ The backup of a provider: one file that says what it is, and opens with a passph
 It is a sealed document (see `document`) with the provider's name, the ids of its keys, when and where it was
 made, and the parameters of Argon2id.
 Its box holds the KDKs, 32 octets each, in the order in which `keys` lists their ids.
+The second format, PKCS#12, is in `pkcs12`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from nvstore import box
 from nvstore.document import BadDocument, canonical, pretty, read_document
@@ -22,12 +24,18 @@ from nvstore.passphrase import (
     stretch,
     stretch_as_described,
 )
-from nvstore.provider_errors import (
-    BackupDamaged,
-    WrongPassphrase,
-)
+from nvstore.provider_errors import BackupDamaged, WrongPassphrase
 
 FORMAT: Final = "nvstore provider backup"
+DER_SEQUENCE: Final = b"\x30"
+"""The first octet of every PKCS#12 file, and of no JSON object."""
+
+
+class Format(StrEnum):
+    """How a backup is written."""
+
+    NVSTORE = "nvstore"
+    PKCS12 = "pkcs12"
 
 
 @dataclass(frozen=True)
@@ -38,10 +46,19 @@ class KeyEntry:
     epoch: int
     created: str
 
+    def to_json(self) -> dict[str, Any]:
+        """Return it as it is stored."""
+        return {"kdk_id": self.kdk_id.hex(), "epoch": self.epoch, "created": self.created}
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Self:
+        """Return it from what is stored; KeyError, TypeError or ValueError if it is malformed."""
+        return cls(bytes.fromhex(fields["kdk_id"]), int(fields["epoch"]), str(fields["created"]))
+
 
 @dataclass(frozen=True)
 class Backup:
-    """An opened backup; `kdks` are secret."""
+    """An opened backup, or one to be written; `kdks` are secret."""
 
     provider: str
     current: bytes
@@ -49,51 +66,104 @@ class Backup:
     exported: str
     host: str
     kdks: tuple[bytes, ...]
+    require_host_tpm: bool = False
 
     def __repr__(self) -> str:
         return f"Backup(provider={self.provider!r}, current={self.current.hex()}, {len(self.keys)} keys)"
 
+    @property
+    def kdk_ids(self) -> tuple[bytes, ...]:
+        """Return the ids of its keys."""
+        return tuple(entry.kdk_id for entry in self.keys)
+
+    def fields(self) -> dict[str, Any]:
+        """Return what people may read of it."""
+        return {
+            "provider": self.provider,
+            "current": self.current.hex(),
+            "keys": [key.to_json() for key in self.keys],
+            "exported": self.exported,
+            "host": self.host,
+            **({"require_host_tpm": True} if self.require_host_tpm else {}),
+        }
+
+    @property
+    def secret(self) -> bytes:
+        """Return what is encrypted in it."""
+        return b"".join(self.kdks)
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any], secret: bytes) -> Self:
+        """
+        Return a backup from its two parts.
+
+        KeyError, TypeError or ValueError: they are malformed, or the keys do not reproduce their ids.
+        """
+        kdks = tuple(secret[i : i + KEY_SIZE] for i in range(0, len(secret), KEY_SIZE))
+        keys = tuple(map(KeyEntry.from_json, fields["keys"]))
+        current = bytes.fromhex(fields["current"])
+        if tuple(map(kdk_id_of, kdks)) != tuple(key.kdk_id for key in keys) or current not in {
+            key.kdk_id for key in keys
+        }:
+            msg = "its keys do not reproduce the ids it names"
+            raise ValueError(msg)
+        names = str(fields["provider"]), str(fields["exported"]), str(fields["host"])
+        return cls(
+            names[0], current, keys, names[1], names[2], kdks, bool(fields.get("require_host_tpm", False))
+        )
+
+
+@dataclass(frozen=True)
+class BackupReport:
+    """What was found in a backup file; without secrets."""
+
+    path: str
+    provider: str
+    kdk_id: str
+    keys: tuple[str, ...]
+    exported: str
+    host: str
+    recorded: bool
+    """The provider is on this host, and its backup counts as verified from now on."""
+
+    @classmethod
+    def of(cls, path: Path, backup: Backup, *, recorded: bool) -> Self:
+        """Return the report on a backup."""
+        keys = tuple(kdk_id.hex() for kdk_id in backup.kdk_ids)
+        current = backup.current.hex()
+        return cls(str(path), backup.provider, current, keys, backup.exported, backup.host, recorded)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it for programs."""
+        return {**vars(self), "keys": list(self.keys)}
+
 
 def write_backup(
-    provider: str,
-    current: bytes,
-    keys: Sequence[KeyEntry],
-    kdk: Callable[[bytes], bytes],
-    *,
-    passphrase: bytes,
-    exported: str,
-    host: str,
-    cost: Cost,
-    entropy: Entropy,
+    backup: Backup, passphrase: bytes, *, cost: Cost, entropy: Entropy, form: Format = Format.NVSTORE
 ) -> bytes:
     """Return the content of a backup file."""
     check_passphrase(passphrase)
+    if form is Format.PKCS12:
+        from nvstore.pkcs12 import write_pkcs12  # noqa: PLC0415 - certificates are slow to import
+
+        return write_pkcs12(backup, passphrase)
     salt = entropy(SALT_SIZE)
-    fields: dict[str, Any] = {
-        "provider": provider,
-        "current": current.hex(),
-        "keys": [{"kdk_id": k.kdk_id.hex(), "epoch": k.epoch, "created": k.created} for k in keys],
-        "exported": exported,
-        "host": host,
-        "argon2id": describe_stretching(salt, cost),
-    }
+    fields = {**backup.fields(), "argon2id": describe_stretching(salt, cost)}
     shown = read_document(pretty(FORMAT, fields), FORMAT)
-    secret = b"".join(kdk(key.kdk_id) for key in keys)
     key = stretch(passphrase, salt, cost)
-    sealed = box.seal(key, PROVIDER_BACKUP, entropy(box.SALT_SIZE), secret, canonical(shown))
+    sealed = box.seal(key, PROVIDER_BACKUP, entropy(box.SALT_SIZE), backup.secret, canonical(shown))
     return pretty(FORMAT, {**fields, "box": sealed.hex()})
 
 
 def open_backup(octets: bytes, path: Path, passphrase: bytes) -> Backup:
     """Open a backup, or raise BackupDamaged or WrongPassphrase; every key in it reproduces its id."""
+    if octets.startswith(DER_SEQUENCE):
+        from nvstore.pkcs12 import open_pkcs12  # noqa: PLC0415 - certificates are slow to import
+
+        return open_pkcs12(octets, path, passphrase)
     try:
         document = read_document(octets, FORMAT)
         sealed = bytes.fromhex(document.pop("box"))
-        keys = tuple(
-            KeyEntry(bytes.fromhex(k["kdk_id"]), int(k["epoch"]), str(k["created"])) for k in document["keys"]
-        )
-        current = bytes.fromhex(document["current"])
-        facts = str(document["provider"]), str(document["exported"]), str(document["host"])
     except BadDocument as error:
         raise BackupDamaged(path, str(error)) from None
     except (KeyError, TypeError, ValueError):
@@ -101,14 +171,10 @@ def open_backup(octets: bytes, path: Path, passphrase: bytes) -> Backup:
     key = stretch_as_described(passphrase, document.get("argon2id"), path)
     try:
         secret = box.unseal(key, PROVIDER_BACKUP, sealed, canonical(document))
+        return Backup.of(document, secret)
     except box.OtherKey:
         raise WrongPassphrase(path) from None
     except box.Tampered:
         raise BackupDamaged(path, "the passphrase is right, but the file was altered") from None
-    kdks = tuple(secret[i : i + KEY_SIZE] for i in range(0, len(secret), KEY_SIZE))
-    if tuple(map(kdk_id_of, kdks)) != tuple(k.kdk_id for k in keys) or current not in {
-        k.kdk_id for k in keys
-    }:
-        raise BackupDamaged(path, "its keys do not reproduce the ids it names")
-    provider, exported, host = facts
-    return Backup(provider, current, keys, exported, host, kdks)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BackupDamaged(path, str(error)) from None

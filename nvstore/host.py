@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +11,14 @@ from uuid import UUID
 
 from nvstore.audit import Audit
 from nvstore.document import timestamp
-from nvstore.errors import MarkDamaged, NvstoreError, RevertRefused, StateExists, UnknownState
+from nvstore.errors import (
+    MarkDamaged,
+    NvstoreError,
+    RevertRefused,
+    StateError,
+    StateExists,
+    UnknownState,
+)
 from nvstore.file import (
     FileStore,
     Place,
@@ -25,9 +32,11 @@ from nvstore.file import (
 )
 from nvstore.files import Files, OsFiles, read_file, replace_file
 from nvstore.history import Entry
+from nvstore.keyring import Keyring
 from nvstore.keys import Entropy, KeySource
 from nvstore.passphrase import BACKUP_COST, HOST_COST, Cost
-from nvstore.providers import Providers
+from nvstore.provider_files import ProviderFiles
+from nvstore.providers import Providers, Setting
 from nvstore.repair import repair, revert
 from nvstore.vm import StateStatus, Vm, check_vm_name, read_vm
 
@@ -68,16 +77,20 @@ class Host:
         for path in (self.directory, self._vms, self._states, self._marks):
             self._files.make_directory(path)
         self.audit = Audit(self.directory / "audit", self._files, clock)
-        self.providers = Providers(
-            self.directory / "providers",
-            self.directory / "keys",
+        self._files.make_directory(self.directory / "keys")
+        setting = Setting(
+            ProviderFiles(self.directory / "providers", self._files),
+            Keyring(self._files, entropy),
             self._files,
             entropy,
             clock,
+            self.audit,
+            self._users_of,
+            self.directory / "keys",
             passphrase_cost,
             backup_cost,
-            self.audit,
         )
+        self.providers = Providers(setting)
 
     def __repr__(self) -> str:
         return f"Host({str(self.directory)!r})"
@@ -90,14 +103,18 @@ class Host:
         *,
         provider: str | None = None,
         allow_unverified: bool = False,
+        group: str = "",
     ) -> FileStore:
         """
         Make the state of a new VM with these blobs as its first generation, and leave it open.
 
         StateExists where there is a state, or this host has ever acknowledged one: nothing is made anew.
+        Without a provider, it is made under the default one of its group, or of the host.
         ProviderUnverified until a backup of the provider was verified, unless `allow_unverified` is given.
         """
-        return self._create(UUID(str(vm)), name, blobs, provider, "create", allow_unverified=allow_unverified)
+        return self._create(
+            UUID(str(vm)), name, blobs, provider, "create", allow_unverified=allow_unverified, group=group
+        )
 
     def _create(
         self,
@@ -108,18 +125,19 @@ class Host:
         operation: str,
         *,
         allow_unverified: bool,
+        group: str = "",
         lineage: str = "",
     ) -> FileStore:
         check_vm_name(name)
         with self.audit.entry(operation, vm=vm, name=name, provider=provider, lineage=lineage) as facts:
-            chosen = self.providers.choose(provider, allow_unverified=allow_unverified)
+            chosen = self.providers.choose(provider, allow_unverified=allow_unverified, group=group)
             with self._exclusive():
                 namesake = next((known for known in self._registered() if known.name == name), None)
                 if namesake is not None and namesake.uuid != vm:
                     raise StateExists(name, f"a state under this name, with the UUID {namesake.uuid}")
                 place, created = self._place(vm), timestamp(self._clock())
                 check_free(place, vm)
-                self._register(Vm(vm, name, chosen, created, allow_unverified, lineage=lineage))
+                self._register(Vm(vm, name, chosen, created, allow_unverified, group=group, lineage=lineage))
                 store = FileStore.create(place, vm, chosen, self.providers, blobs)
             facts |= {"provider": chosen, "kdk_id": store.kdk_id.hex(), "generation": store.generation}
         return store
@@ -300,12 +318,33 @@ class Host:
         except NvstoreError as error:
             problem = error.code
             warnings.append(str(error))
-        if registration and registration.allow_unverified:
-            warnings += self.providers.unverified(provider)
+        warnings += self.providers.backup_warnings(provider)
         owner = describe_owner(self._files.owner(place.lock))
         return StateStatus(
             vm, name, provider, kdk_id, generation, written, size, records, owner, problem, tuple(warnings)
         )
+
+    def _users_of(self, kdk_ids: Collection[bytes], provider: str) -> list[str]:
+        """Return the names of the VMs that need one of these keys, or are registered under a provider."""
+        return sorted(
+            registration.name if (registration := self._registration(vm)) else str(vm)
+            for vm in self._uuids()
+            if self._needs(vm, kdk_ids, provider)
+        )
+
+    def _needs(self, vm: UUID, kdk_ids: Collection[bytes], provider: str) -> bool:
+        """Tell whether any record of a state, or its mark, needs one of these keys."""
+        place = self._place(vm)
+        needed = set()
+        with suppress(StateError):
+            needed |= {record.header.kdk_id for record in read_state(place, vm).records()}
+        with suppress(MarkDamaged):
+            if marks := read_mark(place):
+                needed.add(marks.mark.kdk_id)
+        if needed:
+            return not needed.isdisjoint(kdk_ids)
+        registration = self._registration(vm)  # nothing can be read: its registration decides
+        return registration is not None and registration.provider == provider
 
     @contextmanager
     def _exclusive(self) -> Iterator[None]:

@@ -1,24 +1,19 @@
 """
-What a host knows of one provider: its keys, how they are sealed, its backups; and the status that follows.
+What a host knows of one provider: its keys and how they are sealed, its backups, and other hosts with them.
 
 A provider is a name for a row of KDKs, of which one is current.
 The name is a label: what identifies a key is its fingerprint, `kdk_id`.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from nvstore.backup import KeyEntry
-from nvstore.document import BadDocument, pretty, read_document, seconds_of
-from nvstore.provider_errors import (
-    ProviderDamaged,
-)
+from nvstore.document import BadDocument, pretty, read_document
+from nvstore.lifecycle import State, Step, state_after
+from nvstore.provider_errors import ProviderDamaged
 
 FORMAT: Final = "nvstore provider"
-OLD_AFTER_DAYS: Final = 90
-"""A backup that was verified longer ago than this should be verified again."""
-_DAY: Final = 86400
 
 
 @dataclass(frozen=True)
@@ -30,6 +25,8 @@ class BackupEntry:
     kdk_ids: tuple[bytes, ...]
     exported: str
     verified: str | None = None
+    drilled: str | None = None
+    """When state of this host's VMs was last decrypted with the keys in it."""
 
     def describe(self) -> str:
         """Return in words where it is, and whether it is known to open."""
@@ -38,21 +35,81 @@ class BackupEntry:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as it is stored and shown."""
-        return {
-            "path": self.path,
-            "host": self.host,
-            "kdk_ids": [kdk_id.hex() for kdk_id in self.kdk_ids],
-            "exported": self.exported,
-            "verified": self.verified,
-        }
+        return {**vars(self), "kdk_ids": [kdk_id.hex() for kdk_id in self.kdk_ids]}
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> Self:
+        """Return it from what is stored."""
+        ids = tuple(map(bytes.fromhex, fields["kdk_ids"]))
+        path, host, exported = str(fields["path"]), str(fields["host"]), str(fields["exported"])
+        return cls(path, host, ids, exported, fields["verified"], fields.get("drilled"))
+
+
+@dataclass(frozen=True)
+class HostEntry:
+    """Another host that was handed keys of this provider."""
+
+    host_id: str
+    name: str
+    kdk_ids: tuple[bytes, ...] = ()
+    """The keys that it has acknowledged."""
+    acknowledged: str | None = None
+
+    def describe(self) -> str:
+        """Return in words which host it is."""
+        return f"host {self.name} ({self.host_id})"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as it is stored and shown."""
+        return {**vars(self), "kdk_ids": [kdk_id.hex() for kdk_id in self.kdk_ids]}
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> Self:
+        """Return it from what is stored."""
+        ids = tuple(map(bytes.fromhex, fields["kdk_ids"]))
+        return cls(str(fields["host_id"]), str(fields["name"]), ids, fields["acknowledged"])
 
 
 @dataclass(frozen=True)
 class SealedKey:
-    """A KDK of this provider, and the seal that keeps it on this host."""
+    """A KDK of this provider, and the seals that keep it on this host, of which any one opens it."""
 
     entry: KeyEntry
-    seal: dict[str, Any]
+    seals: tuple[dict[str, Any], ...]
+
+    def sealed_by(self, kind: str) -> bool:
+        """Tell whether one of its seals is of this kind."""
+        return any(seal["kind"] == kind for seal in self.seals)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as it is stored."""
+        return {**self.entry.to_json(), "seals": list(self.seals)}
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> Self:
+        """Return it from what is stored; the first version knew one seal for each key."""
+        seals = fields["seals"] if "seals" in fields else [fields["seal"]]
+        return cls(KeyEntry.from_json(fields), tuple(dict(seal) for seal in seals))
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """A rotation under way: `successor` becomes current when it is promoted."""
+
+    successor: bytes
+    begun: str
+    promoted: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as it is stored and shown."""
+        return {**vars(self), "successor": self.successor.hex()}
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any] | None) -> Self | None:
+        """Return it from what is stored."""
+        if fields is None:
+            return None
+        return cls(bytes.fromhex(fields["successor"]), str(fields["begun"]), fields["promoted"])
 
 
 @dataclass(frozen=True)
@@ -63,135 +120,103 @@ class Provider:
     current: bytes
     keys: tuple[SealedKey, ...]
     backups: tuple[BackupEntry, ...] = ()
+    state: State = State.CREATED
+    require_host_tpm: bool = False
+    hosts: tuple[HostEntry, ...] = ()
+    rotation: Rotation | None = None
+    delete_after: str | None = None
+    """When its keys may be destroyed, if that was asked for."""
+    retired: tuple[KeyEntry, ...] = ()
+    """Keys that were destroyed here."""
 
     def key(self, kdk_id: bytes) -> SealedKey | None:
         """Return the key with this id, if it is one of this provider's."""
         return next((key for key in self.keys if key.entry.kdk_id == kdk_id), None)
 
-    def last_verified(self) -> str | None:
-        """Return when a backup of the current key was last verified."""
-        return max(
-            (b.verified for b in self.backups if b.verified and self.current in b.kdk_ids), default=None
-        )
+    @property
+    def current_key(self) -> SealedKey | None:
+        """Return the current key; None once the keys are destroyed."""
+        return self.key(self.current)
 
-    def with_backup(self, backup: BackupEntry) -> "Provider":
+    @property
+    def kdk_ids(self) -> tuple[bytes, ...]:
+        """Return the ids of the keys that are here, oldest first."""
+        return tuple(key.entry.kdk_id for key in self.keys)
+
+    def last_verified(self, kdk_id: bytes | None = None) -> str | None:
+        """Return when a backup of this key, or else of the current one, was last verified."""
+        wanted = kdk_id or self.current
+        return max((b.verified for b in self.backups if b.verified and wanted in b.kdk_ids), default=None)
+
+    def with_backup(self, backup: BackupEntry) -> Self:
         """Return it with this backup in place of what was known of the same file."""
-        others = tuple(
-            known for known in self.backups if (known.path, known.host) != (backup.path, backup.host)
-        )
-        return replace(self, backups=(*others, backup))
+        same = [known for known in self.backups if (known.path, known.host) == (backup.path, backup.host)]
+        others = tuple(known for known in self.backups if known not in same)
+        drilled = backup.drilled or next((known.drilled for known in same if known.drilled), None)
+        return replace(self, backups=(*others, replace(backup, drilled=drilled)))
+
+    def with_host(self, host: HostEntry) -> Self:
+        """Return it with this host in place of what was known of it."""
+        return replace(self, hosts=(*(h for h in self.hosts if h.host_id != host.host_id), host))
+
+    def after(self, step: Step, **changes: Any) -> Self:
+        """Return it after a step of its life, or raise StepRefused."""
+        return replace(self, state=state_after(step, self.state, self.name), **changes)
+
+    def holders(self, kdk_id: bytes) -> list[str]:
+        """Return in words the backups and hosts that are known to hold a key."""
+        backups = [f"the backup {backup.describe()}" for backup in self.backups if kdk_id in backup.kdk_ids]
+        return backups + [host.describe() for host in self.hosts if kdk_id in host.kdk_ids]
 
     def encode(self) -> bytes:
         """Return the content of the provider's file."""
-        keys = [
-            {
-                "kdk_id": k.entry.kdk_id.hex(),
-                "epoch": k.entry.epoch,
-                "created": k.entry.created,
-                "seal": k.seal,
-            }
-            for k in self.keys
-        ]
-        backups = [backup.to_json() for backup in self.backups]
         return pretty(
-            FORMAT, {"name": self.name, "current": self.current.hex(), "keys": keys, "backups": backups}
+            FORMAT,
+            {
+                "name": self.name,
+                "state": self.state.value,
+                "current": self.current.hex(),
+                "require_host_tpm": self.require_host_tpm,
+                "keys": [key.to_json() for key in self.keys],
+                "backups": [backup.to_json() for backup in self.backups],
+                "hosts": [host.to_json() for host in self.hosts],
+                "rotation": self.rotation.to_json() if self.rotation else None,
+                "delete_after": self.delete_after,
+                "retired": [entry.to_json() for entry in self.retired],
+            },
         )
 
 
 def read_provider(octets: bytes, path: object) -> Provider:
     """Return the provider of a file, or raise ProviderDamaged."""
     try:
-        document = read_document(octets, FORMAT)
-        keys = tuple(
-            SealedKey(
-                KeyEntry(bytes.fromhex(k["kdk_id"]), int(k["epoch"]), str(k["created"])), dict(k["seal"])
-            )
-            for k in document["keys"]
+        fields = read_document(octets, FORMAT)
+        provider = Provider(
+            str(fields["name"]),
+            bytes.fromhex(fields["current"]),
+            tuple(map(SealedKey.from_json, fields["keys"])),
+            tuple(map(BackupEntry.from_json, fields["backups"])),
+            require_host_tpm=bool(fields.get("require_host_tpm")),
+            hosts=tuple(map(HostEntry.from_json, fields.get("hosts", []))),
+            rotation=Rotation.from_json(fields.get("rotation")),
+            delete_after=fields.get("delete_after"),
+            retired=tuple(map(KeyEntry.from_json, fields.get("retired", []))),
         )
-        backups = tuple(
-            BackupEntry(
-                b["path"], b["host"], tuple(map(bytes.fromhex, b["kdk_ids"])), b["exported"], b["verified"]
-            )
-            for b in document["backups"]
-        )
-        provider = Provider(str(document["name"]), bytes.fromhex(document["current"]), keys, backups)
+        provider = replace(provider, state=_state_of(fields, provider))
     except BadDocument as error:
         raise ProviderDamaged(path, str(error)) from None
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, AttributeError):
         raise ProviderDamaged(path, "fields are missing or malformed") from None
-    if provider.key(provider.current) is None:
+    if provider.current_key is None and provider.state is not State.DESTROYED:
         raise ProviderDamaged(path, "its current key is not among its keys")
     return provider
 
 
-@dataclass(frozen=True)
-class ProviderStatus:
-    """A provider, as an operator wants to see it."""
-
-    name: str
-    kdk_id: str
-    state: str
-    """`created`, then `exported` once there is a backup, then `active` once one was verified."""
-    seal: str
-    unlocked: bool
-    default: bool
-    created: str
-    keys: Sequence[str]
-    backups: Sequence[BackupEntry]
-    last_verified: str | None
-    warnings: Sequence[str]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it for programs."""
-        return {
-            "name": self.name,
-            "kdk_id": self.kdk_id,
-            "state": self.state,
-            "seal": self.seal,
-            "unlocked": self.unlocked,
-            "default": self.default,
-            "created": self.created,
-            "keys": list(self.keys),
-            "backups": [backup.to_json() for backup in self.backups],
-            "last_verified": self.last_verified,
-            "warnings": list(self.warnings),
-        }
-
-    def lines(self) -> list[str]:
-        """Return it for people; warnings come last, one a line."""
-        default = ", the default" if self.default else ""
-        lines = [
-            f"provider {self.name}: {self.state}{default}",
-            f"  key       {self.kdk_id}, since {self.created}",
-            f"  sealed by {self.seal}{'' if self.unlocked else ', locked'}",
-            *(f"  backup    {b.describe()}" for b in self.backups),
-        ]
-        return lines + [f"  warning   {warning}" for warning in self.warnings]
-
-
-def status_of(provider: Provider, *, unlocked: bool, default: bool, now: float) -> ProviderStatus:
-    """Return the status of a provider, with a warning for all that should be done."""
-    current = provider.key(provider.current)
-    assert current is not None
-    verified = provider.last_verified()
+def _state_of(fields: dict[str, Any], provider: Provider) -> State:
+    """Return the state; the first version did not store it, and had the first ones only."""
+    if "state" in fields:
+        return State(fields["state"])
+    if provider.last_verified():
+        return State.ACTIVE
     exported = any(provider.current in backup.kdk_ids for backup in provider.backups)
-    warnings = []
-    if verified is None:
-        warnings.append(
-            "no backup was ever verified: losing this host would lose every VM under this provider"
-        )
-    elif (days := int((now - seconds_of(verified)) // _DAY)) > OLD_AFTER_DAYS:
-        warnings.append(f"the last backup was verified {days} days ago: verify one again")
-    return ProviderStatus(
-        name=provider.name,
-        kdk_id=provider.current.hex(),
-        state="active" if verified else "exported" if exported else "created",
-        seal=current.seal["kind"],
-        unlocked=unlocked,
-        default=default,
-        created=current.entry.created,
-        keys=[key.entry.kdk_id.hex() for key in provider.keys],
-        backups=provider.backups,
-        last_verified=verified,
-        warnings=warnings,
-    )
+    return State.EXPORTED if exported else State.CREATED

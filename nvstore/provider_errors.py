@@ -30,10 +30,14 @@ class WrongKey(NvstoreError):
 
     code = "wrong-key"
 
-    def __init__(self, what: str, wanted: bytes, found: bytes | None = None) -> None:
+    def __init__(
+        self, what: str, wanted: bytes, found: bytes | None = None, holders: Sequence[str] = ()
+    ) -> None:
         other = f"is {found.hex()}" if found else "does not open it"
+        held = f": {', '.join(holders)}" if holders else ""
         super().__init__(
-            f"{what} should hold the key {wanted.hex()}, and what is there {other}", "put the right key back"
+            f"{what} should hold the key {wanted.hex()}, and what is there {other}",
+            f"put the right key back{held}",
         )
 
 
@@ -82,6 +86,15 @@ class WeakPassphrase(NvstoreError):
         )
 
 
+class UnfitPassphrase(NvstoreError):
+    """A passphrase that the format cannot have."""
+
+    code = "unfit-passphrase"
+
+    def __init__(self) -> None:
+        super().__init__("a PKCS#12 file has a passphrase in UTF-8, and this is not", "choose another one")
+
+
 class ProviderMissing(NvstoreError):
     """No provider of this name, or none at all."""
 
@@ -97,10 +110,13 @@ class ProviderExists(NvstoreError):
 
     code = "provider-exists"
 
-    def __init__(self, name: str, kdk_id: bytes, wanted: bytes | None = None) -> None:
+    def __init__(
+        self, name: str, kdk_id: bytes, wanted: bytes | None = None, holders: Sequence[str] = ()
+    ) -> None:
         other = f", another one than {wanted.hex()}" if wanted else ""
+        held = f" (held by {', '.join(holders)})" if holders else ""
         super().__init__(
-            f"the provider {name!r} exists on this host with the key {kdk_id.hex()}{other}",
+            f"the provider {name!r} exists on this host with the key {kdk_id.hex()}{held}{other}",
             "choose another name; never use a name again for another key",
         )
 
@@ -122,8 +138,9 @@ class ProviderLocked(NvstoreError):
 
     code = "provider-locked"
 
-    def __init__(self, name: str) -> None:
-        super().__init__(f"the key of provider {name!r} is sealed by a passphrase", "unlock the provider")
+    def __init__(self, what: str, others: Sequence[str] = ()) -> None:
+        failed = f", and its other seals do not open: {'; '.join(others)}" if others else ""
+        super().__init__(f"the key of {what} is sealed by a passphrase{failed}", "unlock it")
 
 
 class ProviderInUse(NvstoreError):
@@ -131,10 +148,10 @@ class ProviderInUse(NvstoreError):
 
     code = "provider-in-use"
 
-    def __init__(self, name: str, states: list[str]) -> None:
+    def __init__(self, name: str, states: Sequence[str]) -> None:
         super().__init__(
             f"provider {name!r} is needed by {', '.join(states)}",
-            "move these states to another provider, or delete them",
+            "rekey these VMs under another provider, or delete them",
         )
 
 
@@ -177,3 +194,101 @@ class BackupExists(NvstoreError):
 
     def __init__(self, place: object) -> None:
         super().__init__(f"{place} exists, and may be a backup that is still needed", "choose another file")
+
+
+class StepRefused(NvstoreError):
+    """The provider's state does not allow this step."""
+
+    code = "step-refused"
+
+    def __init__(self, name: str, state: str, step: str, possible: Sequence[str]) -> None:
+        super().__init__(
+            f"provider {name!r} is {state}, and {step} is not possible then",
+            f"possible now: {', '.join(possible) or 'nothing, its keys are destroyed'}",
+        )
+
+
+class ProviderNotActive(NvstoreError):
+    """No new VM is made under this provider."""
+
+    code = "provider-not-active"
+
+    def __init__(self, name: str, state: str, reasons: Sequence[str]) -> None:
+        why = f": {'; '.join(reasons)}" if reasons else ""
+        super().__init__(
+            f"provider {name!r} is {state}, and new VMs need an active one{why}",
+            "activate it, or name another provider",
+        )
+
+
+class TooEarly(NvstoreError):
+    """A deletion that cannot be undone waits."""
+
+    code = "too-early"
+
+    def __init__(self, name: str, what: str, when: str) -> None:
+        super().__init__(f"the keys of provider {name!r} {what}", when)
+
+
+class HostTpmRequired(NvstoreError):
+    """A provider for hosts that seal its key with their TPM."""
+
+    code = "host-tpm-required"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"provider {name!r} requires that hosts seal its key with their TPM, and no key file beside it",
+            "seal it with the TPM of this host",
+        )
+
+
+class SealFailed(NvstoreError):
+    """What seals a key did not give it."""
+
+    code = "seal-failed"
+
+    def __init__(self, what: str, reason: str, remedy: str) -> None:
+        super().__init__(f"{what} does not give its key: {reason}", remedy)
+
+
+class NoSealOpens(NvstoreError):
+    """A key has several seals on this host, and none of them opens."""
+
+    code = "no-seal-opens"
+
+    def __init__(self, name: str, causes: Sequence[str]) -> None:
+        super().__init__(
+            f"no seal of provider {name!r} opens: {'; '.join(causes)}",
+            "remove one of the causes, or restore the provider from its backup",
+        )
+
+
+class ExtraMissing(NvstoreError):
+    """A package that only some need is not installed."""
+
+    code = "extra-missing"
+
+    def __init__(self, purpose: str, package: str, extra: str) -> None:
+        super().__init__(
+            f"{purpose} needs {package}, which is not installed", f"install it: pip install 'vtpm[{extra}]'"
+        )
+
+
+class RotationRefused(NvstoreError):
+    """A rotation cannot go on yet."""
+
+    code = "rotation-refused"
+
+    def __init__(self, name: str, reason: str, remedy: str) -> None:
+        super().__init__(f"the rotation of provider {name!r} cannot go on: {reason}", remedy)
+
+
+class KeyInUse(NvstoreError):
+    """A key that something still needs is not destroyed."""
+
+    code = "key-in-use"
+
+    def __init__(self, kdk_id: bytes, users: Sequence[str]) -> None:
+        super().__init__(
+            f"the key {kdk_id.hex()} is needed by {', '.join(users)}", "rekey these VMs deeply first"
+        )

@@ -1,140 +1,167 @@
 """The providers of one host: their life cycle, and the keys that stores ask of them."""
 
-import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import NamedTuple
 
 from nvstore.audit import Audit
-from nvstore.backup import Backup, KeyEntry, open_backup, write_backup
-from nvstore.document import BadDocument, pretty, read_document, timestamp
-from nvstore.errors import (
-    BadName,
-)
-from nvstore.files import Files, create_file, host_name, read_file, replace_file
+from nvstore.backup import Backup, BackupReport, Format, KeyEntry, open_backup, write_backup
+from nvstore.document import seconds_of, timestamp
+from nvstore.files import Files, create_file, host_name, read_file
+from nvstore.keyring import Keyring
 from nvstore.keys import KEY_SIZE, Entropy, kdk_id_of
+from nvstore.lifecycle import DAY, MIN_DAYS_TO_DELETION, UNPROVEN, USABLE, State, Step
 from nvstore.passphrase import Cost
-from nvstore.provider import BackupEntry, Provider, ProviderStatus, SealedKey, read_provider, status_of
+from nvstore.provider import BackupEntry, Provider, SealedKey
 from nvstore.provider_errors import (
     BackupExists,
     BackupMissing,
+    HostTpmRequired,
     KeyMissing,
-    ProviderDamaged,
     ProviderExists,
+    ProviderInUse,
     ProviderMissing,
+    ProviderNotActive,
     ProviderUnverified,
+    TooEarly,
     WrongKey,
 )
-from nvstore.seal import KEY_FILE, Sealer, unseal
+from nvstore.provider_files import ProviderFiles, check_provider_name
+from nvstore.provider_status import ProviderStatus, backup_warnings, status_of
+from nvstore.seal import HOST_TPM, KEY_FILE, PASSPHRASE, KeyFileSealer, PassphraseSealer, Sealer
 
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_SUFFIX: Final = ".provider"
-_DEFAULT: Final = "nvstore default provider"
+Users = Callable[[Collection[bytes], str], list[str]]
+"""Names the VMs of this host that need one of these keys, or are registered under a provider."""
 
 
-@dataclass(frozen=True)
-class BackupReport:
-    """What was found in a backup file; without secrets."""
+class Setting(NamedTuple):
+    """What the parts of a host's key provider share."""
 
-    path: str
-    provider: str
-    kdk_id: str
-    keys: tuple[str, ...]
-    exported: str
-    host: str
-    recorded: bool
-    """The provider is on this host, and its backup counts as verified from now on."""
+    book: ProviderFiles
+    ring: Keyring
+    files: Files
+    entropy: Entropy
+    clock: Callable[[], float]
+    audit: Audit
+    users: Users
+    key_directory: Path
+    host_cost: Cost
+    backup_cost: Cost
 
-    def to_json(self) -> dict[str, Any]:
-        """Return it for programs."""
-        return {**vars(self), "keys": list(self.keys)}
+    def now(self) -> str:
+        """Return the time as it is noted."""
+        return timestamp(self.clock())
+
+    def sealers(
+        self, name: str, passphrase: bytes | None, key_file: Path | None, seals: Sequence[Sealer]
+    ) -> list[Sealer]:
+        """Return the seals that were asked for; without any, a key file in the host's directory of keys."""
+        chosen = list(seals)
+        if passphrase is not None:
+            chosen.append(PassphraseSealer(passphrase, self.host_cost))
+        if key_file is not None or not chosen:
+            chosen.append(KeyFileSealer(key_file or self.key_directory / f"{name}.key"))
+        return chosen
 
 
 class Providers:
     """The key providers of one host; `Host.providers`."""
 
-    def __init__(
-        self,
-        directory: Path,
-        key_directory: Path,
-        files: Files,
-        entropy: Entropy,
-        clock: Callable[[], float],
-        host_cost: Cost,
-        backup_cost: Cost,
-        audit: Audit,
-    ) -> None:
-        self._directory, self._key_directory = directory, key_directory
-        self._files, self._entropy, self._clock = files, entropy, clock
-        self._host_cost, self._backup_cost, self._audit = host_cost, backup_cost, audit
-        self._kdks: dict[bytes, bytes] = {}
-        files.make_directory(directory)
-        files.make_directory(key_directory)
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        self._book, self._ring, self._audit = setting.book, setting.ring, setting.audit
 
     def __repr__(self) -> str:
-        return f"Providers({str(self._directory)!r}, {len(self._kdks)} keys unlocked)"
+        return f"Providers({self._book!r}, {self._ring!r})"
 
     def init(
-        self, name: str, *, passphrase: bytes | None = None, key_file: Path | None = None
+        self,
+        name: str,
+        *,
+        passphrase: bytes | None = None,
+        key_file: Path | None = None,
+        seals: Sequence[Sealer] = (),
+        require_host_tpm: bool = False,
     ) -> ProviderStatus:
         """
-        Make a provider with a new KDK, sealed by this passphrase or else by a key file.
+        Make a provider with a new KDK, in each of these seals, or else sealed by a key file.
 
         The key file is made if it is not there; its default place is the host's directory of keys.
         The first provider of a host becomes its default.
         """
         check_provider_name(name)
-        with self._audit.entry("provider-init", provider=name) as facts, self._exclusive():
-            if self._files.exists(self._path(name)):
-                raise ProviderExists(name, self._read(name).current)
-            kdk = self._entropy(KEY_SIZE)
-            entry = KeyEntry(kdk_id_of(kdk), 1, timestamp(self._clock()))
-            seal = self._sealer(name, passphrase, key_file).seal(self._files, self._entropy, name, kdk)
-            self._write(Provider(name, entry.kdk_id, (SealedKey(entry, seal),)))
-            self._kdks[entry.kdk_id] = kdk
-            if self.default is None:
-                self._write_default(name)
+        with self._audit.entry("provider-init", provider=name) as facts, self._book.exclusive():
+            if here := self._book.find(name):
+                raise ProviderExists(name, here.current, holders=here.holders(here.current))
+            sealers = self._setting.sealers(name, passphrase, key_file, seals)
+            if require_host_tpm:
+                _check_host_tpm(name, [sealer.kind for sealer in sealers])
+            kdk = self._setting.entropy(KEY_SIZE)
+            entry = KeyEntry(kdk_id_of(kdk), 1, self._setting.now())
+            sealed = self._ring.seal(self._ring.make(sealers, name), name, kdk)
+            key = SealedKey(entry, sealed)
+            self._book.write(Provider(name, entry.kdk_id, (key,), require_host_tpm=require_host_tpm))
+            self._ring.put(entry.kdk_id, kdk)
+            self._adopt_default(name)
             facts["kdk_id"] = entry.kdk_id.hex()
         return self.show(name)
 
     def unlock(self, name: str, passphrase: bytes) -> ProviderStatus:
         """Unseal the keys of a provider for this process; WrongPassphrase if it does not open them."""
-        for key in self._read(name).keys:
-            if key.seal["kind"] != KEY_FILE and key.entry.kdk_id not in self._kdks:
-                self._kdks[key.entry.kdk_id] = unseal(
-                    self._files, name, key.entry.kdk_id, key.seal, passphrase
-                )
+        for key in self._book.read(name).keys:
+            self._ring.kdk(name, key, passphrase)
         return self.show(name)
 
     def forget_keys(self) -> None:
         """Drop all keys that this process has unsealed."""
-        self._kdks.clear()
+        self._ring.clear()
 
-    def backup(self, name: str, out: Path, passphrase: bytes) -> ProviderStatus:
+    def reseal(
+        self,
+        name: str,
+        *,
+        passphrase: bytes | None = None,
+        key_file: Path | None = None,
+        seals: Sequence[Sealer] = (),
+        keep: bool = False,
+    ) -> ProviderStatus:
+        """Put the keys of a provider into new seals, which replace the old ones unless `keep`."""
+        with self._audit.entry("provider-reseal", provider=name) as facts, self._book.exclusive():
+            provider = self._book.read(name)
+            kdks = [self._ring.kdk(name, key) for key in provider.keys]
+            made = self._ring.make(self._setting.sealers(name, passphrase, key_file, seals), name)
+            keys = tuple(
+                SealedKey(key.entry, (key.seals if keep else ()) + self._ring.seal(made, name, kdk))
+                for key, kdk in zip(provider.keys, kdks, strict=True)
+            )
+            if provider.require_host_tpm:
+                _check_host_tpm(name, [seal["kind"] for key in keys for seal in key.seals])
+            facts |= {"kdk_id": provider.current.hex(), "seal": [one.description["kind"] for one in made]}
+            self._book.write(self._activated(replace(provider, keys=keys)))
+        return self.show(name)
+
+    def backup(
+        self, name: str, out: Path, passphrase: bytes, *, form: Format = Format.NVSTORE
+    ) -> ProviderStatus:
         """Write a backup of all keys of a provider to a new file, durable on return."""
         with self._audit.entry("provider-backup", provider=name, path=out.absolute()) as facts:
-            provider = self._read(name)
-            if self._files.exists(out):
+            provider = self._book.read(name).after(Step.EXPORT)
+            if self._setting.files.exists(out):
                 raise BackupExists(out)
-            now = timestamp(self._clock())
-            entries = [key.entry for key in provider.keys]
-            content = write_backup(
-                name,
-                provider.current,
-                entries,
-                lambda kdk_id: self.key(name, kdk_id),
-                passphrase=passphrase,
-                exported=now,
-                host=host_name(),
-                cost=self._backup_cost,
-                entropy=self._entropy,
+            now = self._setting.now()
+            entries = tuple(key.entry for key in provider.keys)
+            kdks = tuple(self._ring.kdk(name, key) for key in provider.keys)
+            backup = Backup(
+                name, provider.current, entries, now, host_name(), kdks, provider.require_host_tpm
             )
-            create_file(self._files, out, [content]).close()
-            self._files.flush_directory(out.parent)
-            ids = tuple(entry.kdk_id for entry in entries)
-            self._record(name, BackupEntry(str(out.absolute()), host_name(), ids, now))
+            cost, entropy = self._setting.backup_cost, self._setting.entropy
+            content = write_backup(backup, passphrase, cost=cost, entropy=entropy, form=form)
+            create_file(self._setting.files, out, [content]).close()
+            self._setting.files.flush_directory(out.parent)
+            with self._book.exclusive():
+                entry = BackupEntry(str(out.absolute()), host_name(), backup.kdk_ids, now)
+                self._book.write(self._book.read(name).after(Step.EXPORT).with_backup(entry))
             facts["kdk_id"] = provider.current.hex()
         return self.show(name)
 
@@ -146,13 +173,15 @@ class Providers:
         WrongKey: a provider of this name is here, with another key.
         """
         with self._audit.entry("provider-verify", path=path.absolute()) as facts:
-            backup = self._open_backup(path, passphrase)
+            backup = self.open_backup(path, passphrase)
             facts |= {"provider": backup.provider, "kdk_id": backup.current.hex()}
-            here = self._find(backup.provider)
+            here = self._book.find(backup.provider)
+            if here is not None and here.state is State.DESTROYED:
+                here = None
             if here is not None:
                 _check_holds(backup, here, path)
-                self._record_verified(here.name, path, backup)
-        return _report(path, backup, recorded=here is not None)
+                self._note_verified(here.name, path, backup)
+        return BackupReport.of(path, backup, recorded=here is not None)
 
     def restore(
         self,
@@ -163,6 +192,7 @@ class Providers:
         name: str | None = None,
         seal_passphrase: bytes | None = None,
         key_file: Path | None = None,
+        seals: Sequence[Sealer] = (),
     ) -> BackupReport:
         """
         Put a provider on this host from its backup, sealed anew; `dry_run` tells whether that would succeed.
@@ -171,174 +201,250 @@ class Providers:
         ProviderExists: the name is taken by another key.
         """
         with self._audit.entry("provider-restore", path=path.absolute(), dry_run=dry_run or None) as facts:
-            backup = self._open_backup(path, passphrase)
+            backup = self.open_backup(path, passphrase)
             name = name or backup.provider
             facts |= {"provider": name, "kdk_id": backup.current.hex()}
             check_provider_name(name)
-            here = self._find(name)
-            if here is not None and here.current != backup.current:
-                raise ProviderExists(name, here.current, backup.current)
+            here = self._book.find(name)
+            if here is not None and here.current not in backup.kdk_ids:
+                raise ProviderExists(name, here.current, backup.current, here.holders(here.current))
+            sealers = self._setting.sealers(name, seal_passphrase, key_file, seals)
+            if backup.require_host_tpm:
+                _check_host_tpm(name, [sealer.kind for sealer in sealers])
             if not dry_run:
-                self._put(
-                    name, backup, self._sealer(name, seal_passphrase, key_file), here.backups if here else ()
-                )
-                self._record_verified(name, path, backup)
-        return _report(path, backup, recorded=not dry_run)
+                self.install(name, backup, sealers)
+                self._note_verified(name, path, backup)
+        return BackupReport.of(path, backup, recorded=not dry_run)
 
-    def _put(self, name: str, backup: Backup, sealer: Sealer, backups: tuple[BackupEntry, ...]) -> None:
-        with self._exclusive():
+    def install(self, name: str, backup: Backup, sealers: Sequence[Sealer]) -> None:
+        """Put the keys of a backup into these seals, under this name; what else is known of it here stays."""
+        with self._book.exclusive():
+            made = self._ring.make(sealers, name)
             keys = tuple(
-                SealedKey(entry, sealer.seal(self._files, self._entropy, name, kdk))
+                SealedKey(entry, self._ring.seal(made, name, kdk))
                 for entry, kdk in zip(backup.keys, backup.kdks, strict=True)
             )
-            self._write(Provider(name, backup.current, keys, backups))
-            self._kdks.update(zip((entry.kdk_id for entry in backup.keys), backup.kdks, strict=True))
-            if self.default is None:
-                self._write_default(name)
+            here = self._book.find(name) or Provider(name, backup.current, keys)
+            others = tuple(key for key in here.keys if key.entry.kdk_id not in backup.kdk_ids)
+            after = replace(
+                here,
+                keys=tuple(sorted((*others, *keys), key=lambda key: key.entry.epoch)),
+                state=State.CREATED if here.state is State.DESTROYED else here.state,
+                require_host_tpm=backup.require_host_tpm,
+                retired=tuple(entry for entry in here.retired if entry.kdk_id not in backup.kdk_ids),
+            )
+            if _epoch(after, backup.current) > _epoch(after, here.current):
+                after = replace(after, current=backup.current)
+            self._book.write(after)
+            for entry, kdk in zip(backup.keys, backup.kdks, strict=True):
+                self._ring.put(entry.kdk_id, kdk)
+            self._adopt_default(name)
+
+    def disable(self, name: str) -> ProviderStatus:
+        """Make no new VMs under a provider; those that are there keep working."""
+        return self._step(Step.DISABLE, name)
+
+    def enable(self, name: str) -> ProviderStatus:
+        """Take `disable` or a canceled deletion back; ProviderUnverified without a verified backup."""
+        if self._book.read(name).last_verified() is None:
+            raise ProviderUnverified(name)
+        return self._step(Step.ENABLE, name)
+
+    def schedule_deletion(self, name: str, *, days: int = MIN_DAYS_TO_DELETION) -> ProviderStatus:
+        """Let the keys of a provider be destroyed in so many days; ProviderInUse while a VM needs them."""
+        if days < MIN_DAYS_TO_DELETION:
+            raise TooEarly(
+                name, f"cannot be destroyed in {days} days", f"wait at least {MIN_DAYS_TO_DELETION}"
+            )
+        delete_after = timestamp(self._setting.clock() + days * DAY)
+        return self._step(Step.SCHEDULE_DELETION, name, delete_after=delete_after)
+
+    def cancel_deletion(self, name: str) -> ProviderStatus:
+        """Take `schedule_deletion` back; the provider is disabled then."""
+        return self._step(Step.CANCEL_DELETION, name, delete_after=None)
+
+    def destroy(self, name: str) -> ProviderStatus:
+        """
+        Destroy the keys of a provider on this host, once the time of its scheduled deletion has come.
+
+        Its name and the ids of its keys stay known, so that the name is not used again for other keys.
+        """
+        provider = self._book.read(name)
+        due = provider.delete_after
+        if provider.state is State.PENDING_DELETION and due and self._setting.clock() < seconds_of(due):
+            raise TooEarly(name, f"may not be destroyed before {due}", "wait, or cancel the deletion")
+        retired = (*provider.retired, *(key.entry for key in provider.keys))
+        status = self._step(Step.DESTROY, name, keys=(), retired=retired, delete_after=None)
+        for key in provider.keys:
+            self._ring.drop(key.entry.kdk_id)
+        self._setting.files.remove(self._setting.key_directory / f"{name}.key")
+        self._setting.files.flush_directory(self._setting.key_directory)
+        return status
 
     def show(self, name: str) -> ProviderStatus:
         """Return the status of one provider."""
-        provider = self._read(name)
-        unlocked = provider.current in self._kdks or provider.keys[-1].seal["kind"] == KEY_FILE
-        return status_of(provider, unlocked=unlocked, default=name == self.default, now=self._clock())
+        provider = self._book.read(name)
+        current = provider.current_key
+        opens_itself = current is not None and any(seal["kind"] != PASSPHRASE for seal in current.seals)
+        default, groups = self._book.defaults()
+        return status_of(
+            provider,
+            unlocked=provider.current in self._ring or opens_itself,
+            default=name == default,
+            groups=sorted(group for group, chosen in groups.items() if chosen == name),
+            obstacles=_obstacles(provider),
+            now=self._setting.clock(),
+        )
 
     def list(self) -> list[ProviderStatus]:
         """Return the status of every provider of this host, by name."""
-        return [self.show(name) for name in self._names()]
+        return [self.show(name) for name in self._book.names()]
 
     @property
     def default(self) -> str | None:
         """The provider of a new state for which none is named."""
-        try:
-            octets = read_file(self._files, self._directory / "default")
-        except FileNotFoundError:
-            return None
-        try:
-            return str(read_document(octets, _DEFAULT)["name"])
-        except (BadDocument, KeyError) as error:
-            raise ProviderDamaged(self._directory / "default", str(error)) from None
+        return self._book.defaults()[0]
 
-    def set_default(self, name: str) -> None:
-        """Make this provider the default."""
-        with self._exclusive():
-            self._write_default(self._read(name).name)
+    def default_of(self, group: str) -> str | None:
+        """Return the provider of a new state of this group of VMs for which none is named."""
+        default, groups = self._book.defaults()
+        return groups.get(group, default)
+
+    def set_default(self, name: str, *, group: str | None = None) -> None:
+        """Make this provider the default, or that of a group of VMs."""
+        with self._audit.entry("provider-default", provider=name, group=group), self._book.exclusive():
+            self._book.read(name)
+            default, groups = self._book.defaults()
+            if group is None:
+                self._book.write_defaults(name, groups)
+            else:
+                check_provider_name(group, "group of VMs")
+                self._book.write_defaults(default, {**groups, group: name})
 
     def key(self, provider: str, kdk_id: bytes) -> bytes:
         """Return the KDK with this id, whatever the name of its provider; see KeySource."""
-        if kdk_id not in self._kdks:
-            for known in map(self._read, self._names()):
-                if key := known.key(kdk_id):
-                    self._kdks[kdk_id] = unseal(self._files, known.name, kdk_id, key.seal, None)
-                    break
-            else:
-                namesake = self._find(provider)
-                raise KeyMissing(
-                    kdk_id, provider, namesake.current if namesake else None, self._holders(kdk_id)
-                )
-        return self._kdks[kdk_id]
+        if kdk_id in self._ring:
+            return self._ring[kdk_id]
+        known = self._book.with_key(kdk_id)
+        sealed = known.key(kdk_id) if known else None
+        if known is None or sealed is None:
+            namesake = self._book.find(provider)
+            raise KeyMissing(
+                kdk_id, provider, namesake.current if namesake else None, self._book.holders(kdk_id)
+            )
+        return self._ring.kdk(known.name, sealed)
 
     def current(self, provider: str) -> bytes:
         """Return the id of the key that protects what is written now; see KeySource."""
-        return self._read(provider).current
+        return self._book.read(provider).current
 
-    def choose(self, name: str | None, *, allow_unverified: bool) -> str:
-        """Return the provider for a new state, or raise ProviderMissing or ProviderUnverified."""
-        chosen = name or self.default
+    def choose(self, name: str | None, *, allow_unverified: bool, group: str = "") -> str:
+        """Return the provider for a new state, or raise an error that says why there is none."""
+        chosen = name or self.default_of(group)
         if chosen is None:
             raise ProviderMissing(None)
-        if self._read(chosen).last_verified() is None and not allow_unverified:
+        provider = self._book.read(chosen)
+        if provider.state in USABLE or (provider.state in UNPROVEN and allow_unverified):
+            return chosen
+        if provider.state in UNPROVEN and provider.last_verified() is None:
             raise ProviderUnverified(chosen)
-        return chosen
+        raise ProviderNotActive(chosen, provider.state.value, _obstacles(provider))
 
-    def unverified(self, name: str) -> Sequence[str]:
-        """Return the warning that states under this provider repeat until a backup of it is verified."""
-        provider = self._find(name)
-        if provider is None or provider.last_verified():
-            return []
-        return [ProviderUnverified(name).cause]
+    def backup_warnings(self, name: str) -> Sequence[str]:
+        """Return the warnings that every state under this provider repeats, until a backup is verified."""
+        provider = self._book.find(name)
+        return backup_warnings(provider, self._setting.clock()) if provider else []
 
-    def _path(self, name: str) -> Path:
-        return self._directory / (name + _SUFFIX)
+    def raise_alarms(self) -> Sequence[str]:
+        """Return the warnings about backups whose last alarm is a day old; they are noted as raised now."""
+        due = []
+        with self._book.exclusive():
+            raised, now = self._book.alarms(), self._setting.clock()
+            for provider in self._book.all():
+                last = raised.get(provider.name)
+                warnings = backup_warnings(provider, now)
+                if not warnings:
+                    raised.pop(provider.name, None)
+                elif last is None or now - seconds_of(last) >= DAY:
+                    raised[provider.name] = timestamp(now)
+                    due += warnings
+            if due:
+                self._book.write_alarms(raised)
+        for warning in due:
+            with self._audit.entry("alarm", warning=warning):
+                pass
+        return due
 
-    def _names(self) -> Sequence[str]:
-        names = self._files.entries(self._directory)
-        return [name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX)]
-
-    def _find(self, name: str) -> Provider | None:
-        if not _NAME.fullmatch(name):
-            return None
+    def open_backup(self, path: Path, passphrase: bytes) -> Backup:
+        """Open a backup, in either format."""
         try:
-            return read_provider(read_file(self._files, self._path(name)), self._path(name))
-        except FileNotFoundError:
-            return None
-
-    def _read(self, name: str) -> Provider:
-        provider = self._find(name)
-        if provider is None:
-            raise ProviderMissing(name)
-        return provider
-
-    def _write(self, provider: Provider) -> None:
-        replace_file(self._files, self._path(provider.name), provider.encode())
-
-    def _write_default(self, name: str) -> None:
-        replace_file(self._files, self._directory / "default", pretty(_DEFAULT, {"name": name}))
-
-    def _record(self, name: str, backup: BackupEntry) -> None:
-        with self._exclusive():
-            self._write(self._read(name).with_backup(backup))
-
-    def _record_verified(self, name: str, path: Path, backup: Backup) -> None:
-        ids = tuple(entry.kdk_id for entry in backup.keys)
-        now = timestamp(self._clock())
-        self._record(name, BackupEntry(str(path.absolute()), host_name(), ids, backup.exported, now))
-
-    def _open_backup(self, path: Path, passphrase: bytes) -> Backup:
-        try:
-            octets = read_file(self._files, path)
+            octets = read_file(self._setting.files, path)
         except FileNotFoundError:
             raise BackupMissing(path) from None
         return open_backup(octets, path, passphrase)
 
-    def _sealer(self, name: str, passphrase: bytes | None, key_file: Path | None) -> Sealer:
-        path = key_file.absolute() if key_file else self._key_directory / f"{name}.key"
-        return Sealer(path, passphrase, self._host_cost)
+    def note_drilled(self, path: Path, backup: Backup) -> None:
+        """Note that state of this host was decrypted with a backup."""
+        if self._book.find(backup.provider) is not None:
+            self._note_verified(backup.provider, path, backup, drilled=self._setting.now())
 
-    def _holders(self, kdk_id: bytes) -> Sequence[str]:
-        return [
-            f"the backup {backup.describe()}"
-            for provider in map(self._read, self._names())
-            for backup in provider.backups
-            if kdk_id in backup.kdk_ids
-        ]
+    def _step(self, step: Step, name: str, **changes: object) -> ProviderStatus:
+        """Take a step of a provider's life; nothing that leads to its end while a VM needs its keys."""
+        with self._audit.entry(f"provider-{step.value}", provider=name) as facts, self._book.exclusive():
+            provider = self._book.read(name)
+            facts["kdk_id"] = provider.current.hex()
+            after = provider.after(step, **changes)
+            if step in {Step.SCHEDULE_DELETION, Step.DESTROY}:
+                users = self._setting.users(provider.kdk_ids, name)
+                if users:
+                    raise ProviderInUse(name, users)
+            self._book.write(self._activated(after))
+        return self.show(name)
 
-    @contextmanager
-    def _exclusive(self) -> Iterator[None]:
-        """Keep other processes from changing providers meanwhile."""
-        lock = self._files.lock(self._directory / "lock", wait=True)
-        try:
-            yield
-        finally:
-            lock.release()
+    def _activated(self, provider: Provider) -> Provider:
+        """Return it active, if it is verified and nothing stands in the way."""
+        if provider.state is State.VERIFIED and not _obstacles(provider):
+            return provider.after(Step.ACTIVATE)
+        return provider
+
+    def _adopt_default(self, name: str) -> None:
+        default, groups = self._book.defaults()
+        if default is None:
+            self._book.write_defaults(name, groups)
+
+    def _note_verified(self, name: str, path: Path, backup: Backup, drilled: str | None = None) -> None:
+        entry = BackupEntry(
+            str(path.absolute()), host_name(), backup.kdk_ids, backup.exported, self._setting.now(), drilled
+        )
+        with self._book.exclusive():
+            provider = self._book.read(name).with_backup(entry)
+            if provider.current in backup.kdk_ids:
+                provider = provider.after(Step.VERIFY)
+            self._book.write(self._activated(provider))
 
 
-def check_provider_name(name: str) -> None:
-    """Raise BadName unless this can be the name of a provider, which is also the name of its file."""
-    if not _NAME.fullmatch(name):
-        raise BadName("provider", name, "use up to 64 letters, digits, dots, hyphens and underscores")
+def _obstacles(provider: Provider) -> list[str]:
+    """Return what keeps a verified provider from becoming active on this host."""
+    current = provider.current_key
+    if provider.require_host_tpm and current is not None and not current.sealed_by(HOST_TPM):
+        return [HostTpmRequired(provider.name).cause]
+    return []
+
+
+def _epoch(provider: Provider, kdk_id: bytes) -> int:
+    key = provider.key(kdk_id)
+    return key.entry.epoch if key else 0
+
+
+def _check_host_tpm(name: str, kinds: Collection[str]) -> None:
+    """Raise HostTpmRequired unless a TPM seals, and no key file does."""
+    if HOST_TPM not in kinds or KEY_FILE in kinds:
+        raise HostTpmRequired(name)
 
 
 def _check_holds(backup: Backup, here: Provider, path: Path) -> None:
     """Raise WrongKey unless the backup holds the current key of the provider of its name."""
-    held = {entry.kdk_id for entry in backup.keys}
-    if here.current not in held:
-        ours = {key.entry.kdk_id for key in here.keys}
-        what = f"the backup {path}, made before the last rotation," if held & ours else f"the backup {path}"
-        raise WrongKey(what, here.current, backup.current)
-
-
-def _report(path: Path, backup: Backup, *, recorded: bool) -> BackupReport:
-    keys = tuple(entry.kdk_id.hex() for entry in backup.keys)
-    return BackupReport(
-        str(path), backup.provider, backup.current.hex(), keys, backup.exported, backup.host, recorded
-    )
+    if here.current not in backup.kdk_ids:
+        older = set(here.kdk_ids) & set(backup.kdk_ids)
+        what = f"the backup {path}, made before the last rotation," if older else f"the backup {path}"
+        raise WrongKey(what, here.current, backup.current, here.holders(here.current))

@@ -1,6 +1,8 @@
 """
-How a KDK lies on a host: in a box that a key file or a passphrase opens.
+How a KDK lies on a host: in a box under the 32 octets that a seal gives.
 
+A seal is a key file, a passphrase, the host's TPM, the service manager's credentials, or a KMIP server.
+Each is described in the provider's file, without secrets, and gives its sealing key again: 32 octets.
 A key file holds 64 hexadecimal digits and must be readable by its owner alone.
 It can lie anywhere, so that the service manager may hand it over at start,
 and a copy of the state directory alone opens nothing.
@@ -9,12 +11,9 @@ and a copy of the state directory alone opens nothing.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NamedTuple, Protocol
 
 from nvstore import box
-from nvstore.errors import (
-    NvstoreError,
-)
 from nvstore.files import Files, read_file, replace_file
 from nvstore.keys import HOST_SEAL, KEY_SIZE, Entropy, context, kdk_id_of
 from nvstore.passphrase import (
@@ -29,56 +28,113 @@ from nvstore.provider_errors import (
     KeyFileDamaged,
     KeyFileMissing,
     ProviderLocked,
+    SealFailed,
     WrongKey,
     WrongPassphrase,
 )
 
-KEY_FILE = "key-file"
-PASSPHRASE = "passphrase"  # noqa: S105 the name of a kind of seal
+KEY_FILE: Final = "key-file"
+PASSPHRASE: Final = "passphrase"  # noqa: S105 the name of a kind of seal
+HOST_TPM: Final = "tpm"
+SYSTEMD: Final = "systemd-creds"
+KMIP: Final = "kmip"
+
+
+class SealingKey(NamedTuple):
+    """What a seal gives, and how it is told to give it again."""
+
+    description: dict[str, Any]
+    key: bytes
+
+    def __repr__(self) -> str:
+        return f"SealingKey({self.description['kind']})"
+
+    def seal(self, entropy: Entropy, name: str, kdk: bytes) -> dict[str, Any]:
+        """Return the seal of a KDK as the provider's file keeps it."""
+        associated = _associated(name, kdk_id_of(kdk))
+        sealed = box.seal(self.key, HOST_SEAL, entropy(box.SALT_SIZE), kdk, associated)
+        return {**self.description, "box": sealed.hex()}
+
+
+class Sealer(Protocol):
+    """A new seal."""
+
+    @property
+    def kind(self) -> str:
+        """Return the name of its kind."""
+        ...
+
+    def make(self, files: Files, entropy: Entropy, what: str) -> SealingKey:
+        """Make it, for what these words describe."""
+        ...
 
 
 @dataclass(frozen=True)
-class Sealer:
-    """What a KDK is to be sealed with on this host: a passphrase, or else a key file, made if need be."""
+class KeyFileSealer:
+    """A key file, made if it is not there."""
 
-    key_file: Path
-    passphrase: bytes | None
+    path: Path
+    kind: str = KEY_FILE
+
+    def make(self, files: Files, entropy: Entropy, what: str) -> SealingKey:  # noqa: D102 described by Sealer
+        del what
+        path = self.path.absolute()
+        if not files.exists(path):
+            replace_file(files, path, entropy(KEY_SIZE).hex().encode() + b"\n")
+        return SealingKey({"kind": KEY_FILE, "path": str(path)}, _key_of_file(files, path))
+
+
+@dataclass(frozen=True)
+class PassphraseSealer:
+    """A passphrase, stretched with Argon2id; each process must be given it once."""
+
+    passphrase: bytes
     cost: Cost
+    kind: str = PASSPHRASE
 
     def __repr__(self) -> str:
-        return f"Sealer({PASSPHRASE if self.passphrase is not None else KEY_FILE})"
+        return "PassphraseSealer()"
 
-    def seal(self, files: Files, entropy: Entropy, name: str, kdk: bytes) -> dict[str, Any]:
-        """Return the seal of a KDK as the provider's file keeps it."""
-        if self.passphrase is not None:
-            check_passphrase(self.passphrase)
-            salt = entropy(SALT_SIZE)
-            seal = {"kind": PASSPHRASE, "argon2id": describe_stretching(salt, self.cost)}
-            key = stretch(self.passphrase, salt, self.cost)
-        else:
-            seal = {"kind": KEY_FILE, "path": str(self.key_file)}
-            key = _key_of_new_file(files, entropy, self.key_file)
-        sealed = box.seal(key, HOST_SEAL, entropy(box.SALT_SIZE), kdk, _associated(name, kdk_id_of(kdk)))
-        return {**seal, "box": sealed.hex()}
+    def make(self, files: Files, entropy: Entropy, what: str) -> SealingKey:  # noqa: D102
+        del files, what
+        check_passphrase(self.passphrase)
+        salt = entropy(SALT_SIZE)
+        description = {"kind": PASSPHRASE, "argon2id": describe_stretching(salt, self.cost)}
+        return SealingKey(description, stretch(self.passphrase, salt, self.cost))
 
 
-def unseal(
-    files: Files, name: str, kdk_id: bytes, seal: Mapping[str, Any], passphrase: bytes | None
-) -> bytes:
-    """Return the KDK that this seal keeps; it reproduces its id."""
-    wrong: NvstoreError
-    if seal["kind"] == KEY_FILE:
-        key = _key_of_file(files, Path(seal["path"]))
-        wrong = WrongKey(f"the key file {seal['path']} of provider {name!r}", kdk_id)
-    elif passphrase is None:
-        raise ProviderLocked(name)
-    else:
-        key = stretch_as_described(passphrase, seal.get("argon2id"), f"the seal of provider {name!r}")
-        wrong = WrongPassphrase(f"provider {name!r}")
+def description_of(seal: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what describes the sealing key of a seal: all but the box."""
+    return {name: value for name, value in seal.items() if name != "box"}
+
+
+def recover(files: Files, what: str, description: Mapping[str, Any], passphrase: bytes | None) -> SealingKey:
+    """Return the sealing key of a description, or raise the error that says why it is not to be had."""
+    match description:
+        case {"kind": "key-file", "path": str(path)}:
+            key = _key_of_file(files, Path(path))
+        case {"kind": "passphrase"}:
+            if passphrase is None:
+                raise ProviderLocked(what)
+            key = stretch_as_described(passphrase, description.get("argon2id"), f"the seal of {what}")
+        case _:
+            raise SealFailed(
+                f"the seal of {what}",
+                f"its kind {description.get('kind')!r} is not known or not described as it should be",
+                "use the version that wrote it, or restore from the backup",
+            )
+    return SealingKey(dict(description), key)
+
+
+def unseal(sealing: SealingKey, name: str, kdk_id: bytes, seal: Mapping[str, Any]) -> bytes:
+    """Return the KDK in a seal, which reproduces its id; WrongKey or WrongPassphrase if it does not open."""
     try:
-        kdk = box.unseal(key, HOST_SEAL, bytes.fromhex(seal["box"]), _associated(name, kdk_id))
-    except box.BoxError:
-        raise wrong from None
+        kdk = box.unseal(sealing.key, HOST_SEAL, bytes.fromhex(seal["box"]), _associated(name, kdk_id))
+    except (box.BoxError, KeyError, ValueError):
+        if seal["kind"] == PASSPHRASE:
+            raise WrongPassphrase(f"provider {name!r}") from None
+        source = f"the key file {seal['path']}" if seal["kind"] == KEY_FILE else f"the {seal['kind']} seal"
+        raise WrongKey(f"{source} of provider {name!r}", kdk_id) from None
     if (found := kdk_id_of(kdk)) != kdk_id:
         raise WrongKey(f"provider {name!r}", kdk_id, found)
     return kdk
@@ -86,14 +142,6 @@ def unseal(
 
 def _associated(name: str, kdk_id: bytes) -> bytes:
     return context(name.encode(), kdk_id)
-
-
-def _key_of_new_file(files: Files, entropy: Entropy, path: Path) -> bytes:
-    if files.exists(path):
-        return _key_of_file(files, path)
-    key = entropy(KEY_SIZE)
-    replace_file(files, path, key.hex().encode() + b"\n")
-    return key
 
 
 def _key_of_file(files: Files, path: Path) -> bytes:

@@ -21,6 +21,8 @@ class Vm:
     allow_unverified: bool = False
     reverts: bool = True
     """An operator may put an older generation in force."""
+    group: str = ""
+    """The group of VMs to which it belongs, whose default provider it was made under."""
     lineage: str = ""
     """Where the state came from, if it was not made here from nothing."""
 
@@ -38,6 +40,7 @@ def read_vm(octets: bytes, path: object) -> Vm:
             *fields,
             allow_unverified=bool(document["allow_unverified"]),
             reverts=bool(document.get("reverts", True)),
+            group=str(document.get("group", "")),
             lineage=str(document.get("lineage", "")),
         )
     except BadDocument as error:

@@ -1,6 +1,7 @@
 """Rekeying: a state under another key, without its guest noticing, whatever happens meanwhile."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -108,13 +109,17 @@ def test_power_loss(disk: Image, *, deep: bool) -> None:
     assert found == {"main", "spare"}
 
 
+def error_at(bad: int, number: int, _: str) -> OSError | None:
+    """An error at one operation."""
+    return OSError(5, "Input/output error") if number == bad else None
+
+
 @pytest.mark.parametrize("deep", [False, True], ids=["shallow", "deep"])
 def test_io_errors(disk: Image, *, deep: bool) -> None:
     """An I/O error anywhere is reported, and the store goes on with what was acknowledged."""
     failed = 0
     for at in range(40):
-        errors = {at: OSError(5, "Input/output error")}
-        files = FaultyFiles(disk, failures=lambda number, _, errors=errors: errors.get(number))
+        files = FaultyFiles(disk, failures=partial(error_at, at))
         host = host_on(files, seed=5)
         try:
             with host.open_state(VM) as store:
