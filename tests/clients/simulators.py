@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -46,30 +46,39 @@ def _command(protocol: str, port: int, state: Path) -> list[str]:
 
 
 @contextmanager
-def simulator(protocol: str, directory: Path) -> Iterator[str]:
-    """The tcti configuration of a new TPM that listens, but has not had its TPM2_Startup."""
-    port = free_port_pair()
-    state = directory / "state"
-    state.mkdir()
+def running(
+    command: list[str], log: Path, is_ready: Callable[[], bool], environment: dict[str, str] | None = None
+) -> Iterator[None]:
+    """A server, from the moment when it is ready until it is told to end."""
     with (
-        (directory / "simulator.log").open("wb") as log,
-        subprocess.Popen(_command(protocol, port, state), stdout=log, stderr=log) as process,
+        log.open("wb") as output,
+        subprocess.Popen(command, stdout=output, stderr=output, env=environment) as process,
     ):
         try:
             deadline = time.monotonic() + STARTS_WITHIN
-            while not (_listens(port) and _listens(port + 1)):
-                said = (directory / "simulator.log").read_text()
-                assert process.poll() is None, f"the simulator ended: {said}"
-                assert time.monotonic() < deadline, f"the simulator does not listen: {said}"
+            while not is_ready():
+                assert process.poll() is None, f"{command[0]} ended: {log.read_text()}"
+                assert time.monotonic() < deadline, f"{command[0]} is not ready: {log.read_text()}"
                 time.sleep(0.005)
-            yield f"{protocol}:port={port}"
+            yield
         finally:
             process.terminate()
             try:
                 process.wait(ENDS_WITHIN)
             except subprocess.TimeoutExpired:
                 process.kill()
-                pytest.fail("the simulator did not end at SIGTERM")
+                pytest.fail(f"{command[0]} did not end at SIGTERM")
+
+
+@contextmanager
+def simulator(protocol: str, directory: Path) -> Iterator[str]:
+    """The tcti configuration of a new TPM that listens, but has not had its TPM2_Startup."""
+    port = free_port_pair()
+    state = directory / "state"
+    state.mkdir()
+    command = _command(protocol, port, state)
+    with running(command, directory / "simulator.log", lambda: _listens(port) and _listens(port + 1)):
+        yield f"{protocol}:port={port}"
 
 
 class Tools:

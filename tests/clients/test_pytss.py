@@ -33,6 +33,8 @@ from tpm2_pytss import (
     TSS2_Exception,
 )
 
+from tests.clients.broker import BROKER
+
 pytestmark = pytest.mark.slow
 
 HASHES = {
@@ -159,8 +161,10 @@ class TestSessions:
 
         assert bytes(esys.get_random(8, session1=again)) != bytes(first)
 
-    def test_loaded_once(self, esys: ESAPI) -> None:
+    def test_loaded_once(self, esys: ESAPI, tcti: str) -> None:
         """A saved session loads once, so that it cannot be replayed."""
+        if tcti == BROKER:
+            pytest.skip("tpm2-abrmd answers for saved sessions itself, and loads one twice")
         context = esys.context_save(session(esys))
         esys.context_load(context)
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import struct
 
 import pytest
 
@@ -279,6 +280,18 @@ class TestOther:
 
         # TPM_RC_INSUFFICIENT of parameter 1
         assert tools.read("response") == bytes.fromhex("8001 0000000a 000001da")
+
+    def test_eventlog(self, tools: Tools) -> None:
+        """A log leads to the PCR values that the TPM has after the same events."""
+        digest = hashlib.sha256(b"an event").digest()
+        body = b"Spec ID Event03\0" + struct.pack("<IBBBBIHHB", 0, 0, 2, 0, 2, 1, 0x000B, 32, 0)
+        header = struct.pack("<II20sI", 0, 3, b"", len(body)) + body
+        event = struct.pack("<IIIH32sI", 4, 13, 1, 0x000B, digest, len(b"an event")) + b"an event"
+        tools.write("log", header + event)
+        tools(f"pcrextend 4:sha256={digest.hex()}")
+        tools("pcrread sha256:4 -o value")
+
+        assert f"4  : 0x{tools.read('value').hex()}" in tools("eventlog log")
 
     def test_rc_decode(self, tools: Tools) -> None:
         """A response code has the text that these tests look for."""

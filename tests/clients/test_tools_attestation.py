@@ -1,6 +1,7 @@
 """tpm2-tools 5.4: attestation (Part 3, clause 18), credentials and audit."""
 
 import hashlib
+import struct
 
 import pytest
 
@@ -94,6 +95,61 @@ class TestCertify:
         signer(f"gettime -c key.ctx -q {NONCE} -g sha256 -o signature --attestation attestation")
 
         assert bytes.fromhex(NONCE) in signer.read("attestation")
+
+
+# In numbers, as the tools have no name for x509sign; the others are those of a signing key.
+SIGNS_CERTIFICATES = 0x000C0072
+
+
+EMPTY_PASSWORD = bytes.fromhex("40000009 0000 00 0000")
+ANSWER_TO_PASSWORD = bytes.fromhex("0000 01 0000")
+NULL_SCHEME = bytes.fromhex("0010")
+
+
+def certify_x509(key: int, partial: bytes) -> bytes:
+    """The octets of TPM2_CertifyX509 for a key with an empty password that certifies itself."""
+    body = struct.pack(">III", key, key, 2 * len(EMPTY_PASSWORD)) + 2 * EMPTY_PASSWORD
+    body += bytes(2) + NULL_SCHEME + struct.pack(">H", len(partial)) + partial
+    return struct.pack(">HII", 0x8002, 10 + len(body), 0x197) + body
+
+
+def sized(octets: bytes, count: int) -> list[bytes]:
+    """So many sized buffers (TPM2B), and what comes after them."""
+    found = []
+    for _ in range(count):
+        end = 2 + int.from_bytes(octets[:2])
+        found.append(octets[2:end])
+        octets = octets[end:]
+    return [*found, octets]
+
+
+class TestCertificate:
+    """Part 3, 18.8: TPM2_CertifyX509, and the certificate of the endorsement key"""
+
+    def test_x509(self, tools: Tools) -> None:
+        """The TPM completes the partial certificate that a tool made, and signs the digest of the whole."""
+        tools(f"createprimary -C o -G ecc256:ecdsa-sha256:null -a {SIGNS_CERTIFICATES:#x} -c key.ctx -Q")
+        tools("evictcontrol -C o -c key.ctx 0x81010001 -Q")
+        tools("certifyX509certutil -o partial -d 30")
+        tools.write("command", certify_x509(0x81010001, tools.read("partial")))
+        tools("send -o response command")
+
+        response = tools.read("response")
+        assert response[6:10] == bytes(4)
+        _added, digest, rest = sized(response[14:], 2)
+        tools.write("digest", digest)
+        tools.write("signature", rest[: -2 * len(ANSWER_TO_PASSWORD)])
+        tools("verifysignature -c key.ctx -d digest -s signature -Q")
+
+    def test_endorsement(self, tools: Tools) -> None:
+        """The certificate is found in the NV Index where the PC Client profile puts it."""
+        tools.openssl("req -x509 -newkey rsa:2048 -nodes -keyout key.pem -subj /CN=EK -outform DER -out made")
+        attributes = "ppwrite|ppread|ownerread|authread|no_da|platformcreate|writedefine"
+        tools(f"nvdefine -C p -s {len(tools.read('made'))} -a '{attributes}' 0x1c00002 -Q")
+        tools("nvwrite -C p -i made 0x1c00002")
+        tools("getekcertificate --raw -o found")
+
+        assert tools.read("found") == tools.read("made")
 
 
 class TestCredential:

@@ -210,6 +210,19 @@ class TestKeyAgreement:
 
         assert len(tools.read("counter")) == 2
 
+    def test_two_phases(self, primary: Tools) -> None:
+        """Static keys agree on the point that one phase gives; an ephemeral key serves one time."""
+        load(primary, "-G ecc:ecdh")
+        primary("ecephemeral -u own -t counter ecc256")
+        primary("ecdhkeygen -u other -o expected -c key.ctx")
+        count = int.from_bytes(primary.read("counter"), "little")
+        agree = f"zgen2phase -c key.ctx --static-public other --ephemeral-public own -t {count}"
+        primary(f"{agree} --output-Z1 static --output-Z2 ephemeral")
+
+        assert primary.read("static") == primary.read("expected")
+        assert primary.read("ephemeral") not in (primary.read("static"), primary.read("own"))
+        assert "value is out of range" in primary.refused(f"{agree} --output-Z1 static --output-Z2 ephemeral")
+
     def test_commit(self, primary: Tools) -> None:
         """A commitment for ECDAA has its counter, and its points when a point is given."""
         load(primary, "-G ecc:ecdaa")
