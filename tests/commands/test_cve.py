@@ -207,7 +207,7 @@ def test_cve_2021_3623_and_cve_2021_3746(tpm: Client, name: str) -> None:
     assert (tpm.tpm.snapshot(), tpm.tpm.snapshot_volatile()) == (permanent, volatile)
 
 
-MODES = {
+MODES: dict[TPM_ALG, Any] = {
     TPM_ALG.CTR: modes.CTR,
     TPM_ALG.OFB: OFB,
     TPM_ALG.CBC: modes.CBC,
@@ -235,7 +235,7 @@ def test_cve_2021_3446_and_cve_2026_21444(
     secret, iv, data = bytes(range(bits // 8)), bytes(range(0x80, 0x90)), bytes(range(80))
     key = put_cipher(tpm, secret)
     run = getattr(tpm, name)
-    cipher = Cipher(algorithms.AES(secret), MODES[mode](iv))
+    cipher: Any = Cipher(algorithms.AES(secret), MODES[mode](iv))
     judge = cipher.decryptor() if decrypt else cipher.encryptor()
     chain, parts = b"" if mode is TPM_ALG.ECB else iv, []
 

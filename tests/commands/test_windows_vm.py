@@ -57,6 +57,11 @@ class Event(NamedTuple):
     digest: bytes
 
 
+def statement_of(octets: bytes) -> Any:
+    """A TPMS_ATTEST, whose `attested` is of a type that `type` says."""
+    return unmarshal(TPMS_ATTEST, octets)
+
+
 def events() -> Iterator[Event]:
     """The entries of the event log, in their order."""
     log = octets_of("Log", "Raw")
@@ -93,7 +98,7 @@ class TestAttestationKey:
 
     def test_creation(self) -> None:
         """CertifyCreation names the key, and has the digest of its creation data."""
-        statement = unmarshal(TPMS_ATTEST, octets_of("AK", "CreateAttestation"))
+        statement = statement_of(octets_of("AK", "CreateAttestation"))
 
         assert (statement.magic, statement.type) == (TPM_GENERATED_VALUE, TPM_ST.ATTEST_CREATION)
         assert statement.attested.object_name == name_of(unmarshal(TPMT_PUBLIC, AIK))
@@ -101,7 +106,7 @@ class TestAttestationKey:
 
     def test_name(self, tpm: Client) -> None:
         """LoadExternal gives the key the Name that its own TPM gave it."""
-        statement = unmarshal(TPMS_ATTEST, octets_of("AK", "CreateAttestation"))
+        statement = statement_of(octets_of("AK", "CreateAttestation"))
 
         assert tpm.read_public(load_aik(tpm)).name == statement.attested.object_name
 
@@ -147,7 +152,7 @@ class TestMeasuredBoot:
 
     def test_quoted(self) -> None:
         """The quote has the digest of all 24 PCR, in their order."""
-        quote = unmarshal(TPMS_ATTEST, octets_of("Quote", "Quote"))
+        quote = statement_of(octets_of("Quote", "Quote"))
         (selection,) = quote.attested.pcr_select
 
         assert (quote.magic, quote.type) == (TPM_GENERATED_VALUE, TPM_ST.ATTEST_QUOTE)
@@ -159,7 +164,7 @@ class TestMeasuredBoot:
         for event in events():
             if event.kind != EV_NO_ACTION:
                 tpm.pcr_extend(event.pcr, digests=(TPMT_HA(TPM_ALG.SHA1, event.digest),)).check()
-        quote = unmarshal(TPMS_ATTEST, octets_of("Quote", "Quote"))
+        quote = statement_of(octets_of("Quote", "Quote"))
         key = primary(tpm, AIK.hex(), TPM_RH.ENDORSEMENT)
 
         reply = tpm.quote(
@@ -169,4 +174,4 @@ class TestMeasuredBoot:
             pcr_select=quote.attested.pcr_select,
         )
 
-        assert unmarshal(TPMS_ATTEST, reply.attested).attested == quote.attested
+        assert statement_of(reply.attested).attested == quote.attested

@@ -26,7 +26,7 @@ def test_cve_2026_75900(size: int) -> None:
 
     assert connection.receive_data(CMD.SET_STATEBLOB.to_bytes(4, "big") + body) == []
     assert connection.give_up() == [Malformed(CMD.SET_STATEBLOB, TPM_RESULT.BAD_PARAMETER)]
-    assert TPM_RESULT.BAD_PARAMETER == 3
+    assert int(TPM_RESULT.BAD_PARAMETER) == 3
     assert connection.receive_data(CMD.STOP.to_bytes(4, "big")) == [messages.Stop()]
 
 

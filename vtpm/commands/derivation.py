@@ -6,7 +6,6 @@ from vtpm.commands.key_creation import created
 from vtpm.commands.object_attributes import check_auth, check_public
 from vtpm.crypto.digest import hmac_digest
 from vtpm.crypto.drbg import LabelGenerator
-from vtpm.crypto.rsa import RsaKey
 from vtpm.spec.algorithms import TPMS_DERIVE, TPMS_ECC_POINT, TPMS_SCHEME_XOR, TPMS_SENSITIVE_CREATE
 from vtpm.spec.constants import TPM_ALG
 from vtpm.spec.objects import TPMS_KEYEDHASH_PARMS, TPMT_PUBLIC, TPMT_SENSITIVE
@@ -17,11 +16,6 @@ from vtpm.wire.vocabulary import codec_of
 
 DERIVED_PUBLIC = but(TPMT_PUBLIC, unique=codec_of(TPMS_DERIVE))
 """A template whose unique is a label and a context."""
-
-
-def no_rsa(bits: int, exponent: int) -> RsaKey:
-    """An RSA key cannot be derived from a parent."""
-    raise TpmError(TPM_RC.TYPE, at="in_public")
 
 
 def derived_object(
@@ -49,7 +43,7 @@ def derived_object(
 
     secret = parent.sensitive.sensitive
     generator = LabelGenerator(lambda message: hmac_digest(details.hash_alg, secret, message), label, context)
-    return created(public, replace(sensitive, data=b""), generator, no_rsa)
+    return created(public, replace(sensitive, data=b""), generator)
 
 
 def derivation_of(template: bytes) -> tuple[TPMT_PUBLIC, TPMS_DERIVE]:

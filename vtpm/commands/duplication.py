@@ -67,8 +67,6 @@ def duplicate(
     attributes = item.public.object_attributes
     if attributes.fixedParent:
         raise TpmError(TPM_RC.ATTRIBUTES, at="item")
-    if item.public.name_alg is TPM_ALG.NULL:
-        raise TpmError(TPM_RC.TYPE, at="item")
     if new_parent is not None and not is_storage(new_parent):
         raise TpmError(TPM_RC.TYPE, at="new_parent")
     has_inner = symmetric_alg.algorithm is not TPM_ALG.NULL
@@ -202,8 +200,6 @@ def without_inner(
 ) -> TPMT_SENSITIVE:
     """The sensitive area inside the inner wrapper, if there is one."""
     name = name_of(public)
-    if not name:
-        raise TpmError(TPM_RC.HASH, at="object_public")
     try:
         if symmetric.algorithm is not TPM_ALG.NULL:
             octets = opened_inner(symmetric, key, public.name_alg, name, octets)

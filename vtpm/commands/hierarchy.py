@@ -35,7 +35,6 @@ from vtpm.state.act import ActEntity
 from vtpm.state.entity import Role, without_trailing_zeros
 from vtpm.state.hierarchy import PROOF_SIZE, SEED_SIZE, Hierarchy
 from vtpm.state.lockout import Lockout
-from vtpm.state.profile import CONTEXT_HASH
 from vtpm.state.tpm import TpmState
 from vtpm.wire.error import TPM_RC, TpmError
 from vtpm.wire.structure import marshal, structure
@@ -220,11 +219,7 @@ def hierarchy_change_auth(
     new_auth: TPM2B_AUTH,
 ) -> None:
     """24.8: the authValue of a hierarchy or of lockout; the response is acknowledged with the new one."""
-    value = without_trailing_zeros(new_auth)
-    if len(value) > digest_size(CONTEXT_HASH):
-        raise TpmError(TPM_RC.SIZE, at="new_auth")
-
-    auth.auth_value = value
+    auth.auth_value = without_trailing_zeros(new_auth)
     if auth is not tpm.platform:
         tpm.touch_permanent()
 

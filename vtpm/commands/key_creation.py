@@ -42,7 +42,7 @@ def created(
     public: TPMT_PUBLIC,
     sensitive: TPMS_SENSITIVE_CREATE,
     source: Source,
-    make_rsa: RsaMaker,
+    make_rsa: RsaMaker | None = None,
     before_seed: Callable[[], None] = lambda: None,
 ) -> tuple[TPMT_PUBLIC, TPMT_SENSITIVE]:
     """
@@ -69,11 +69,12 @@ def created(
 
 
 def _secret_of(
-    public: TPMT_PUBLIC, data: bytes, source: Source, make_rsa: RsaMaker
+    public: TPMT_PUBLIC, data: bytes, source: Source, make_rsa: RsaMaker | None
 ) -> tuple[bytes, bytes | TPMS_ECC_POINT | None]:
     """The secret, and the unique of an asymmetric key."""
     parameters = public.parameters
     if isinstance(parameters, TPMS_RSA_PARMS):
+        assert make_rsa is not None
         key = make_rsa(parameters.key_bits, parameters.exponent)
         size = parameters.key_bits // 8
         return key.p.to_bytes(size // 2, "big"), key.public.modulus.to_bytes(size, "big")

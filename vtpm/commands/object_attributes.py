@@ -66,8 +66,6 @@ def check_public(public: TPMT_PUBLIC, *, parent: Object | None = None, hierarchy
     """Part 2, 8.3: do the attributes fit each other, and the parent or the primary's hierarchy?"""
     attributes = public.object_attributes
     above = parent.public.object_attributes if parent is not None else None
-    if public.name_alg is TPM_ALG.NULL:
-        raise TpmError(TPM_RC.HASH)
     if public.auth_policy and len(public.auth_policy) != digest_size(public.name_alg):
         raise TpmError(TPM_RC.SIZE)
     if not (_is_fixed_rightly(attributes, above) and _is_used_rightly(public)):

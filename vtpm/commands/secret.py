@@ -20,12 +20,10 @@ def received_secret(key: Object, label: bytes, secret: bytes) -> bytes:
 
 
 def shared_secret(public: TPMT_PUBLIC, label: bytes, generate: Generator) -> tuple[bytes, bytes]:
-    """A fresh seed and its form encrypted for a key with a Name; TPM_RC_KEY if it is of no such type."""
+    """A fresh seed and its form encrypted for an asymmetric key with a Name."""
     if public.type is TPM_ALG.RSA:
         return rsa_encapsulate(rsa_public_of(public), oaep_hash_of(public), label, generate)
-    if public.type is TPM_ALG.ECC:
-        return ecc_encapsulate(ecc_public_of(public), public.name_alg, label, generate)
-    raise TpmError(TPM_RC.KEY)
+    return ecc_encapsulate(ecc_public_of(public), public.name_alg, label, generate)
 
 
 def oaep_hash_of(public: TPMT_PUBLIC) -> TPM_ALG:

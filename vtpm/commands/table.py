@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import cached_property
-from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from vtpm.spec.attributes import TPMA_CC
 from vtpm.spec.constants import TPM_CC
@@ -117,20 +117,12 @@ def handle_argument(name: str, hint: Any) -> HandleArgument:
     An entity type with `| None` takes TPM_RH_NULL; the TPM_RC (TPM_RC_TYPE by default) refuses other types.
     """
     kind, *marks = get_args(hint)
-    codec = next(c for c in map(_handle_codec, marks) if c is not None)
+    codec = next(c for mark in marks for c in get_args(mark) if isinstance(c, Handle))
     kinds = get_args(kind) or (kind,)
     entities = tuple(part for part in kinds if part is not type(None))
     role = next((mark for mark in marks if isinstance(mark, Role)), None)
     otherwise = next((mark for mark in marks if isinstance(mark, TPM_RC)), TPM_RC.TYPE)
     return HandleArgument(name, codec, entities, role, type(None) in kinds, otherwise)
-
-
-def _handle_codec(mark: Any) -> Handle | None:
-    if isinstance(mark, Handle):
-        return mark
-    if get_origin(mark) is Annotated:
-        return next((part for part in get_args(mark) if isinstance(part, Handle)), None)
-    return None
 
 
 def command(
