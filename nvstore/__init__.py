@@ -26,7 +26,8 @@ Files written by a released version can be read by every later one.
 """
 
 from nvstore.audit import Audit
-from nvstore.backup import BackupReport
+from nvstore.backup import BackupReport, Format
+from nvstore.drill import DrillReport
 from nvstore.errors import (
     AlteredState,
     AuditBroken,
@@ -60,6 +61,7 @@ from nvstore.provider_errors import (
     BackupDamaged,
     BackupExists,
     BackupMissing,
+    DrillFailed,
     ExtraMissing,
     HostTpmRequired,
     KeyFileDamaged,
@@ -76,6 +78,7 @@ from nvstore.provider_errors import (
     ProviderUnverified,
     RotationRefused,
     SealFailed,
+    ShareRefused,
     StepRefused,
     TooEarly,
     UnfitPassphrase,
@@ -85,6 +88,7 @@ from nvstore.provider_errors import (
 )
 from nvstore.provider_status import ProviderStatus
 from nvstore.providers import Providers
+from nvstore.shares import Share, draw_passphrase, recover_passphrase
 from nvstore.store import MemoryStore, Store
 from nvstore.vm import StateStatus
 
@@ -100,11 +104,14 @@ __all__ = [
     "BadName",
     "CorruptState",
     "Cost",
+    "DrillFailed",
+    "DrillReport",
     "Entry",
     "ExtraMissing",
     "FileStore",
     "ForeignState",
     "Forked",
+    "Format",
     "GenerationMissing",
     "Host",
     "HostTpmRequired",
@@ -132,6 +139,8 @@ __all__ = [
     "RolledBack",
     "RotationRefused",
     "SealFailed",
+    "Share",
+    "ShareRefused",
     "StateError",
     "StateExists",
     "StateMissing",
@@ -148,6 +157,8 @@ __all__ = [
     "WeakPassphrase",
     "WrongKey",
     "WrongPassphrase",
+    "draw_passphrase",
     "passphrase_from_fd",
     "passphrase_from_file",
+    "recover_passphrase",
 ]

@@ -67,6 +67,8 @@ class Backup:
     host: str
     kdks: tuple[bytes, ...]
     require_host_tpm: bool = False
+    share_set: str = ""
+    """The shares of which it has its passphrase, if it was drawn and not chosen; see `shares`."""
 
     def __repr__(self) -> str:
         return f"Backup(provider={self.provider!r}, current={self.current.hex()}, {len(self.keys)} keys)"
@@ -85,6 +87,7 @@ class Backup:
             "exported": self.exported,
             "host": self.host,
             **({"require_host_tpm": True} if self.require_host_tpm else {}),
+            **({"share_set": self.share_set} if self.share_set else {}),
         }
 
     @property
@@ -109,7 +112,14 @@ class Backup:
             raise ValueError(msg)
         names = str(fields["provider"]), str(fields["exported"]), str(fields["host"])
         return cls(
-            names[0], current, keys, names[1], names[2], kdks, bool(fields.get("require_host_tpm", False))
+            names[0],
+            current,
+            keys,
+            names[1],
+            names[2],
+            kdks,
+            require_host_tpm=bool(fields.get("require_host_tpm", False)),
+            share_set=str(fields.get("share_set", "")),
         )
 
 

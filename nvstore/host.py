@@ -11,6 +11,7 @@ from uuid import UUID
 
 from nvstore.audit import Audit
 from nvstore.document import timestamp
+from nvstore.drill import DrillReport
 from nvstore.errors import (
     MarkDamaged,
     NvstoreError,
@@ -161,6 +162,23 @@ class Host:
             with self.audit.entry("adopt", vm=uuid, provider=store.provider, generation=store.generation):
                 pass
         return store
+
+    def drill(self, path: Path, passphrase: bytes) -> DrillReport:
+        """
+        Open a backup in memory, and decrypt the state of this host's VMs with nothing but its keys.
+
+        DrillFailed: a state that is not under another key does not open.
+        """
+        with self.audit.entry("provider-drill", path=path.absolute()) as facts:
+            backup = self.providers.open_backup(path, passphrase)
+            facts |= {"provider": backup.provider, "kdk_id": backup.current.hex()}
+            states = [(self._status(vm).name, vm, self._place(vm)) for vm in sorted(self._uuids(), key=str)]
+            report = DrillReport.of(path, backup, states)
+            facts |= {"opened": len(report.opened), "failed": len(report.failed)}
+            report.check()
+            if report.opened:
+                self.providers.note_drilled(path, backup)
+        return report
 
     def history(self, vm: UUID | str) -> list[Entry]:
         """Return what is kept of a state, newest first, with what is wrong with each; it may be in use."""

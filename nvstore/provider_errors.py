@@ -292,3 +292,24 @@ class KeyInUse(NvstoreError):
         super().__init__(
             f"the key {kdk_id.hex()} is needed by {', '.join(users)}", "rekey these VMs deeply first"
         )
+
+
+class ShareRefused(NvstoreError):
+    """A share of a recovery passphrase that cannot be used."""
+
+    code = "share-refused"
+
+    def __init__(self, what: object, why: str) -> None:
+        super().__init__(f"{what} is no usable share: {why}", "use the shares that were made with the backup")
+
+
+class DrillFailed(NvstoreError):
+    """A backup does not open state that it should open."""
+
+    code = "drill-failed"
+
+    def __init__(self, path: object, failures: Sequence[str]) -> None:
+        super().__init__(
+            f"the backup {path} opens, but does not bring back {', '.join(failures)}",
+            "see to these states first, then back the provider up anew and repeat the drill",
+        )

@@ -30,6 +30,7 @@ from nvstore.provider_errors import (
 from nvstore.provider_files import ProviderFiles, check_provider_name
 from nvstore.provider_status import ProviderStatus, backup_warnings, status_of
 from nvstore.seal import HOST_TPM, KEY_FILE, PASSPHRASE, KeyFileSealer, PassphraseSealer, Sealer
+from nvstore.shares import Share
 
 Users = Callable[[Collection[bytes], str], list[str]]
 """Names the VMs of this host that need one of these keys, or are registered under a provider."""
@@ -142,9 +143,19 @@ class Providers:
         return self.show(name)
 
     def backup(
-        self, name: str, out: Path, passphrase: bytes, *, form: Format = Format.NVSTORE
+        self,
+        name: str,
+        out: Path,
+        passphrase: bytes,
+        *,
+        form: Format = Format.NVSTORE,
+        shares: Sequence[Share] = (),
     ) -> ProviderStatus:
-        """Write a backup of all keys of a provider to a new file, durable on return."""
+        """
+        Write a backup of all keys of a provider to a new file, durable on return.
+
+        `shares` are those of a passphrase that `draw_passphrase` drew; the backup names their set.
+        """
         with self._audit.entry("provider-backup", provider=name, path=out.absolute()) as facts:
             provider = self._book.read(name).after(Step.EXPORT)
             if self._setting.files.exists(out):
@@ -153,7 +164,14 @@ class Providers:
             entries = tuple(key.entry for key in provider.keys)
             kdks = tuple(self._ring.kdk(name, key) for key in provider.keys)
             backup = Backup(
-                name, provider.current, entries, now, host_name(), kdks, provider.require_host_tpm
+                name,
+                provider.current,
+                entries,
+                now,
+                host_name(),
+                kdks,
+                require_host_tpm=provider.require_host_tpm,
+                share_set=shares[0].set_id if shares else "",
             )
             cost, entropy = self._setting.backup_cost, self._setting.entropy
             content = write_backup(backup, passphrase, cost=cost, entropy=entropy, form=form)
