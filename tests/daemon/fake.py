@@ -51,6 +51,7 @@ class FakeTpm:
         self.started = False
         self.log: list[str] = []
         self._changes: dict[str, bytes | None] = {}
+        self.nv_available = True
 
     @classmethod
     def manufacture(cls, *, entropy: Callable[[int], bytes]) -> Self:
@@ -103,6 +104,19 @@ class FakeTpm:
         if request == CREATE and self.gate is not None:
             assert self.gate.wait(20)
         return Result(SUCCESS if request == SHUTDOWN else answer(self.count), {})
+
+    def checkpoint(self, _request: bytes) -> SimpleNamespace:
+        """What to put back."""
+        before = self.count, self.permanent_count
+
+        def put_back() -> None:
+            self.count, self.permanent_count = before
+
+        return SimpleNamespace(put_back=put_back)
+
+    def touch_orderly(self) -> None:
+        """Clock must be saved."""
+        self._changes["orderly"] = b"now"
 
     @staticmethod
     def is_costly(request: bytes) -> bool:

@@ -30,6 +30,7 @@ class Peer:
     def __init__(self, sock: socket.socket) -> None:
         sock.settimeout(0)
         self.sock = sock
+        self._received = b""
 
     async def send(self, octets: str | bytes) -> None:
         """Send octets."""
@@ -38,13 +39,17 @@ class Peer:
     async def receive(self, count: int) -> bytes:
         """Exactly so many octets; fewer if the connection ends."""
         loop = asyncio.get_running_loop()
-        received = b""
+        received, self._received = self._received[:count], self._received[count:]
         while len(received) < count:
             part = await asyncio.wait_for(loop.sock_recv(self.sock, count - len(received)), PATIENCE)
             if not part:
                 break
             received += part
         return received
+
+    def put_back(self, octets: bytes) -> None:
+        """Let the next `receive` have these octets first."""
+        self._received = octets + self._received
 
     async def ask(self, octets: str | bytes, count: int = 4) -> str:
         """Send a request and give its response of so many octets, in hexadecimal."""

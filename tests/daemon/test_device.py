@@ -1,5 +1,6 @@
 """A TPM and its stored state: vtpm/daemon/device.py."""
 
+import itertools
 from collections.abc import Mapping
 
 import pytest
@@ -12,6 +13,7 @@ from tests.daemon.fake import (
     READ,
     SHUTDOWN,
     STARTUP,
+    SUCCESS,
     FakeTpm,
     LastingStore,
     value_of,
@@ -20,8 +22,9 @@ from vtpm.control import blobs
 from vtpm.control.blobs import BlobError
 from vtpm.control.messages import PTM_BLOB_TYPE, TPM_RESULT
 from vtpm.control.transitions import Phase
-from vtpm.daemon.device import SUSPENDED, Device, DeviceError
+from vtpm.daemon.device import SUSPENDED, Device, DeviceError, Result, refusal
 from vtpm.state.clock import Instant
+from vtpm.wire.error import TPM_RC
 
 PERMANENT, VOLATILE, SAVESTATE = PTM_BLOB_TYPE
 
@@ -136,25 +139,100 @@ class TestPower:
 
 
 class TestFailure:
-    """The store fails"""
+    """Part 1, "Access Interruptions": the store fails"""
 
-    def test_commit_fails(self) -> None:
-        """A change that cannot be durable is not acknowledged, and the TPM fails until its next reset."""
-        store = FullStore()
-        device = device_on(store)
+    @pytest.fixture
+    def full(self) -> FullStore:
+        """A store that can be told to be full."""
+        return FullStore()
+
+    @pytest.fixture
+    def device(self, full: FullStore) -> Device:
+        """A running TPM on it, whose counter is 1; the clock advances by 400 ms a command."""
+        times = itertools.count(0, 400)
+        device = Device(
+            "vm",
+            FakeTpm,
+            lambda: full,
+            may_manufacture=True,
+            clock=lambda: Instant(next(times)),
+            random=bytes,
+        )
         device.init()
         device.execute(STARTUP)
         device.execute(INCREMENT)
-        store.is_full = True
+        return device
 
-        assert device.execute(INCREMENT) == FAILURE
-        assert device.has_failed
-        assert device.execute(READ) == FAILURE
+    def test_refused(self, device: Device, full: FullStore) -> None:
+        """A change that cannot be durable is refused, and has not happened; what changes nothing goes on."""
+        full.is_full = True
 
-        store.is_full = False
-        device.init()
-        device.execute(STARTUP)
+        for _ in range(5):
+            assert device.execute(INCREMENT) == refusal(TPM_RC.NV_UNAVAILABLE)
+            assert value_of(device.execute(READ)) == 1
+        assert not device.has_failed
+        assert not device._tpm.nv_available
+        assert full.load()["permanent"] == b"1"
+
+    def test_recovers(self, device: Device, full: FullStore) -> None:
+        """The first change after the cause is gone is made as ever."""
+        full.is_full = True
+        device.execute(INCREMENT)
+        full.is_full = False
+
         assert value_of(device.execute(INCREMENT)) == 2
+        assert full.load()["permanent"] == b"2"
+        assert device._tpm.nv_available
+
+    def test_recovers_by_itself(self, device: Device, full: FullStore) -> None:
+        """No change is needed: the store is tried every second or so while commands come."""
+        full.is_full = True
+        device.execute(INCREMENT)
+        full.is_full = False
+        for _ in range(4):
+            device.execute(READ)
+
+        assert device.alarm == ""
+        assert device._tpm.nv_available
+        assert full.load() == {"permanent": b"1", "orderly": b"now"}
+
+    def test_alarm(self, device: Device, full: FullStore, caplog: pytest.LogCaptureFixture) -> None:
+        """The operator is told once when it begins, and once when it is over."""
+        full.is_full = True
+        for _ in range(9):
+            device.execute(INCREMENT)
+        assert "no space" in device.alarm
+        full.is_full = False
+        device.execute(INCREMENT)
+
+        assert device.alarm == ""
+        assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
+
+    def test_time_waits(self, device: Device, full: FullStore) -> None:
+        """What time has changed refuses no command: it is written with the next change."""
+        full.is_full = True
+        device._tpm.checkpoint = lambda _request: None
+        aged = Result(SUCCESS, {"permanent": b"healed"})
+        device.run(READ)
+
+        assert device.conclude(aged) == SUCCESS
+        full.is_full = False
+        device.close()
+        assert full.load()["permanent"] == b"healed"
+
+    def test_primary_waits(self, device: Device, full: FullStore) -> None:
+        """Nor does a primary key that could not be remembered."""
+        full.is_full = True
+        device.run(READ)
+
+        assert device.conclude(Result(SUCCESS, {"primary/00": b"key"})) == SUCCESS
+
+    def test_store_volatile(self, device: Device, full: FullStore) -> None:
+        """The control channel is told, too, and the TPM goes on."""
+        full.is_full = True
+
+        assert device.store_volatile() is TPM_RESULT.FAIL
+        assert value_of(device.execute(READ)) == 1
 
 
 class TestBuffer:

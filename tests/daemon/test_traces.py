@@ -2,18 +2,21 @@
 
 import hashlib
 import hmac
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+from nvstore import NvstoreError
 from tests.daemon.fake import LastingStore
 from tests.daemon.served import Peer, Served, run, serving
 from vtpm import Tpm
 from vtpm.control.messages import CMD
 from vtpm.daemon.device import code_of
 from vtpm.spec.constants import TPM_CC
+from vtpm.wire.error import TPM_RC
 
 TRACES = Path(__file__).parents[1] / "vectors" / "traces"
 
@@ -39,6 +42,18 @@ CONTEXT_HEADER = slice(10, 26)
 PRIMARY_KEY = slice(18, 110)
 
 STATE_HEADER = 16
+
+BOOT = {"": 1, "Startup": 1, "Shutdown": 1}
+LIFECYCLE = {"": 2, "Startup": 4}
+WRITES = {
+    "boot-ovmf-tpm-crb": BOOT,
+    "boot-seabios-tpm-tis": BOOT,
+    "inflight-seabios-tpm-tis": {"": 1, "Startup": 2},
+    "lifecycle-seabios-tpm-crb": LIFECYCLE,
+    "lifecycle-seabios-tpm-tis": LIFECYCLE,
+    "timeout-cancel-seabios-tpm-tis": BOOT,
+}
+"""How many commits each kind of command makes in a session; "" stands for manufacture and migration."""
 
 
 class Event(NamedTuple):
@@ -203,3 +218,88 @@ def test_replay(tmp_path: Path, trace: Path) -> None:
                 await replay.play(event)
 
     run(body)
+
+
+class FlakyStore(LastingStore):
+    """A store where the first attempt at every commit but the first fails."""
+
+    attempts = 0
+
+    def commit(self, changes: Mapping[str, bytes | None]) -> None:
+        """Fail, or not."""
+        self.attempts += 1
+        if self.attempts % 2 == 0:
+            raise NvstoreError("a failure on purpose", "try again")
+        super().commit(changes)
+
+
+class Persistent(Replay):
+    """A guest that sends a command again when NV is unavailable (Part 3, 4.2)."""
+
+    refused = 0
+
+    async def check_answer(self, expected: bytes) -> None:
+        """Send again what was refused; the answer must then be the same."""
+        assert self.data is not None
+        header = await self.data.receive(10)
+        while code_of(header) == TPM_RC.NV_UNAVAILABLE:
+            self.refused += 1
+            await self.data.send(self.command)
+            header = await self.data.receive(10)
+        self.data.put_back(header)
+        await super().check_answer(expected)
+
+
+class Counting(Replay):
+    """Knows which command is under way."""
+
+    under_way = ""
+
+    async def play(self, event: Event) -> None:
+        """Note what begins."""
+        if event.kind == "D>":
+            self.under_way = TPM_CC(code_of(event.octets)).name
+        elif event.kind == "C>" and int.from_bytes(event.octets[:4]) in (CMD.INIT, CMD.STORE_VOLATILE):
+            self.under_way = ""
+        await super().play(event)
+
+
+@pytest.mark.parametrize("trace", sorted(TRACES.glob("boot-*.trace")), ids=lambda trace: trace.stem)
+def test_store_that_fails(tmp_path: Path, trace: Path) -> None:
+    """A boot over a store where every commit fails at first: a refused command has no effect."""
+    store = FlakyStore()
+
+    async def body() -> None:
+        async with serving(tmp_path, tpms=Tpm, store=store) as served:
+            served.device.auto_shutdown = False
+            replay = Persistent(served)
+            for event in events_of(trace):
+                await replay.play(event)
+            assert replay.refused > 0
+            assert served.device.alarm == ""
+
+    run(body)
+    assert store.attempts > 1
+
+
+@pytest.mark.parametrize(("trace", "expected"), WRITES.items())
+def test_writes(tmp_path: Path, trace: str, expected: dict[str, int]) -> None:
+    """Only the commands that change something persistent write, and each writes once."""
+    counted: Counter[str] = Counter()
+    replays: list[Counting] = []
+
+    class CountingStore(LastingStore):
+        def commit(self, changes: Mapping[str, bytes | None]) -> None:
+            """Count it for the command that is under way."""
+            counted[replays[0].under_way] += 1
+            super().commit(changes)
+
+    async def body() -> None:
+        async with serving(tmp_path, tpms=Tpm, store=CountingStore()) as served:
+            served.device.auto_shutdown = False
+            replays.append(Counting(served))
+            for event in events_of(TRACES / f"{trace}.trace"):
+                await replays[0].play(event)
+
+    run(body)
+    assert counted == expected

@@ -21,6 +21,7 @@ as_json_option = click.option("--json", "as_json", is_flag=True, help="Answer in
 @click.argument("vm")
 @click.option("--uuid", "vm_uuid", type=click.UUID, help="The VM's UUID; a new one if it is not given.")
 @click.option("--provider", help="The key provider; the default one if it is not given.")
+@click.option("--group", default="", help="The group of VMs whose default provider it is made under.")
 @click.option("--allow-unverified", is_flag=True, help="Accept a provider without a verified backup.")
 @passphrase_options
 @as_json_option
@@ -30,6 +31,7 @@ def create(
     vm: str,
     vm_uuid: uuid.UUID | None,
     provider: str | None,
+    group: str,
     passphrase_file: Path | None,
     passphrase_fd: int | None,
     *,
@@ -48,10 +50,10 @@ def create(
         from vtpm.engine.tpm import Tpm  # noqa: PLC0415
 
         host = place.host()
-        unlock(host, provider, passphrase_of(passphrase_file, passphrase_fd))
+        unlock(host, provider or host.providers.default_of(group), passphrase_of(passphrase_file, passphrase_fd))
         blobs = Tpm.manufacture(entropy=entropy).snapshot()
         host.create_state(
-            vm_uuid or uuid.uuid4(), vm, blobs, provider=provider, allow_unverified=allow_unverified
+            vm_uuid or uuid.uuid4(), vm, blobs, provider=provider, allow_unverified=allow_unverified, group=group
         ).close()
         ask(place.run_dir, "rescan")
         tell(describe(place, vm), as_json=as_json)
@@ -148,6 +150,8 @@ def state_of(vm: dict[str, Any], *, is_served: bool) -> str:
         return "not served" if is_served else "no daemon"
     if vm["failed"]:
         return "failed"
+    if vm["alarm"]:
+        return "NV unavailable"
     if vm["running"]:
         return "running"
     return "connected" if vm["connected"] else "off"

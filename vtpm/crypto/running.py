@@ -1,5 +1,6 @@
 """Digests and MACs of messages that arrive in parts, and that ContextSave may write down in between."""
 
+from copy import copy
 from typing import Any
 
 from vtpm.crypto.digest import CONSTRUCTORS
@@ -34,6 +35,14 @@ class RunningDigest:
 
     def __repr__(self) -> str:
         return f"RunningDigest({self.alg.name})"
+
+    def __copy__(self) -> "RunningDigest":
+        """Another one, that goes on by itself from here."""
+        other = object.__new__(RunningDigest)
+        other.alg, other._state, other._folded = self.alg, self._state, self._folded
+        other._fast = None if self._fast is None else self._fast.copy()
+        other._tail = bytearray(self._tail)
+        return other
 
     def update(self, octets: bytes) -> None:
         """More of the message."""
@@ -93,6 +102,12 @@ class RunningHmac:
 
     def __repr__(self) -> str:
         return f"RunningHmac({self.alg.name})"
+
+    def __copy__(self) -> "RunningHmac":
+        """Another one, that goes on by itself from here."""
+        other = object.__new__(RunningHmac)
+        other.alg, other._outer, other._inner = self.alg, self._outer, copy(self._inner)
+        return other
 
     def update(self, octets: bytes) -> None:
         """More of the message."""

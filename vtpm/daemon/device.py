@@ -2,7 +2,8 @@
 One TPM with its stored state: what a control channel, a simulator's port or a hypervisor does to it.
 
 Nothing here knows sockets.
-A method that changes the state returns after the change is durable, or leaves the TPM in failure mode.
+A method that changes the state returns after the change is durable.
+While the store cannot write, what would change the state ends in TPM_RC_NV_UNAVAILABLE and changes nothing.
 """
 
 import hmac
@@ -17,6 +18,7 @@ from vtpm.control.frames import HEADER
 from vtpm.control.messages import CMD, PTM_BLOB_TYPE, TPM_RESULT
 from vtpm.control.transitions import Phase, phase_after
 from vtpm.daemon.clock import Clock, Entropy, entropy, monotonic
+from vtpm.daemon.durability import Durability, is_derived
 from vtpm.daemon.errors import OperatorError
 from vtpm.spec.constants import TPM_CC, TPM_ST, TPM_SU
 from vtpm.state.profile import DEFAULT
@@ -122,6 +124,9 @@ class Device:
         self._incoming: dict[PTM_BLOB_TYPE, Incoming] = {}
         self._last_command = b""
         self._is_suspended = False
+        self._checkpoint: Any = None
+        """What the command that is under way goes back to if it cannot be made durable."""
+        self._durability = Durability(name, self._opened, clock)
 
     def __repr__(self) -> str:
         return f"<Device {self.name} {self.phase.name}>"
@@ -135,6 +140,11 @@ class Device:
     def has_failed(self) -> bool:
         """Is the TPM in failure mode?"""
         return self._tpm is not None and self._tpm.volatile.failed
+
+    @property
+    def alarm(self) -> str:
+        """Why the store does not take changes; empty when it does."""
+        return self._durability.alarm
 
     def init(self, *, delete_volatile: bool = False) -> None:
         """INIT: apply power, with the state that was given or stored; DeviceError if that cannot be used."""
@@ -174,14 +184,23 @@ class Device:
         """End the run: power off, let go of the store; a later INIT begins anew."""
         try:
             self.power_off()
+            self._durability.commit_deferred()
         finally:
-            self._tpm, self._suspended = None, None
+            self._tpm, self._suspended, self._checkpoint = None, None, None
             self._incoming.clear()
+            self._durability.end()
             self.locality, self.buffer_size = 0, None
             self.phase = Phase.BEFORE_INIT
             store, self._store = self._store, None
             if store is not None:
-                store.close()
+                self._let_go(store)
+
+    def _let_go(self, store: Store) -> None:
+        """Close the store; the state itself is durable, whatever becomes of the mark that is written last."""
+        try:
+            store.close()
+        except NvstoreError as error:
+            log.error("%s: %s", self.name, error)  # noqa: TRY400 - the operator's to mend
 
     def execute(self, request: bytes, locality: int | None = None) -> bytes:
         """The response to a command, after its changes are durable."""
@@ -196,9 +215,11 @@ class Device:
             return Result(self._set_locality(request), {})
         self._last_command = request
         self._is_suspended = False
-        result: Result = self._tpm.execute(
-            request, self.locality if locality is None else locality, self._clock()
-        )
+        tpm, now = self._tpm, self._clock()
+        if self._durability.alarm:
+            self._durability.retry(now)
+        self._checkpoint = tpm.checkpoint(request)
+        result: Result = tpm.execute(request, self.locality if locality is None else locality, now)
         return result
 
     def _set_locality(self, request: bytes) -> bytes:
@@ -211,8 +232,21 @@ class Device:
         return refusal(TPM_RC.SUCCESS)
 
     def conclude(self, result: Result) -> bytes:
-        """Make the changes of a command durable and give its response; failure mode if they cannot be."""
-        return result.response if self._commit(result.changes) else refusal()
+        """
+        Make the changes of a command durable and give its response.
+
+        If they cannot be, the TPM goes back to what it was, and the response is TPM_RC_NV_UNAVAILABLE.
+        What time has changed, or what can be derived again, is no reason to refuse a command.
+        """
+        durability = self._durability
+        if durability.commit(result.changes):
+            return result.response
+        if self._checkpoint is None or is_derived(result.changes):
+            durability.defer(result.changes)
+            return result.response
+        self._checkpoint.put_back()
+        durability.defer(self._tpm.changes())
+        return refusal(TPM_RC.NV_UNAVAILABLE)
 
     def set_physical_presence(self, *, asserted: bool) -> None:
         """Assert or deassert physical presence."""
@@ -247,7 +281,11 @@ class Device:
     def hash_end(self) -> TPM_RESULT:
         """_TPM_Hash_End."""
         self._tpm.hash_end()
-        return TPM_RESULT.SUCCESS if self._commit(self._tpm.changes()) else TPM_RESULT.FAIL
+        changes = self._tpm.changes()
+        if self._durability.commit(changes):
+            return TPM_RESULT.SUCCESS
+        self._durability.defer(changes)
+        return TPM_RESULT.FAIL
 
     def maximum(self) -> int:
         """The largest buffer in octets that the TPM's profile allows."""
@@ -285,7 +323,7 @@ class Device:
     def store_volatile(self) -> TPM_RESULT:
         """Make the volatile state durable; until the next command, a loss of power loses nothing."""
         blob = self.state_blob(PTM_BLOB_TYPE.VOLATILE)
-        if not self._commit({**self._tpm.snapshot(), SUSPENDED: blob}):
+        if not self._durability.commit({**self._tpm.snapshot(), SUSPENDED: blob}):
             return TPM_RESULT.FAIL
         self._suspended, self._is_suspended = blob, True
         return TPM_RESULT.SUCCESS
@@ -318,13 +356,15 @@ class Device:
             raise DeviceError("the store holds no TPM; create it, or restore the store from a backup")
         try:
             tpm = self._tpms.restore(state | volatile, self._random) if state else self._manufacture()
+            made = tpm.changes()
             if volatile:
                 tpm.resume(self._clock())
             else:
                 tpm.power_on(self._clock())
         except SavedStateError as error:
             raise DeviceError(f"{error}; restore the store from a backup") from None
-        self._save_loaded(tpm, stored, suspended, delete_volatile=delete_volatile)
+        changes = made | tpm.changes()
+        self._save_loaded(tpm, changes, stored, suspended, delete_volatile=delete_volatile)
 
     def _manufacture(self) -> Any:
         return self._tpms.manufacture(entropy=self._random)
@@ -349,15 +389,18 @@ class Device:
         return state
 
     def _save_loaded(
-        self, tpm: Any, stored: dict[str, bytes], suspended: bytes | None, *, delete_volatile: bool
+        self,
+        tpm: Any,
+        changes: dict[str, bytes | None],
+        stored: dict[str, bytes],
+        suspended: bytes | None,
+        *,
+        delete_volatile: bool,
     ) -> None:
         """Make durable what bringing the TPM up has changed in the store, and use it from now on."""
-        changes: dict[str, bytes | None] = {}
         given = self._incoming.get(PTM_BLOB_TYPE.PERMANENT)
         if given is not None:
-            changes |= dict.fromkeys(stored)
-            changes |= given.state
-        changes |= tpm.changes()
+            changes = dict.fromkeys(stored) | given.state | changes
         if suspended is not None and (delete_volatile or self._incoming):
             changes[SUSPENDED] = suspended = None
         if changes:
@@ -365,15 +408,4 @@ class Device:
         self._tpm, self._suspended = tpm, suspended
         self._is_suspended = False
         self._incoming.clear()
-
-    def _commit(self, changes: Mapping[str, bytes | None]) -> bool:
-        """Make changes durable; failure mode if that fails: what a guest has seen must not be undone."""
-        if not changes:
-            return True
-        try:
-            self._opened().commit(changes)
-        except (NvstoreError, OSError) as error:
-            log.error("%s: failure mode: %s", self.name, error)  # noqa: TRY400
-            self.fail("the state could not be made durable")
-            return False
-        return True
+        self._durability.begin(tpm)

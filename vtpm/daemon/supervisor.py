@@ -60,6 +60,7 @@ class Supervisor:
                 "connected": endpoint.is_in_use,
                 "running": endpoint.device.is_running,
                 "failed": endpoint.device.has_failed,
+                "alarm": endpoint.device.alarm,
             }
             for name, endpoint in self._endpoints.items()
         }

@@ -75,6 +75,8 @@ def check_authorization(tpm: TpmState, call: Call, use: SessionUse, entity: Enti
     use.includes_auth = needs_auth_value(session, entity)
     if use.includes_auth and entity.is_da_protected:
         check_not_locked_out(tpm, lockout=isinstance(entity, Lockout))
+    if use.includes_auth and isinstance(entity, NvIndex) and entity.is_pin:
+        check_countable(tpm)
 
     if session is None or not session.is_policy:
         if entity.is_policy_required(use.role):
@@ -112,6 +114,7 @@ def check_not_locked_out(tpm: TpmState, *, lockout: bool) -> None:
 
     That nullifies a Shutdown, so that a loss of power counts as a failure.
     """
+    check_countable(tpm)
     if lockout:
         if not tpm.lockout.auth_enabled:
             raise TpmError(TPM_RC.LOCKOUT)
@@ -122,6 +125,12 @@ def check_not_locked_out(tpm: TpmState, *, lockout: bool) -> None:
         tpm.lockout.used = True
         tpm.permanent.shutdown = None
         tpm.touch_permanent()
+
+
+def check_countable(tpm: TpmState) -> None:
+    """TPM_RC_NV_UNAVAILABLE while a failure cannot be counted for good, so that no guess is free."""
+    if not tpm.nv_available:
+        raise TpmError(TPM_RC.NV_UNAVAILABLE)
 
 
 def check_password(tpm: TpmState, use: SessionUse, entity: Entity) -> None:

@@ -3,6 +3,7 @@
 from vtpm.commands import COMMANDS
 from vtpm.engine.execute import HEADER, Outcome, execute
 from vtpm.engine.launch import hash_data, hash_end, hash_start
+from vtpm.state.checkpoint import Checkpoint, may_write
 from vtpm.state.clock import Instant
 from vtpm.state.power import power_on
 from vtpm.state.saved import SavedStateError
@@ -26,6 +27,10 @@ class Tpm(TpmState):
         `locality` is 0 to 4, or 32 to 255 for an extended one; `now` defaults to the last command's.
         """
         return execute(self, request, locality, now or Instant(self.clock.last))
+
+    def checkpoint(self, request: bytes) -> Checkpoint | None:
+        """What to put back if the changes of a command cannot be made durable; None if it can make none."""
+        return Checkpoint(self) if may_write(self, request) else None
 
     def power_on(self, now: Instant) -> None:
         """_TPM_Init: power is applied; Startup must follow."""

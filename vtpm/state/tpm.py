@@ -68,6 +68,8 @@ class TpmState:
         """TPM_ACCESS.tpmEstablishment of the platform interface: has a dynamic launch happened?"""
         self.saved: dict[str, bytes] = {}
         """The durable blobs whose live state runs ahead of them: what a loss of power goes back to."""
+        self.nv_available = True
+        """Can changes be made durable (Part 1, "Access Interruptions")? Whoever runs the TPM says so."""
         self.prime_pool: PrimePool | None = None
         """Fresh primes that whoever runs the TPM makes ahead of need."""
         self.primaries: dict[bytes, Primary] = {}
@@ -152,7 +154,7 @@ class TpmState:
             clock=self.clock.clock,
             reset_count=self.permanent.reset_count,
             restart_count=self.reset.restart_count,
-            safe=self.clock.safe,
+            safe=self.clock.safe and self.nv_available,
         )
         return TPMS_TIME_INFO(time=self.clock.time, clock_info=clock)
 
