@@ -88,7 +88,7 @@ from nvstore.provider_errors import (
 )
 from nvstore.provider_status import ProviderStatus
 from nvstore.providers import Providers
-from nvstore.shares import Share, draw_passphrase, recover_passphrase
+from nvstore.shares import Share, draw_passphrase, load_share, recover_passphrase, save_share
 from nvstore.store import MemoryStore, Store
 from nvstore.vm import StateStatus
 
@@ -158,7 +158,9 @@ __all__ = [
     "WrongKey",
     "WrongPassphrase",
     "draw_passphrase",
+    "load_share",
     "passphrase_from_fd",
     "passphrase_from_file",
     "recover_passphrase",
+    "save_share",
 ]

@@ -138,7 +138,10 @@ class Providers:
             )
             if provider.require_host_tpm:
                 _check_host_tpm(name, [seal["kind"] for key in keys for seal in key.seals])
-            facts |= {"kdk_id": provider.current.hex(), "seal": [one.description["kind"] for one in made]}
+            facts |= {
+                "kdk_id": provider.current.hex(),
+                "seal": ", ".join(one.description["kind"] for one in made),
+            }
             self._book.write(self._activated(replace(provider, keys=keys)))
         return self.show(name)
 

@@ -18,9 +18,11 @@ import hashlib
 import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Self
 
 from nvstore.document import BadDocument, pretty, read_document
+from nvstore.files import OsFiles, create_file, read_file
 from nvstore.keys import KEY_SIZE, Entropy, context
 from nvstore.provider_errors import ShareRefused
 from nvstore.shamir import combine, split
@@ -40,7 +42,12 @@ class Share:
     commitments: tuple[bytes, ...]
 
     def __repr__(self) -> str:
-        return f"Share({self.index} of {len(self.commitments)}, set {self.set_id})"
+        return f"Share({self.index} of {self.count}, set {self.set_id})"
+
+    @property
+    def count(self) -> int:
+        """Return how many shares there are."""
+        return len(self.commitments)
 
     @property
     def set_id(self) -> str:
@@ -82,6 +89,21 @@ class Share:
         if set_id != share.set_id:
             raise ShareRefused(path, "its commitments are not those of its set")
         return share
+
+
+def save_share(directory: Path, provider: str, share: Share) -> Path:
+    """Write a share to a new file of this directory, for its owner alone; return where it is."""
+    files = OsFiles()
+    files.make_directory(directory.absolute())
+    path = directory / f"{provider}-{share.set_id[:8]}-{share.index}.share"
+    create_file(files, path, [share.encode(provider)]).close()
+    files.flush_directory(directory)
+    return path
+
+
+def load_share(path: Path) -> Share:
+    """Return the share of a file; ShareRefused if it is not what it should be."""
+    return Share.decode(read_file(OsFiles(), path, secret=True), path)
 
 
 def commitment_of(index: int, value: bytes) -> bytes:

@@ -1,100 +1,98 @@
 """`vtpm provider`: the keys under which state is encrypted."""
 
 import json
+from importlib import import_module
 from pathlib import Path
+from typing import Any, Final
 
 import click
 
 from vtpm.cli.errors import explained
-from vtpm.cli.passphrase import passphrase_options, required_passphrase
+from vtpm.cli.passphrase import passphrase_options
 from vtpm.cli.place import Place
+from vtpm.cli.seals import seal_options, seals_of, unlock_options, unlocked
 
-PATH = click.Path(dir_okay=False, path_type=Path)
+as_json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+
+ELSEWHERE: Final = {
+    "backup": "provider_backup",
+    "drill": "provider_backup",
+    "restore": "provider_backup",
+    "share": "provider_backup",
+    "verify": "provider_backup",
+}
+"""The commands that have a module of their own, which is imported when they are named."""
 
 
-@click.group(short_help="Manage the keys that encrypt state.")
+class ProviderGroup(click.Group):
+    """The commands here, and those elsewhere."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names."""
+        return sorted({*super().list_commands(ctx), *ELSEWHERE})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of a name."""
+        if cmd_name not in ELSEWHERE:
+            return super().get_command(ctx, cmd_name)
+        command: click.Command = getattr(import_module(f"vtpm.cli.{ELSEWHERE[cmd_name]}"), cmd_name)
+        return command
+
+
+@click.group(cls=ProviderGroup, short_help="Manage the keys that encrypt state.")
 def provider() -> None:
     """Manage key providers: a provider's key derives the keys of its VMs' state."""
 
 
 @provider.command()
 @click.argument("name")
-@click.option("--key-file", type=PATH, help="Seal with this file, made if it is absent.")
-@click.option("--passphrase", "by_passphrase", is_flag=True, help="Seal with a passphrase, asked for.")
+@seal_options
 @passphrase_options
-@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+@click.option("--require-host-tpm", is_flag=True, help="Only for hosts that seal the key with their TPM.")
+@as_json_option
 @click.pass_obj
 def init(
     place: Place,
+    /,
     name: str,
-    key_file: Path | None,
     passphrase_file: Path | None,
     passphrase_fd: int | None,
     *,
-    by_passphrase: bool,
+    require_host_tpm: bool,
     as_json: bool,
+    **options: Any,
 ) -> None:
-    """Make a provider; its key is sealed by a file that only the service reads, or by a passphrase."""
-    by_passphrase = by_passphrase or passphrase_file is not None or passphrase_fd is not None
-    if by_passphrase and key_file is not None:
-        raise click.UsageError("a key is sealed by a passphrase or by a file: give one of them")
+    """Make a provider; its key is sealed by a file that only the service reads, or as the options say."""
+    options["seal_passphrase_file"] = options["seal_passphrase_file"] or passphrase_file
+    if passphrase_fd is not None:
+        options["seal_passphrase_fd"] = passphrase_fd
     with explained():
-        secret = None
-        if by_passphrase:
-            secret = required_passphrase(passphrase_file, passphrase_fd, f"provider {name}", is_new=True)
-        place.host().providers.init(name, key_file=key_file, passphrase=secret)
+        seals = seals_of(f"provider {name}", **options)
+        place.host().providers.init(name, **seals, require_host_tpm=require_host_tpm)
         tell(place, name, as_json=as_json)
 
 
 @provider.command()
 @click.argument("name")
-@click.option("--out", required=True, type=PATH, help="Write the backup to this file, which must not exist.")
-@click.option("--unlock-file", type=PATH, help="File with the passphrase that seals the provider itself.")
-@passphrase_options
+@seal_options
+@unlock_options
+@click.option("--keep", is_flag=True, help="Keep the seals that are there; any one opens then.")
+@as_json_option
 @click.pass_obj
-def backup(
-    place: Place,
-    name: str,
-    out: Path,
-    unlock_file: Path | None,
-    passphrase_file: Path | None,
-    passphrase_fd: int | None,
+def reseal(
+    place: Place, /, name: str, unlock_file: Path | None, *, keep: bool, as_json: bool, **options: Any
 ) -> None:
-    """Write a backup of a provider's key, encrypted by a passphrase of its own."""
+    """Put a provider's keys into another seal, as after its host got a TPM, or a new one."""
     with explained():
-        from nvstore import passphrase_from_file  # noqa: PLC0415 - help needs no store
-
         host = place.host()
-        if unlock_file is not None:
-            host.providers.unlock(name, passphrase_from_file(unlock_file))
-        secret = required_passphrase(passphrase_file, passphrase_fd, "the backup", is_new=True)
-        host.providers.backup(name, out=out, passphrase=secret)
-    click.echo(f"{out} holds the key of provider {name}; keep it and its passphrase apart, and verify it now")
-
-
-@provider.command()
-@click.argument("file", type=PATH)
-@passphrase_options
-@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
-@click.pass_obj
-def verify(
-    place: Place, file: Path, passphrase_file: Path | None, passphrase_fd: int | None, *, as_json: bool
-) -> None:
-    """Read a backup back: it must give the provider's key, and then VMs may be created under it."""
-    with explained():
-        secret = required_passphrase(passphrase_file, passphrase_fd, "the backup")
-        report = place.host().providers.verify(file, passphrase=secret)
-    if as_json:
-        click.echo(json.dumps(report.to_json()))
-        return
-    click.echo(f"{file} opens and holds the key {report.kdk_id} of provider {report.provider}")
-    if not report.recorded:
-        click.echo("that provider is not on this host: nothing was recorded")
+        seals = seals_of(f"provider {name}", **options)
+        unlocked(host, name, unlock_file).reseal(name, **seals, keep=keep)
+        tell(place, name, as_json=as_json)
 
 
 @provider.command()
 @click.argument("name", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+@as_json_option
 @click.pass_obj
 def show(place: Place, name: str | None, *, as_json: bool) -> None:
     """Show a provider, or the default one."""
@@ -106,7 +104,7 @@ def show(place: Place, name: str | None, *, as_json: bool) -> None:
 
 
 @provider.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+@as_json_option
 @click.pass_obj
 def list_providers(place: Place, *, as_json: bool) -> None:
     """List the providers."""
@@ -117,6 +115,72 @@ def list_providers(place: Place, *, as_json: bool) -> None:
         return
     for status in statuses:
         click.echo("\n".join(status.lines()))
+
+
+@provider.command()
+@click.argument("name")
+@click.option("--group", help="The default of this group of VMs alone; see `vtpm create --group`.")
+@click.pass_obj
+def default(place: Place, name: str, group: str | None) -> None:
+    """Make a provider the one for new VMs for which none is named."""
+    with explained():
+        place.host().providers.set_default(name, group=group)
+    click.echo(f"new VMs{f' of group {group}' if group else ''} are made under provider {name}")
+
+
+@provider.command()
+@click.argument("name")
+@as_json_option
+@click.pass_obj
+def disable(place: Place, name: str, *, as_json: bool) -> None:
+    """Make no new VMs under a provider; those that are there keep working."""
+    with explained():
+        place.host().providers.disable(name)
+        tell(place, name, as_json=as_json)
+
+
+@provider.command()
+@click.argument("name")
+@as_json_option
+@click.pass_obj
+def enable(place: Place, name: str, *, as_json: bool) -> None:
+    """Make new VMs under a disabled provider again."""
+    with explained():
+        place.host().providers.enable(name)
+        tell(place, name, as_json=as_json)
+
+
+@provider.command()
+@click.argument("name")
+@click.option("--days", default=7, show_default=True, help="Destroy the keys no earlier than this.")
+@click.option("--cancel", is_flag=True, help="Cancel the deletion.")
+@as_json_option
+@click.pass_obj
+def delete(place: Place, name: str, days: int, *, cancel: bool, as_json: bool) -> None:
+    """Let a disabled provider's keys be destroyed in some days; refused while a VM needs them."""
+    with explained():
+        providers = place.host().providers
+        if cancel:
+            providers.cancel_deletion(name)
+        else:
+            providers.schedule_deletion(name, days=days)
+        tell(place, name, as_json=as_json)
+
+
+@provider.command()
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@as_json_option
+@click.pass_obj
+def destroy(place: Place, name: str, *, yes: bool, as_json: bool) -> None:
+    """Destroy a provider's keys on this host, after its deletion has waited."""
+    with explained():
+        providers = place.host().providers
+        providers.show(name)
+        if not yes:
+            click.confirm(f"Destroy the keys of provider {name} on this host?", abort=True)
+        providers.destroy(name)
+        tell(place, name, as_json=as_json)
 
 
 def tell(place: Place, name: str, *, as_json: bool) -> None:

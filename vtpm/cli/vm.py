@@ -50,10 +50,16 @@ def create(
         from vtpm.engine.tpm import Tpm  # noqa: PLC0415
 
         host = place.host()
-        unlock(host, provider or host.providers.default_of(group), passphrase_of(passphrase_file, passphrase_fd))
+        provider = provider or host.providers.default_of(group)
+        unlock(host, provider, passphrase_of(passphrase_file, passphrase_fd))
         blobs = Tpm.manufacture(entropy=entropy).snapshot()
         host.create_state(
-            vm_uuid or uuid.uuid4(), vm, blobs, provider=provider, allow_unverified=allow_unverified, group=group
+            vm_uuid or uuid.uuid4(),
+            vm,
+            blobs,
+            provider=provider,
+            allow_unverified=allow_unverified,
+            group=group,
         ).close()
         ask(place.run_dir, "rescan")
         tell(describe(place, vm), as_json=as_json)
