@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "serve": ("vtpm.cli.serve", "serve"),
     "show": ("vtpm.cli.vm", "show"),
     "simulator": ("vtpm.cli.simulator", "simulator"),
+    "trace": ("vtpm.cli.trace", "trace"),
 }
 
 

@@ -1,0 +1,1 @@
+"""Captured commands and responses as lines to read, from the declarations that execute them."""
