@@ -8,7 +8,7 @@ from uuid import UUID
 
 from nvstore.backup import Backup
 from nvstore.errors import NvstoreError
-from nvstore.file import Place, find_newest
+from nvstore.place import Place, find_newest
 from nvstore.provider_errors import DrillFailed, KeyMissing
 
 

@@ -8,113 +8,24 @@ A write or flush that failed is never tried again on the same file:
 the kernel reports such an error once, and then takes the lost pages for clean.
 """
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple, Self
 from uuid import UUID
 
 from nvstore.blobs import Blobs
 from nvstore.envelope import Damaged, Opening, Record, UnknownSuite, read_record
 from nvstore.errors import (
-    Locked,
     MarkDamaged,
-    MarkMissing,
     NvstoreError,
-    StateExists,
-    StateMissing,
     StoreClosed,
     StoreUnavailable,
 )
-from nvstore.files import File, Files, Lock, LockHeld, create_file
-from nvstore.history import History, read_history
-from nvstore.keys import Entropy, KeySource, Prf, mark_key_of
+from nvstore.files import File, Lock, create_file
+from nvstore.keys import KeySource, Prf, mark_key_of
 from nvstore.mark import Mark, MarkFile
+from nvstore.place import Place, beside, check_free, find_newest, lock_state, read_mark, remove_state
 from nvstore.ring import Ring, pages
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where one VM's state is, and what the store needs of its surroundings."""
-
-    state: Path
-    mark: Path
-    lock: Path
-    files: Files
-    entropy: Entropy
-    clock: Callable[[], float]
-    """Seconds since 1970; for people to read, nothing is decided by it."""
-
-
-def describe_owner(record: str) -> str:
-    """Return in words who holds a lock."""
-    try:
-        owner = json.loads(record)
-        return f"process {owner['pid']} on {owner['host']}"
-    except (ValueError, KeyError, TypeError):
-        return record.strip()
-
-
-def lock_state(place: Place) -> Lock:
-    """Take the lock of a state, or raise Locked."""
-    try:
-        return place.files.lock(place.lock)
-    except LockHeld as error:
-        raise Locked(place.state, describe_owner(str(error))) from None
-
-
-def read_mark(place: Place) -> MarkFile | None:
-    """Return the host's mark, if there is one."""
-    try:
-        return MarkFile(place.files, place.mark)
-    except FileNotFoundError:
-        return None
-
-
-def read_state(place: Place, vm: UUID) -> History:
-    """Read the file of a state, or raise the error that says what is wrong with it as a file."""
-    mark = read_mark(place)
-    try:
-        file = place.files.open_to_read(place.state)
-    except FileNotFoundError:
-        raise StateMissing(vm, place.state, mark.mark.generation if mark else 0) from None
-    try:
-        return read_history(file, place.state, vm)
-    finally:
-        file.close()
-
-
-class Found(NamedTuple):
-    """A state that may be opened."""
-
-    history: History
-    marks: MarkFile | None
-    record: Record
-    blobs: Blobs
-    notes: list[str]
-
-
-def find_newest(place: Place, vm: UUID, keys: KeySource, *, adopt: bool = False) -> Found:
-    """Read a state as opening does, and raise what opening raises, but change nothing."""
-    marks = None
-    with suppress(*([MarkDamaged] if adopt else [])):
-        marks = read_mark(place)
-    history = read_state(place, vm)
-    if marks is None and not adopt:
-        raise MarkMissing(vm, place.mark)
-    if marks is not None:
-        kdk_id = marks.mark.kdk_id
-        provider = next((record.header.provider for record in history.records()), "")
-        try:
-            marks.authenticate(mark_key_of(keys.key(provider, kdk_id), kdk_id, vm))
-        except MarkDamaged:
-            if not adopt:
-                raise
-            marks = None
-    record, blobs, notes = history.newest(marks.mark if marks else None, keys)
-    return Found(history, marks, record, blobs, notes)
 
 
 class Base(NamedTuple):
@@ -447,32 +358,3 @@ class FileStore:
             if file is not self._file:
                 file.close()
         return older
-
-
-def beside(path: Path) -> Path:
-    """Return where the next file of this name is written."""
-    return path.with_name(path.name + ".new")
-
-
-def damaged(path: Path) -> Path:
-    """Return where repair keeps the file that it replaces."""
-    return path.with_name(path.name + ".damaged")
-
-
-def check_free(place: Place, vm: UUID) -> None:
-    """Raise StateExists if there is a state, or the host has ever acknowledged one."""
-    if place.files.exists(place.state):
-        raise StateExists(vm, f"a state at {place.state}")
-    try:
-        mark = read_mark(place)
-    except MarkDamaged as error:
-        raise StateExists(vm, f"a high-water mark, which {error.cause}") from error
-    if mark and mark.mark.generation:
-        raise StateExists(vm, f"a high-water mark: this host has seen its generation {mark.mark.generation}")
-
-
-def remove_state(place: Place) -> None:
-    """Remove a state and what remembers it, in an order that leaves no state without its mark."""
-    for path in (beside(place.state), damaged(place.state), place.state, place.mark):
-        place.files.remove(path)
-        place.files.flush_directory(path.parent)

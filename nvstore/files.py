@@ -33,8 +33,8 @@ class LockHeld(Exception):
     """Another open file description holds the lock; the text is the owner's record."""
 
 
-class File(Protocol):
-    """An open file."""
+class ReadFile(Protocol):
+    """A file that is open to read."""
 
     def size(self) -> int:
         """Return its length in octets."""
@@ -43,6 +43,14 @@ class File(Protocol):
     def read(self, offset: int, size: int) -> bytes:
         """Return up to this many octets, fewer only at the end of the file."""
         ...
+
+    def close(self) -> None:
+        """Close it; what was not flushed may still be lost."""
+        ...
+
+
+class File(ReadFile, Protocol):
+    """An open file."""
 
     def write(self, offset: int, pieces: Sequence[bytes]) -> None:
         """Write the pieces one after the other from this offset."""
@@ -60,10 +68,6 @@ class File(Protocol):
         """Make all that was written durable, the length included (fdatasync)."""
         ...
 
-    def close(self) -> None:
-        """Close it; what was not flushed may still be lost."""
-        ...
-
 
 class Lock(Protocol):
     """A lock that is held."""
@@ -73,7 +77,15 @@ class Lock(Protocol):
         ...
 
 
-class Files(Protocol):
+class Reader(Protocol):
+    """What gives files to read."""
+
+    def open_to_read(self, path: Path, *, secret: bool = False) -> ReadFile:
+        """Open a regular file, no link; a secret one must be readable by its owner alone."""
+        ...
+
+
+class Files(Reader, Protocol):
     """What nvstore asks of a file system."""
 
     def make_directory(self, path: Path) -> None:
@@ -86,10 +98,6 @@ class Files(Protocol):
 
     def open(self, path: Path) -> File:
         """Open a regular file, no link, for reading and writing."""
-        ...
-
-    def open_to_read(self, path: Path, *, secret: bool = False) -> File:
-        """Open a regular file, no link; a secret one must be readable by its owner alone."""
         ...
 
     def exists(self, path: Path) -> bool:
@@ -298,7 +306,7 @@ def read_descriptor(descriptor: int) -> bytes:
     return b"".join(pieces)
 
 
-def read_file(files: Files, path: Path, *, secret: bool = False) -> bytes:
+def read_file(files: Reader, path: Path, *, secret: bool = False) -> bytes:
     """Return the whole content of a file."""
     file = files.open_to_read(path, secret=secret)
     try:

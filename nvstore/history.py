@@ -22,7 +22,7 @@ from nvstore.errors import (
     RolledBack,
     SuiteRefused,
 )
-from nvstore.files import File
+from nvstore.files import ReadFile
 from nvstore.keys import KeySource
 from nvstore.mark import Mark
 from nvstore.ring import Ring, read_ring
@@ -214,7 +214,7 @@ class History:
         return RolledBack(self.vm, own[0].header.generation, mark.generation if mark else 0)
 
 
-def salvage(file: File, path: Path, vm: UUID) -> History:
+def salvage(file: ReadFile, path: Path, vm: UUID) -> History:
     """Read what can be read of a damaged file: every page may begin a record."""
     octets = file.read(0, file.size())
     slots: list[Slot] = []
@@ -224,7 +224,7 @@ def salvage(file: File, path: Path, vm: UUID) -> History:
     return History(path, vm, Ring(vm, PAGE, max(1, len(slots))), slots)
 
 
-def read_history(file: File, path: Path, vm: UUID) -> History:
+def read_history(file: ReadFile, path: Path, vm: UUID) -> History:
     """Read a whole file, or raise CorruptState, ForeignState or SuiteRefused."""
     size = file.size()
     try:
@@ -239,7 +239,7 @@ def read_history(file: File, path: Path, vm: UUID) -> History:
     return History(path, vm, ring, slots)
 
 
-def _read_slot(file: File, path: Path, ring: Ring, index: int) -> Slot:
+def _read_slot(file: ReadFile, path: Path, ring: Ring, index: int) -> Slot:
     octets = file.read(ring.offset(index), ring.slot_size)
     if not any(octets[:MIN_HEADER]):
         return Slot(index, None)

@@ -2,9 +2,11 @@
 
 import os
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 from uuid import UUID
@@ -12,7 +14,9 @@ from uuid import UUID
 from nvstore.audit import Audit
 from nvstore.document import timestamp
 from nvstore.drill import DrillReport
+from nvstore.envelope import Header
 from nvstore.errors import (
+    Locked,
     MarkDamaged,
     NvstoreError,
     RevertRefused,
@@ -20,9 +24,15 @@ from nvstore.errors import (
     StateExists,
     UnknownState,
 )
-from nvstore.file import (
-    FileStore,
+from nvstore.file import FileStore
+from nvstore.files import Files, OsFiles, read_file, replace_file
+from nvstore.history import Entry
+from nvstore.keyring import Keyring
+from nvstore.keys import Entropy, KeySource
+from nvstore.passphrase import BACKUP_COST, HOST_COST, Cost
+from nvstore.place import (
     Place,
+    Still,
     check_free,
     describe_owner,
     find_newest,
@@ -31,14 +41,11 @@ from nvstore.file import (
     read_state,
     remove_state,
 )
-from nvstore.files import Files, OsFiles, read_file, replace_file
-from nvstore.history import Entry
-from nvstore.keyring import Keyring
-from nvstore.keys import Entropy, KeySource
-from nvstore.passphrase import BACKUP_COST, HOST_COST, Cost
 from nvstore.provider_files import ProviderFiles
 from nvstore.providers import Providers, Setting
+from nvstore.rekeying import THREADS, RekeyReport, ShredReport
 from nvstore.repair import repair, revert
+from nvstore.rotation import Rotations
 from nvstore.vm import StateStatus, Vm, check_vm_name, read_vm
 
 _SUFFIX: Final = ".vm"
@@ -92,6 +99,7 @@ class Host:
             backup_cost,
         )
         self.providers = Providers(setting)
+        self.rotations = Rotations(setting)
 
     def __repr__(self) -> str:
         return f"Host({str(self.directory)!r})"
@@ -184,15 +192,17 @@ class Host:
         """Return what is kept of a state, newest first, with what is wrong with each; it may be in use."""
         uuid = self._uuid_of(vm)
         place = self._place(uuid)
+        still = Still(place)
+        marks = None
         with suppress(MarkDamaged):
-            marks = read_mark(place)
-            return read_state(place, uuid).entries(marks.mark if marks else None, self.providers)
-        return read_state(place, uuid).entries(None, self.providers)
+            marks = read_mark(place, still)
+        return read_state(place, uuid, still).entries(marks.mark if marks else None, self.providers)
 
     def verify_state(self, vm: UUID | str) -> StateStatus:
         """Read a state as opening would, and raise what opening would raise; it may be in use."""
         uuid = self._uuid_of(vm)
-        find_newest(self._place(uuid), uuid, self.providers)
+        place = self._place(uuid)
+        find_newest(place, uuid, self.providers, reader=Still(place))
         return self._status(uuid)
 
     def repair_state(self, vm: UUID | str, *, generation: int | None = None, reason: str) -> StateStatus:
@@ -243,6 +253,85 @@ class Host:
                 "generation": store.generation,
             }
         return self._status(uuid)
+
+    def stale_states(self, provider: str | None = None, *, deep: bool = False) -> list[str]:
+        """
+        Return the VMs that are not under the current key of their provider; `deep` counts their history, too.
+
+        Those of one provider, or of all that are here.
+        """
+        current = {status.name: status.kdk_id for status in self.providers.list() if status.keys}
+        stale = []
+        for vm in self._uuids():
+            own = self._headers(vm)
+            if own and provider in {None, own[0].provider} and own[0].provider in current:
+                keys = {header.kdk_id.hex() for header in (own if deep else own[:1])}
+                if keys != {current[own[0].provider]}:
+                    stale.append(self._name_of(vm))
+        return sorted(stale)
+
+    def rekey(
+        self,
+        vms: Sequence[UUID | str],
+        *,
+        deep: bool = False,
+        provider: str | None = None,
+        in_use: Callable[[str], bool] = lambda _: False,
+    ) -> RekeyReport:
+        """
+        Write states again under the current key of their provider, or under another provider; see `FileStore`.
+
+        `in_use` is told of each VM whose state somebody else has open, and says whether it was rekeyed there.
+        What was interrupted is repeated with what `stale_states` still returns.
+        """
+        names = [self._name_of(self._uuid_of(vm)) for vm in vms]
+        if provider is not None:
+            self.providers.choose(provider, allow_unverified=False)
+        depth = "deep" if deep else "shallow"
+        with self.audit.entry("rekey", depth=depth, provider=provider, vms=" ".join(names)) as facts:
+            with ThreadPoolExecutor(THREADS) as threads:
+                results = list(threads.map(partial(self._rekey, deep=deep, provider=provider), names))
+            outcome = [
+                (name, "" if result == Locked.code and in_use(name) else result)
+                for name, result in zip(names, results, strict=True)
+            ]
+            done = [name for name, problem in outcome if not problem]
+            if provider is not None:
+                self._move(done, provider)
+            busy = [name for name, problem in outcome if problem == Locked.code]
+            failed = [(name, problem) for name, problem in outcome if problem not in {"", Locked.code}]
+            facts |= {"done": len(done), "busy": len(busy), "failed": len(failed)}
+        for status in self.providers.list():
+            if status.successor and not self.stale_states(status.name):
+                self.rotations.finish(status.name)
+        return RekeyReport(done, busy, failed)
+
+    def _rekey(self, vm: str, *, deep: bool, provider: str | None) -> str:
+        """Rekey one state; return the code of `Locked`, or what else is in the way, or nothing."""
+        uuid = self._uuid_of(vm)
+        try:
+            with FileStore.open(self._place(uuid), uuid, self.providers) as store:
+                store.rekey(deep=deep, provider=provider)
+        except Locked as error:
+            return error.code
+        except NvstoreError as error:
+            return str(error)
+        return ""
+
+    def _move(self, vms: Sequence[str], provider: str) -> None:
+        with self._exclusive():
+            for vm in vms:
+                if registration := self._registration(self._uuid_of(vm)):
+                    self._register(replace(registration, provider=provider))
+
+    def shred_state(self, vm: UUID | str) -> ShredReport:
+        """Destroy the state of a VM as `delete_state` does, and tell what that covers."""
+        uuid = self._uuid_of(vm)
+        name = self._name_of(uuid)
+        ids = sorted({header.kdk_id for header in self._headers(uuid)})
+        self.delete_state(uuid)
+        holders = [holder for kdk_id in ids for holder in self.providers.holders(kdk_id)]
+        return ShredReport(name, [kdk_id.hex() for kdk_id in ids], holders)
 
     def list_states(self) -> list[StateStatus]:
         """Return the status of every state of this host, by name; needs no key."""
@@ -325,8 +414,9 @@ class Host:
         kdk_id, generation, written, size, records, problem = "", 0, "", 0, 0, ""
         warnings = []
         try:
-            mark = read_mark(place)
-            history = read_state(place, vm)
+            still = Still(place)
+            mark = read_mark(place, still)
+            history = read_state(place, vm, still)
             size, own = history.ring.size, history.records()
             if own:
                 newest = own[0].header
@@ -344,20 +434,23 @@ class Host:
 
     def _users_of(self, kdk_ids: Collection[bytes], provider: str) -> list[str]:
         """Return the names of the VMs that need one of these keys, or are registered under a provider."""
-        return sorted(
-            registration.name if (registration := self._registration(vm)) else str(vm)
-            for vm in self._uuids()
-            if self._needs(vm, kdk_ids, provider)
-        )
+        return sorted(self._name_of(vm) for vm in self._uuids() if self._needs(vm, kdk_ids, provider))
+
+    def _headers(self, vm: UUID) -> list[Header]:
+        """Return the headers of a state's records, newest first; none if it cannot be read."""
+        with suppress(StateError):
+            return [record.header for record in read_state(self._place(vm), vm).records()]
+        return []
+
+    def _name_of(self, vm: UUID) -> str:
+        registration = self._registration(vm)
+        return registration.name if registration else str(vm)
 
     def _needs(self, vm: UUID, kdk_ids: Collection[bytes], provider: str) -> bool:
         """Tell whether any record of a state, or its mark, needs one of these keys."""
-        place = self._place(vm)
-        needed = set()
-        with suppress(StateError):
-            needed |= {record.header.kdk_id for record in read_state(place, vm).records()}
+        needed = {header.kdk_id for header in self._headers(vm)}
         with suppress(MarkDamaged):
-            if marks := read_mark(place):
+            if marks := read_mark(self._place(vm)):
                 needed.add(marks.mark.kdk_id)
         if needed:
             return not needed.isdisjoint(kdk_ids)

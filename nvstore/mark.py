@@ -26,7 +26,7 @@ from uuid import UUID
 
 from nvstore.envelope import FIRST_PREVIOUS
 from nvstore.errors import MarkDamaged
-from nvstore.files import File, Files, read_file, replace_file
+from nvstore.files import File, Files, replace_file
 from nvstore.keys import BLOCK, Prf
 
 MAGIC: Final = b"nvsmark1"
@@ -76,13 +76,12 @@ def _decode(octets: bytes) -> _Place | None:
 class MarkFile:
     """The mark of one VM on this host, as it is on disk."""
 
-    def __init__(self, files: Files, path: Path) -> None:
-        """Read it; FileNotFoundError if there is none, MarkDamaged if it cannot be read."""
+    def __init__(self, files: Files, path: Path, content: bytes) -> None:
+        """Take what was read of it; MarkDamaged if it is none."""
         self._files, self._path = files, path
         self._file: File | None = None
         self.failed = False
         """A write has failed, so the next one must be `replace`."""
-        content = read_file(files, path)
         places = [_decode(content[i * PLACE : (i + 1) * PLACE]) for i in range(3)]
         written = [place for place in places if place]
         if not written:
@@ -98,8 +97,9 @@ class MarkFile:
     @classmethod
     def make(cls, files: Files, path: Path, mark: Mark, key: Prf) -> "MarkFile":
         """Make it anew, durable on return, in place of any that was there."""
-        replace_file(files, path, (_encode(mark, 1, key) + _EMPTY)[: len(_EMPTY)])
-        return cls(files, path)
+        content = (_encode(mark, 1, key) + _EMPTY)[: len(_EMPTY)]
+        replace_file(files, path, content)
+        return cls(files, path, content)
 
     def authenticate(self, key: Prf) -> None:
         """Raise MarkDamaged unless the newest mark was written under this key."""

@@ -9,10 +9,11 @@ from contextlib import suppress
 from uuid import UUID
 
 from nvstore.errors import AlteredState, CorruptState, MarkDamaged, NothingToRepair, StateError
-from nvstore.file import Base, FileStore, Place, damaged, find_newest, lock_state, read_mark
-from nvstore.files import File, read_file, replace_file
+from nvstore.file import Base, FileStore
+from nvstore.files import ReadFile, read_file, replace_file
 from nvstore.history import History, read_history, salvage
 from nvstore.keys import KeySource
+from nvstore.place import Place, damaged, find_newest, lock_state, read_mark
 
 
 def repair(place: Place, vm: UUID, keys: KeySource, generation: int | None) -> FileStore:
@@ -72,7 +73,7 @@ def _base(place: Place, vm: UUID, keys: KeySource, generation: int | None) -> Ba
     return Base(record, blobs, newest, epoch, history.ring if whole else None)
 
 
-def _read(file: File, place: Place, vm: UUID) -> tuple[History, bool]:
+def _read(file: ReadFile, place: Place, vm: UUID) -> tuple[History, bool]:
     try:
         return read_history(file, place.state, vm), True
     except CorruptState:

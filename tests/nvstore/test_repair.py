@@ -1,6 +1,9 @@
 """History, repair and revert: going back is possible, on an operator's word, and leaves a trace."""
 
+import itertools
+import os
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -60,6 +63,29 @@ class TestHistory:
             store.commit({"a": b"1"})
             assert host.history(VM)[0].generation == 6
             assert host.verify_state(VM).generation == 6
+
+    @pytest.mark.slow
+    def test_while_written(self, host: Host, state: Path) -> None:
+        """A reader sees no half of a commit that is under way, and never takes it for damage."""
+        assert state.exists()
+        done = threading.Event()
+        sizes = itertools.cycle((100, 9000, 5000))
+
+        def write() -> None:
+            with host.open_state(VM) as store:
+                while not done.is_set():
+                    store.commit({"a": os.urandom(next(sizes))})
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            generations = [host.verify_state(VM).generation for _ in range(100)]
+            problems = [entry.problem for _ in range(100) for entry in host.history(VM)]
+        finally:
+            done.set()
+            writer.join()
+        assert generations == sorted(generations)
+        assert not any(problems)
 
     def test_verify(self, host: Host, state: Path) -> None:
         """Verification decrypts, and raises what opening would."""
