@@ -25,7 +25,8 @@ lint: setup ## format, lint and types alone
 bench: setup ## time the TPM beside swtpm
 	@$(python) -m tests.bench
 
-conformance: setup ## foreign test suites and the matrix of guests
+conformance: ## foreign test suites and the matrix of guests
+	@.ci/setup --conformance
 	@$(python) -m tests.conformance
 
 clean: ## remove .venv/ and all that tools leave behind

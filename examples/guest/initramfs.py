@@ -113,15 +113,29 @@ def system() -> bytes:
     loaded = [library(name) for name in LOADED_AT_RUN_TIME]
     for path in [*loaded, *_closure([busybox, tpm2, *loaded])]:
         archive.add(_place_in_usr(path), path.read_bytes())
+    return compressed(archive)
+
+
+def compressed(archive: Archive) -> bytes:
+    """The archive as the kernel unpacks it."""
     return gzip.compress(archive.octets(), compresslevel=6, mtime=0)
+
+
+@cache
+def with_programs(*paths: Path) -> bytes:
+    """More programs, and plugins that they load, at the places of this machine, with their libraries."""
+    archive = Archive()
+    for path in [*paths, *_closure(paths)]:
+        archive.add(_place_in_usr(path), path.read_bytes())
+    return compressed(archive)
 
 
 def _closure(binaries: Iterable[Path]) -> list[Path]:
     return sorted({path for binary in binaries for path in shared_libraries(binary)})
 
 
-def with_job(job: str) -> bytes:
-    """A whole initramfs that runs a shell script and powers off."""
+def with_job(job: str, *additions: bytes) -> bytes:
+    """A whole initramfs, with archives added to it, that runs a shell script and powers off."""
     archive = Archive()
     archive.add("job", job.encode())
-    return system() + gzip.compress(archive.octets(), mtime=0)
+    return system() + b"".join(additions) + compressed(archive)

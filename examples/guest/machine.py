@@ -85,6 +85,12 @@ class Machine:
     firmware: Firmware = Firmware.SEABIOS
     device: TpmDevice = TpmDevice.CRB
     accelerator: str = "tcg"
+    additions: tuple[bytes, ...] = field(default=(), repr=False)
+    """Archives with what the guest needs besides tpm2-tools."""
+    disk: Path | None = None
+    """The image of a disk, /dev/nvme0n1, whose driver is built into the kernel."""
+    parameters: str = ""
+    """What the kernel's command line says besides."""
 
     def boot(
         self, job: str, tpm: Path | None, limit: float, on_finding: Callable[[str, bytes], None] | None = None
@@ -96,7 +102,7 @@ class Machine:
         Raises GuestError when the guest or the job fails, or at the limit.
         """
         initrd = self.directory / "initramfs"
-        initrd.write_bytes(initramfs.with_job(job))
+        initrd.write_bytes(initramfs.with_job(job, *self.additions))
         began = time.monotonic()
         run = Run()
         with (
@@ -169,7 +175,8 @@ class Machine:
         ]
         if initrd is not None:
             arguments += ["-serial", f"file:{self.directory}/console.log", "-serial", "stdio"]
-            arguments += ["-kernel", kernel(), "-initrd", initrd, "-append", "console=ttyS0 quiet panic=-1"]
+            command_line_of_kernel = f"console=ttyS0 quiet panic=-1 {self.parameters}".strip()
+            arguments += ["-kernel", kernel(), "-initrd", initrd, "-append", command_line_of_kernel]
         if self.firmware is Firmware.OVMF:
             code, variables = _ovmf()
             copy = self.directory / "firmware-variables"
@@ -177,6 +184,9 @@ class Machine:
                 shutil.copy(variables, copy)
             arguments += ["-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={code}"]
             arguments += ["-drive", f"if=pflash,format=raw,unit=1,file={copy}"]
+        if self.disk is not None:
+            arguments += ["-drive", f"if=none,id=disk,format=raw,file={self.disk}"]
+            arguments += ["-device", "nvme,drive=disk,serial=1"]
         if tpm is not None:
             arguments += [
                 "-chardev",
