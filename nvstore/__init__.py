@@ -88,6 +88,7 @@ from nvstore.provider_errors import (
 )
 from nvstore.provider_status import ProviderStatus
 from nvstore.providers import Providers
+from nvstore.rekeying import RekeyReport, ShredReport
 from nvstore.shares import Share, draw_passphrase, load_share, recover_passphrase, save_share
 from nvstore.store import MemoryStore, Store
 from nvstore.vm import StateStatus
@@ -135,12 +136,14 @@ __all__ = [
     "ProviderStatus",
     "ProviderUnverified",
     "Providers",
+    "RekeyReport",
     "RevertRefused",
     "RolledBack",
     "RotationRefused",
     "SealFailed",
     "Share",
     "ShareRefused",
+    "ShredReport",
     "StateError",
     "StateExists",
     "StateMissing",

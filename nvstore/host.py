@@ -279,25 +279,26 @@ class Host:
         in_use: Callable[[str], bool] = lambda _: False,
     ) -> RekeyReport:
         """
-        Write states again under the current key of their provider, or under another provider; see `FileStore`.
+        Write states again under the current key of their provider, or of another one; see `FileStore.rekey`.
 
         `in_use` is told of each VM whose state somebody else has open, and says whether it was rekeyed there.
         What was interrupted is repeated with what `stale_states` still returns.
         """
-        names = [self._name_of(self._uuid_of(vm)) for vm in vms]
+        chosen = self._resolve(vms)
+        names = list(chosen.values())
         if provider is not None:
             self.providers.choose(provider, allow_unverified=False)
         depth = "deep" if deep else "shallow"
         with self.audit.entry("rekey", depth=depth, provider=provider, vms=" ".join(names)) as facts:
             with ThreadPoolExecutor(THREADS) as threads:
-                results = list(threads.map(partial(self._rekey, deep=deep, provider=provider), names))
+                results = list(threads.map(partial(self._rekey, deep=deep, provider=provider), chosen))
             outcome = [
                 (name, "" if result == Locked.code and in_use(name) else result)
                 for name, result in zip(names, results, strict=True)
             ]
             done = [name for name, problem in outcome if not problem]
             if provider is not None:
-                self._move(done, provider)
+                self._move([vm for vm, name in chosen.items() if name in done], provider)
             busy = [name for name, problem in outcome if problem == Locked.code]
             failed = [(name, problem) for name, problem in outcome if problem not in {"", Locked.code}]
             facts |= {"done": len(done), "busy": len(busy), "failed": len(failed)}
@@ -306,9 +307,8 @@ class Host:
                 self.rotations.finish(status.name)
         return RekeyReport(done, busy, failed)
 
-    def _rekey(self, vm: str, *, deep: bool, provider: str | None) -> str:
+    def _rekey(self, uuid: UUID, *, deep: bool, provider: str | None) -> str:
         """Rekey one state; return the code of `Locked`, or what else is in the way, or nothing."""
-        uuid = self._uuid_of(vm)
         try:
             with FileStore.open(self._place(uuid), uuid, self.providers) as store:
                 store.rekey(deep=deep, provider=provider)
@@ -318,10 +318,10 @@ class Host:
             return str(error)
         return ""
 
-    def _move(self, vms: Sequence[str], provider: str) -> None:
+    def _move(self, vms: Sequence[UUID], provider: str) -> None:
         with self._exclusive():
             for vm in vms:
-                if registration := self._registration(self._uuid_of(vm)):
+                if registration := self._registration(vm):
                     self._register(replace(registration, provider=provider))
 
     def shred_state(self, vm: UUID | str) -> ShredReport:
@@ -441,6 +441,15 @@ class Host:
         with suppress(StateError):
             return [record.header for record in read_state(self._place(vm), vm).records()]
         return []
+
+    def _resolve(self, vms: Sequence[UUID | str]) -> dict[UUID, str]:
+        """Return these VMs, given by name or UUID, with their names."""
+        known = {vm: self._name_of(vm) for vm in self._uuids()}
+        by_label = {str(vm): vm for vm in known} | {name: vm for vm, name in known.items()}
+        for vm in vms:
+            if str(vm) not in by_label:
+                raise UnknownState(str(vm))
+        return {by_label[str(vm)]: known[by_label[str(vm)]] for vm in vms}
 
     def _name_of(self, vm: UUID) -> str:
         registration = self._registration(vm)

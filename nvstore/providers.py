@@ -355,6 +355,10 @@ class Providers:
             )
         return self._ring.kdk(known.name, sealed)
 
+    def holders(self, kdk_id: bytes) -> Sequence[str]:
+        """Return in words the backups and hosts that are known to hold a key."""
+        return self._book.holders(kdk_id)
+
     def current(self, provider: str) -> bytes:
         """Return the id of the key that protects what is written now; see KeySource."""
         return self._book.read(provider).current

@@ -36,7 +36,7 @@ def threshold(_ctx: click.Context, _param: click.Parameter, value: str | None) -
     "--shares",
     callback=threshold,
     metavar="T/N",
-    help="Draw the passphrase, and split it: any t of n open it.",
+    help="Draw the passphrase, and split it.",
 )
 @click.option("--shares-dir", type=DIRECTORY, help="Write the shares to this directory.")
 @unlock_options
