@@ -72,6 +72,8 @@ def commit(
 def second_point(key: Object, s2: bytes, y2: bytes) -> Point:
     """P2: its x is the digest of s2, reduced modulo the field; TPM_RC_ECC_POINT if y2 does not fit."""
     assert isinstance(key.public.parameters, TPMS_ECC_PARMS)
+    if key.public.name_alg is TPM_ALG.NULL:
+        raise TpmError(TPM_RC.HASH, at="sign_key")
     curve = CURVES[key.public.parameters.curve_id]
     x = int.from_bytes(digest(key.public.name_alg, s2), "big") % curve.p
     y = int.from_bytes(y2, "big")
