@@ -18,6 +18,8 @@ ELSEWHERE: Final = {
     "backup": "provider_backup",
     "drill": "provider_backup",
     "restore": "provider_backup",
+    "retire": "provider_rotation",
+    "rotate": "provider_rotation",
     "share": "provider_backup",
     "verify": "provider_backup",
 }

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
-from nvstore import NvstoreError, Store
+from nvstore import FileStore, NvstoreError, Store
 from vtpm.control import blobs
 from vtpm.control.blobs import BlobError
 from vtpm.control.frames import HEADER
@@ -331,6 +331,13 @@ class Device:
     def lock_storage(self) -> None:
         """Open the store, which locks it; DeviceError if it cannot be."""
         self._opened()
+
+    def rekey(self, *, deep: bool, provider: str | None) -> bool:
+        """Write the stored state again under the current key of a provider; False if it is not open."""
+        if not isinstance(self._store, FileStore):
+            return False
+        self._store.rekey(deep=deep, provider=provider)
+        return True
 
     def fail(self, reason: str) -> None:
         """Enter failure mode, until the next INIT goes back to what is durable."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from nvstore import Host, NvstoreError
 from vtpm.daemon.admin import AdminServer, admin_path
+from vtpm.daemon.alarm import Alarm
 from vtpm.daemon.process import Process
 from vtpm.daemon.sockets import Access, unlink_socket
 from vtpm.daemon.supervisor import Supervisor, SupervisorError
@@ -20,8 +21,14 @@ class Server:
         self._process = Process()
         self._run_dir = run_dir
         self._supervisor = Supervisor(self._process, host, run_dir, access)
+        self._alarm = Alarm(self._process.loop, host)
         self._admin = AdminServer(
-            {"status": self._status, "rescan": self._rescan, "release": self._release},
+            {
+                "status": self._status,
+                "rescan": self._rescan,
+                "release": self._release,
+                "rekey": self._rekey,
+            },
             (SupervisorError, NvstoreError),
         )
 
@@ -32,12 +39,14 @@ class Server:
 
         def serving() -> None:
             self._process.loop.add_signal_handler(signal.SIGHUP, self._supervisor.rescan)
+            self._alarm.look()
             ready(len(self._supervisor.status()))
 
         self._process.run(self._close, serving)
 
     async def _close(self) -> None:
         unlink_socket(admin_path(self._run_dir))
+        self._alarm.close()
         await self._admin.close()
         await self._supervisor.close()
 
@@ -50,3 +59,6 @@ class Server:
 
     async def _release(self, name: str) -> None:
         await self._supervisor.release(name)
+
+    async def _rekey(self, name: str, *, deep: bool, provider: str | None) -> bool:
+        return await self._supervisor.rekey(name, deep=deep, provider=provider)

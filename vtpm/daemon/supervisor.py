@@ -74,6 +74,25 @@ class Supervisor:
             raise SupervisorError(f"the VM {name} is in use; power it off first")
         await self._forget(name)
 
+    async def rekey(self, name: str, *, deep: bool, provider: str | None) -> bool:
+        """Rekey the state that a VM has open, between two of its commands; False if it has none open."""
+        endpoint = self._endpoints.get(name)
+        if endpoint is None:
+            return False
+        ended = self._process.loop.create_future()
+
+        def work() -> bool | NvstoreError:
+            try:
+                return endpoint.device.rekey(deep=deep, provider=provider)
+            except NvstoreError as error:
+                return error
+
+        endpoint.lane.enter(partial(endpoint.lane.run, work, ended.set_result, on_thread=True))
+        result = await ended
+        if isinstance(result, NvstoreError):
+            raise result
+        return result is True
+
     async def close(self) -> None:
         """End every VM's run."""
         for name in list(self._endpoints):
