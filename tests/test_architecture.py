@@ -15,6 +15,7 @@ LAYERS = [
     "state",
     "commands",
     "engine",
+    "libtpms",
     "control",
     "daemon",
     "trace",

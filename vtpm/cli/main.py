@@ -9,9 +9,12 @@ import click
 from vtpm.cli.place import Place, default_run_dir, default_state_dir
 
 COMMANDS: Final = {
+    "audit": ("vtpm.cli.audit", "audit"),
     "compat-dir": ("vtpm.cli.compat", "compat_dir"),
     "create": ("vtpm.cli.vm", "create"),
     "delete": ("vtpm.cli.vm", "delete"),
+    "export-swtpm": ("vtpm.cli.swtpm_state", "export_swtpm"),
+    "import-swtpm": ("vtpm.cli.swtpm_state", "import_swtpm"),
     "list": ("vtpm.cli.vm", "list_vms"),
     "provider": ("vtpm.cli.provider", "provider"),
     "rekey": ("vtpm.cli.rekey", "rekey"),
@@ -19,6 +22,7 @@ COMMANDS: Final = {
     "shred": ("vtpm.cli.rekey", "shred"),
     "show": ("vtpm.cli.vm", "show"),
     "simulator": ("vtpm.cli.simulator", "simulator"),
+    "state": ("vtpm.cli.state", "state"),
     "trace": ("vtpm.cli.trace", "trace"),
 }
 

@@ -39,11 +39,7 @@ def create(
     as_json: bool,
 ) -> None:
     """Make a new TPM for a VM; a daemon that runs serves it at once."""
-    if NAME.fullmatch(vm) is None:
-        raise click.UsageError(
-            f"{vm!r} cannot be the name of a socket: use letters, digits and _ . + @ : -, 80 at most, "
-            "none of . + @ : - first"
-        )
+    check_socket_name(vm)
     with explained():
         from vtpm.daemon.admin import ask  # noqa: PLC0415 - help needs neither
         from vtpm.daemon.clock import entropy  # noqa: PLC0415
@@ -123,6 +119,15 @@ def delete(place: Place, vm: str, *, yes: bool) -> None:
         finally:
             ask(place.run_dir, "rescan")
     click.echo(f"{name}: deleted")
+
+
+def check_socket_name(vm: str) -> None:
+    """The name of a VM must do as that of its socket."""
+    if NAME.fullmatch(vm) is None:
+        raise click.UsageError(
+            f"{vm!r} cannot be the name of a socket: use letters, digits and _ . + @ : -, 80 at most, "
+            "none of . + @ : - first"
+        )
 
 
 def unlock(host: Any, provider: str | None, passphrase: bytes | None) -> None:
