@@ -5,6 +5,7 @@ import os
 import pytest
 from hypothesis import settings
 
+from tests.profiles import EVERYTHING
 from tests.scenarios import Client
 
 settings.register_profile("dev", max_examples=50, deadline=None)
@@ -16,4 +17,4 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 @pytest.fixture
 def tpm() -> Client:
     """A TPM after Startup(CLEAR)."""
-    return Client()
+    return Client(profile=EVERYTHING)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.keys import put
+from tests.profiles import EVERYTHING
 from tests.scenarios import Client
 from vtpm.spec.constants import TPM_RH
 from vtpm.spec.objects import TPM2B_PUBLIC, TPM2B_SENSITIVE, TPMT_PUBLIC, TPMT_SENSITIVE
@@ -33,7 +34,7 @@ def by_name(name: str, *beginnings: str) -> dict[str, dict[str, Any]]:
 
 def recorded_tpm() -> Client:
     """A TPM with the proofs of the recordings."""
-    tpm = Client()
+    tpm = Client(profile=EVERYTHING)
     for handle, proof in PROOFS.items():
         tpm.tpm.hierarchies[handle].proof = proof
     return tpm

@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +12,10 @@ from vtpm.spec.constants import TPM_ALG, TPM_RH
 from vtpm.spec.nv import TPMS_NV_PUBLIC
 from vtpm.spec.objects import TPMT_PUBLIC, TPMT_SENSITIVE
 from vtpm.state.object import Object
-from vtpm.state.profile import DEFAULT, PROFILES
+from vtpm.state.profile import SWTPM_COMPATIBLE
 from vtpm.wire.structure import unmarshal
 
 VECTORS = Path(__file__).parent / "vectors" / "swtpm"
-
-LIBTPMS = replace(DEFAULT, name="libtpms", transient_slots=3, loaded_sessions=3)
-"""The limits of the recorded TPM."""
-
-PROFILES[LIBTPMS.name] = LIBTPMS
 
 SEEDS: dict[int, tuple[bytes, bytes]] = {
     TPM_RH.ENDORSEMENT: (bytes(range(0x40)), b"ehProof"),
@@ -46,7 +40,7 @@ def code_of(response: bytes) -> int:
 
 def recorded_client() -> Client:
     """A TPM like the recorded one after power-on: its seeds and limits, and an Index with a value."""
-    tpm = Client(profile=LIBTPMS)
+    tpm = Client(profile=SWTPM_COMPATIBLE)
     for handle, (seed, proof) in SEEDS.items():
         hierarchy = tpm.tpm.hierarchies[handle]
         hierarchy.seed, hierarchy.proof = seed, hashlib.sha512(proof).digest()

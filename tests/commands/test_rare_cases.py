@@ -347,11 +347,11 @@ class TestCapabilities:
         assert reply.rc == TPM_RC.VALUE.parameter(1)
 
     def test_disabled_parameters(self) -> None:
-        """30.3: what the profile disables is not supported; TPM_RC_VALUE."""
-        tpm = Client(profile=replace(DEFAULT, disabled_algorithms=frozenset({A.KEYEDHASH})))
+        """30.3: what the profile lacks cannot be read; TPM_RC_TYPE."""
+        tpm = Client(profile=replace(DEFAULT, algorithms=DEFAULT.algorithms - {A.KEYEDHASH}))
         octets = bytes.fromhex("8001 00000010 0000018a 0008 0005 000b")
 
-        assert int.from_bytes(tpm.send(octets)[6:], "big") == TPM_RC.VALUE.parameter(1)
+        assert int.from_bytes(tpm.send(octets)[6:], "big") == TPM_RC.TYPE.parameter(1)
         assert int.from_bytes(Client().send(octets)[6:], "big") == TPM_RC.SUCCESS
 
 

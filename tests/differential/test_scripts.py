@@ -7,13 +7,13 @@ import pytest
 
 from tests.differential.judge import HAS_SWTPM, Swtpm
 from tests.engine.uses import Other
-from tests.recorded import LIBTPMS
 from tests.scenarios import Client, Password, Reply
 from tests.sessions import NO_CIPHER
 from vtpm.spec.attributes import TPMA_NV
 from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_EO, TPM_NT, TPM_RH, TPM_SE, TPM_SU
 from vtpm.spec.nv import TPMS_NV_PUBLIC
 from vtpm.spec.structures import TPMS_PCR_SELECTION, TPMT_HA
+from vtpm.state.profile import SWTPM_COMPATIBLE
 from vtpm.wire.error import TPM_RC, decode
 
 A = TPM_ALG
@@ -28,7 +28,7 @@ class Script:
     """A random script, executed by swtpm and by this TPM."""
 
     def __init__(self, seed: int) -> None:
-        self.judge, self.own = Swtpm(), Client(profile=LIBTPMS)
+        self.judge, self.own = Swtpm(), Client(profile=SWTPM_COMPATIBLE)
         self.random = Random(seed)
         self.pick = self.random.choice
         self.sessions: list[int] = []

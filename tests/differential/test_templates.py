@@ -34,6 +34,7 @@ from vtpm.spec.objects import (
     TPMT_PUBLIC,
     TPMT_SENSITIVE,
 )
+from vtpm.state.profile import SWTPM_COMPATIBLE
 from vtpm.wire.error import decode
 from vtpm.wire.structure import marshal
 
@@ -172,7 +173,7 @@ class Pair:
     """swtpm and this TPM, with the same persistent parents."""
 
     def __init__(self) -> None:
-        self.callers: tuple[Caller, Caller] = (Swtpm(), Client())
+        self.callers: tuple[Caller, Caller] = (Swtpm(), Client(profile=SWTPM_COMPATIBLE))
         for number, changes in enumerate(PARENTS):
             public = template(STORAGE_ECC)
             public = replace(public, object_attributes=public.object_attributes.but(**changes))

@@ -1,6 +1,7 @@
 """The saved forms of the state: what is written down is read again, and nothing else is."""
 
 from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -10,12 +11,14 @@ from hypothesis import strategies as st
 from tests.scenarios import Client, seeded
 from tests.state.rich import rich
 from vtpm import Instant, Tpm
-from vtpm.spec.constants import TPM_SU
+from vtpm.spec.constants import TPM_ALG, TPM_SU
+from vtpm.state.profile import DEFAULT
 from vtpm.state.saved import CLEAR, NV_PREFIX, OBJECT_PREFIX, ORDERLY, PERMANENT, RESET, SavedStateError
+from vtpm.state.saved_profile import PROFILE, save_profile
 from vtpm.state.suspended import VOLATILE
 from vtpm.wire.error import TPM_RC
 
-KINDS = (PERMANENT, ORDERLY, RESET, CLEAR, VOLATILE, NV_PREFIX, OBJECT_PREFIX)
+KINDS = (PERMANENT, PROFILE, ORDERLY, RESET, CLEAR, VOLATILE, NV_PREFIX, OBJECT_PREFIX)
 
 
 @cache
@@ -134,8 +137,20 @@ class TestForms:
             tpm.resume(Instant(0))
 
     def test_unknown_profile(self, blobs: dict[str, bytes]) -> None:
-        """The limits of a TPM have a name, and it must be known."""
-        other = blobs[PERMANENT].replace(b"default", b"another")
+        """A TPM from before profiles were saved has one of this program, by its name."""
+        alone = {name: blob for name, blob in blobs.items() if name != PROFILE}
+        other = alone[PERMANENT].replace(b"default", b"another")
 
-        with pytest.raises(SavedStateError, match=r"'permanent'.*profile 'another'"):
+        assert Tpm.restore(alone, seeded()).profile == DEFAULT
+        with pytest.raises(SavedStateError, match=r"'profile'.*missing.*'another'"):
+            Tpm.restore(alone | {PERMANENT: other}, seeded())
+
+    def test_profile_of_another(self, blobs: dict[str, bytes]) -> None:
+        """The profile must be that of the TPM, and one that a TPM can have."""
+        other = blobs[PERMANENT].replace(b"default", b"another")
+        no_bank = save_profile(replace(DEFAULT, pcr_banks=(TPM_ALG.AES,)))
+
+        with pytest.raises(SavedStateError, match=r"'profile'.*'default'.*'another'"):
             Tpm.restore(blobs | {PERMANENT: other}, seeded())
+        with pytest.raises(SavedStateError, match=r"'profile'.*pcr_banks.*AES"):
+            Tpm.restore(blobs | {PROFILE: no_bank}, seeded())

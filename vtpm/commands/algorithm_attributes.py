@@ -1,4 +1,4 @@
-"""Part 2, 8.2: the algorithms that this TPM implements, and what kind of algorithm each is."""
+"""Part 2, 8.2: the algorithms that a TPM implements, and what kind of algorithm each is."""
 
 from vtpm.spec.attributes import TPMA_ALGORITHM
 from vtpm.spec.constants import TPM_ALG
@@ -43,9 +43,10 @@ def attributes_of(alg: TPM_ALG) -> TPMA_ALGORITHM:
 
 
 ALGORITHMS = {alg: attributes for alg in sorted(TPM_ALG) if (attributes := attributes_of(alg))}
-"""The implemented algorithms in ascending order."""
+"""Every algorithm of this program in ascending order."""
 
 
-def is_implemented(profile: Profile, alg: int) -> bool:
-    """Does a TPM of this profile have the algorithm?"""
-    return alg in ALGORITHMS and alg not in profile.disabled_algorithms
+def algorithms_of(profile: Profile) -> dict[TPM_ALG, TPMA_ALGORITHM]:
+    """The algorithms that a TPM of this profile has, and their attributes."""
+    own = {alg: TPMA_ALGORITHM(word) for alg, word in profile.algorithm_attributes}
+    return {alg: own.get(alg, there) for alg, there in ALGORITHMS.items() if alg in profile.algorithms}

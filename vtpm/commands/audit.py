@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from vtpm.commands.table import COMMANDS, command
+from vtpm.commands.table import command
 from vtpm.spec.constants import TPM_ALG, TPM_CC
 from vtpm.spec.handles import TPMI_RH_PROVISION
 from vtpm.spec.interface import TPMI_ALG_HASH_NULL
@@ -35,7 +35,7 @@ def set_command_code_audit_status(
         tpm.volatile.audit_restarted = True
         tpm.touch_permanent()
         return
-    audited = permanent.audited | {code for code in set_list if code in COMMANDS and code != NEVER}
+    audited = permanent.audited | {code for code in set_list if code in tpm.commands and code != NEVER}
     audited -= {code for code in clear_list if code != ALWAYS}
     if audited != permanent.audited:
         permanent.audited = audited

@@ -3,17 +3,16 @@
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Annotated, Any
 
-from vtpm.commands.algorithm_attributes import ALGORITHMS, is_implemented
-from vtpm.commands.properties import PROPERTIES, property_group
-from vtpm.commands.table import COMMANDS, command
+from vtpm.commands.algorithm_attributes import algorithms_of
+from vtpm.commands.properties import property_group, property_of
+from vtpm.commands.table import command
 from vtpm.spec.attributes import TPMA_ACT, TPMA_CC
 from vtpm.spec.capability import TPM2B_SET_CAPABILITY_DATA, TPMS_CAPABILITY_DATA
 from vtpm.spec.constants import TPM_CAP, TPM_CC, TPM_HT, TPM_PT_PCR, TPM_RH
 from vtpm.spec.handles import ACT, BASE_HIERARCHIES, TPMI_RH_HIERARCHY_AUTH_NULL
-from vtpm.spec.interface import CURVES, TPM_CAP_TYPE, TPMI_YES_NO
+from vtpm.spec.interface import TPM_CAP_TYPE, TPMI_YES_NO
 from vtpm.spec.limits import MAX_CAP_DATA, MAX_DIGEST_SIZE
 from vtpm.spec.objects import TPMT_PUBLIC_PARMS
 from vtpm.spec.structures import (
@@ -37,7 +36,6 @@ from vtpm.wire.structure import marshal, structure
 Found = tuple[tuple[Any, ...], bool]
 """The elements of a list, and whether there are more."""
 
-CURVE_IDS = tuple(sorted(CURVES))
 PCR_TAGS = tuple(sorted(tag for tag in TPM_PT_PCR if property_select(tag) is not None))
 
 
@@ -50,9 +48,9 @@ def page(ordered: Sequence[int], first: int, count: int, size: int) -> Found:
 
 def algorithms(tpm: TpmState, first: int, count: int) -> Found:
     """TPM_CAP_ALGS."""
-    implemented = [alg for alg in ALGORITHMS if is_implemented(tpm.profile, alg)]
-    found, more = page(implemented, first, count, 6)
-    return tuple(TPMS_ALG_PROPERTY(alg, ALGORITHMS[alg]) for alg in found), more
+    implemented = algorithms_of(tpm.profile)
+    found, more = page(tuple(implemented), first, count, 6)
+    return tuple(TPMS_ALG_PROPERTY(alg, implemented[alg]) for alg in found), more
 
 
 PERMANENT_ENTITIES = (
@@ -61,13 +59,18 @@ PERMANENT_ENTITIES = (
     TPM_RH.TPM_RS_PW,
     TPM_RH.LOCKOUT,
     TPM_RH.PLATFORM_NV,
-    TPM_RH.ACT_0,
 )
+
+
+def permanent_entities(tpm: TpmState) -> Iterable[int]:
+    """The permanent handles, with that of the timer if there is one."""
+    return (*PERMANENT_ENTITIES, TPM_RH.ACT_0) if tpm.profile.has_timer else PERMANENT_ENTITIES
+
 
 HANDLES: dict[int, Callable[[TpmState], Iterable[int]]] = {
     TPM_HT.PCR: lambda _: range(IMPLEMENTED_PCR),
     TPM_HT.NV_INDEX: lambda tpm: tpm.nv,
-    TPM_HT.PERMANENT: lambda _: PERMANENT_ENTITIES,
+    TPM_HT.PERMANENT: permanent_entities,
     TPM_HT.TRANSIENT: lambda tpm: tpm.volatile.objects,
     TPM_HT.PERSISTENT: lambda tpm: tpm.persistent,
 }
@@ -90,27 +93,20 @@ def handles(tpm: TpmState, first: int, count: int) -> Found:
     return page(sorted(handles_of(tpm)), first, count, 4)
 
 
-@cache
-def implemented_commands() -> dict[int, TPMA_CC]:
-    """The commands of the table, which is complete when the first is executed, in ascending order."""
-    return {code: COMMANDS[code].tpma_cc for code in sorted(COMMANDS)}
-
-
-def commands(_: TpmState, first: int, count: int) -> Found:
+def commands(tpm: TpmState, first: int, count: int) -> Found:
     """TPM_CAP_COMMANDS."""
-    attributes = implemented_commands()
-    found, more = page(tuple(attributes), first, count, 4)
-    return tuple(attributes[code] for code in found), more
+    found, more = page(tuple(tpm.commands), first, count, 4)
+    return tuple(tpm.commands[code].tpma_cc for code in found), more
 
 
 def presence_commands(tpm: TpmState, first: int, count: int) -> Found:
     """TPM_CAP_PP_COMMANDS."""
-    return page(sorted(tpm.permanent.physical_presence & COMMANDS.keys()), first, count, 4)
+    return page(sorted(tpm.permanent.physical_presence & tpm.commands.keys()), first, count, 4)
 
 
 def audit_commands(tpm: TpmState, first: int, count: int) -> Found:
     """TPM_CAP_AUDIT_COMMANDS."""
-    return page(sorted(tpm.permanent.audited & COMMANDS.keys()), first, count, 4)
+    return page(sorted(tpm.permanent.audited & tpm.commands.keys()), first, count, 4)
 
 
 def pcr_banks(tpm: TpmState, first: int, count: int) -> Found:
@@ -128,8 +124,8 @@ def pcr_banks(tpm: TpmState, first: int, count: int) -> Found:
 
 def tpm_properties(tpm: TpmState, first: int, count: int) -> Found:
     """TPM_CAP_TPM_PROPERTIES: only those of the group that `first` is in."""
-    found, more = page(property_group(first), first, count, 8)
-    return tuple(TPMS_TAGGED_PROPERTY(tag, PROPERTIES[tag](tpm)) for tag in found), more
+    found, more = page(property_group(tpm, first), first, count, 8)
+    return tuple(TPMS_TAGGED_PROPERTY(tag, property_of(tpm, tag)) for tag in found), more
 
 
 def pcr_properties(_: TpmState, first: int, count: int) -> Found:
@@ -138,17 +134,20 @@ def pcr_properties(_: TpmState, first: int, count: int) -> Found:
     return tuple(TPMS_TAGGED_PCR_SELECT(tag, property_select(tag) or b"") for tag in found), more
 
 
-def curves(_: TpmState, first: int, count: int) -> Found:
+def curves(tpm: TpmState, first: int, count: int) -> Found:
     """TPM_CAP_ECC_CURVES."""
-    return page(CURVE_IDS, first, count, 2)
+    return page(sorted(tpm.profile.curves), first, count, 2)
 
 
 def auth_policies(tpm: TpmState, first: int, count: int) -> Found:
     """TPM_CAP_AUTH_POLICIES: of the permanent entities that can have one."""
     if first >> 24 != TPM_HT.PERMANENT:
         raise TpmError(TPM_RC.VALUE, at="property")
-    all_entities = (tpm.owner, tpm.lockout, tpm.endorsement, tpm.platform, tpm.act_entity())
-    entities: dict[int, Entity] = {entity.handle: entity for entity in all_entities}
+    entities: dict[int, Entity] = {
+        entity.handle: entity for entity in (tpm.owner, tpm.lockout, tpm.endorsement, tpm.platform)
+    }
+    if tpm.profile.has_timer:
+        entities[TPM_RH.ACT_0] = tpm.act_entity()
     found, more = page(sorted(entities), first, count, 4 + 2 + MAX_DIGEST_SIZE)
     return tuple(
         TPMS_TAGGED_POLICY(handle, TPMT_HA(entities[handle].policy_alg, entities[handle].auth_policy))
@@ -176,11 +175,12 @@ class Kind:
 
 
 def timers(tpm: TpmState, first: int, count: int) -> Found:
-    """TPM_CAP_ACT: of the timers, of which this TPM has one."""
+    """TPM_CAP_ACT: of the timers, of which this TPM has one or none."""
     if first not in ACT:
         raise TpmError(TPM_RC.VALUE, at="property")
     act = tpm.clear.act
-    found, more = page((TPM_RH.ACT_0,), first, count, 12)
+    there = (TPM_RH.ACT_0,) if tpm.profile.has_timer else ()
+    found, more = page(there, first, count, 12)
     return tuple(
         TPMS_ACT_DATA(handle, act.remaining(tpm.clock.time), TPMA_ACT(signaled=act.signaled))
         for handle in found
@@ -230,9 +230,7 @@ def get_capability(
 
 @command(TPM_CC.TestParms)
 def test_parms(tpm: TpmState, /, parameters: TPMT_PUBLIC_PARMS) -> None:
-    """30.3: parameters that can be read are supported, but for those the profile disables."""
-    if parameters.type in tpm.profile.disabled_algorithms:
-        raise TpmError(TPM_RC.VALUE, at="parameters")
+    """30.3: parameters that can be read are supported: what the profile lacks cannot be read."""
 
 
 @command(TPM_CC.SetCapability, nv=True, physical_presence=True, read_only=False)

@@ -10,6 +10,7 @@ from vtpm.spec.algorithms import TPMS_DERIVE, TPMS_ECC_POINT, TPMS_SCHEME_XOR, T
 from vtpm.spec.constants import TPM_ALG
 from vtpm.spec.objects import TPMS_KEYEDHASH_PARMS, TPMT_PUBLIC, TPMT_SENSITIVE
 from vtpm.state.object import Object
+from vtpm.state.tpm import TpmState
 from vtpm.wire.error import TPM_RC, TpmError
 from vtpm.wire.structure import but, unmarshal
 from vtpm.wire.vocabulary import codec_of
@@ -19,14 +20,14 @@ DERIVED_PUBLIC = but(TPMT_PUBLIC, unique=codec_of(TPMS_DERIVE))
 
 
 def derived_object(
-    parent: Object, template: bytes, sensitive: TPMS_SENSITIVE_CREATE
+    tpm: TpmState, parent: Object, template: bytes, sensitive: TPMS_SENSITIVE_CREATE
 ) -> tuple[TPMT_PUBLIC, TPMT_SENSITIVE]:
     """The areas of a derived object; the handler calls its arguments `in_public` and `in_sensitive`."""
     assert parent.sensitive is not None
     assert isinstance(parent.public.parameters, TPMS_KEYEDHASH_PARMS)
     details = parent.public.parameters.scheme.details
     assert isinstance(details, TPMS_SCHEME_XOR)
-    public, wanted = derivation_of(template)
+    public, wanted = derivation_of(tpm, template)
     check_auth(sensitive.user_auth, public, "in_sensitive")
     if public.type is TPM_ALG.RSA:
         raise TpmError(TPM_RC.TYPE, at="in_public")
@@ -46,10 +47,10 @@ def derived_object(
     return created(public, replace(sensitive, data=b""), generator)
 
 
-def derivation_of(template: bytes) -> tuple[TPMT_PUBLIC, TPMS_DERIVE]:
+def derivation_of(tpm: TpmState, template: bytes) -> tuple[TPMT_PUBLIC, TPMS_DERIVE]:
     """The public area of a template without its unique, and the label and context in the unique's place."""
     try:
-        public: TPMT_PUBLIC = unmarshal(DERIVED_PUBLIC, template)
+        public: TPMT_PUBLIC = unmarshal(tpm.narrowing.of(DERIVED_PUBLIC), template)
     except TpmError as error:
         raise error.positioned_at("in_public") from None
     wanted = public.unique

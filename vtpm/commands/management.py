@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from vtpm.commands.table import COMMANDS, command
+from vtpm.commands.table import command
 from vtpm.spec.constants import TPM_CC
 from vtpm.spec.handles import TPMI_RH_PLATFORM
 from vtpm.spec.structures import TPML_CC
@@ -18,15 +18,15 @@ Platform = Annotated[Hierarchy, TPMI_RH_PLATFORM, Role.USER]
 def pp_commands(tpm: TpmState, auth: Platform, /, set_list: TPML_CC, clear_list: TPML_CC) -> None:
     """26.2: which commands need physical presence; those that cannot are passed over."""
     changed = set(tpm.permanent.physical_presence)
-    changed |= {code for code in set_list if can_need_presence(code)}
-    changed -= {code for code in clear_list if can_need_presence(code)}
+    changed |= {code for code in set_list if can_need_presence(tpm, code)}
+    changed -= {code for code in clear_list if can_need_presence(tpm, code)}
     tpm.permanent.physical_presence = changed | {TPM_CC.PP_Commands}
     tpm.touch_permanent()
 
 
-def can_need_presence(code: int) -> bool:
+def can_need_presence(tpm: TpmState, code: int) -> bool:
     """Is it a command for which physical presence can be asked?"""
-    known = COMMANDS.get(code)
+    known = tpm.commands.get(code)
     return known is not None and known.physical_presence
 
 

@@ -246,12 +246,12 @@ def create_loaded(
 
     private = b""
     if isinstance(parent, Hierarchy):
-        public = whole_template(in_public, in_sensitive, None, parent.handle)
+        public = whole_template(tpm, in_public, in_sensitive, None, parent.handle)
         public, sensitive = derived_primary(tpm, parent, in_public, public, in_sensitive)
     elif derives:
-        public, sensitive = derived_object(parent, in_public, in_sensitive)
+        public, sensitive = derived_object(tpm, parent, in_public, in_sensitive)
     else:
-        public = whole_template(in_public, in_sensitive, parent, None)
+        public = whole_template(tpm, in_public, in_sensitive, parent, None)
         public, sensitive = random_areas(tpm, public, in_sensitive)
         private = private_of(tpm, parent, public, name_of(public), sensitive)
     item = loaded(tpm, parent, public, sensitive)
@@ -259,11 +259,15 @@ def create_loaded(
 
 
 def whole_template(
-    in_public: bytes, in_sensitive: TPMS_SENSITIVE_CREATE, parent: Object | None, hierarchy: int | None
+    tpm: TpmState,
+    in_public: bytes,
+    in_sensitive: TPMS_SENSITIVE_CREATE,
+    parent: Object | None,
+    hierarchy: int | None,
 ) -> TPMT_PUBLIC:
     """The template as a public area, to its last octet, if an object can be made of it."""
     try:
-        public: TPMT_PUBLIC = unmarshal(TPMT_PUBLIC, in_public)
+        public: TPMT_PUBLIC = unmarshal(tpm.narrowing.of(TPMT_PUBLIC), in_public)
         check_auth(in_sensitive.user_auth, public, "in_sensitive")
         check_template(public, len(in_sensitive.data), parent=parent, hierarchy=hierarchy)
     except TpmError as error:

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from vtpm.commands.creation import selected_digest
-from vtpm.commands.table import COMMANDS, command
+from vtpm.commands.table import command
 from vtpm.crypto.digest import digest, digest_size
 from vtpm.spec.attributes import TPMA_LOCALITY
 from vtpm.spec.constants import TPM_ALG, TPM_CC
@@ -82,7 +82,7 @@ def policy_command_code(tpm: TpmState, session: PolicySession, /, code: TPM_CC_T
     policy = session.the_policy
     if policy.command_code not in (0, code):
         raise TpmError(TPM_RC.VALUE, at="code")
-    if code not in COMMANDS:
+    if code not in tpm.commands:
         raise TpmError(TPM_RC.POLICY_CC, at="code")
 
     assert_in(session, TPM_CC.PolicyCommandCode, code.to_bytes(4, "big"))

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-from vtpm.commands.table import COMMANDS
 from vtpm.spec.attributes import TPMA_MEMORY, TPMA_MODES, TPMA_PERMANENT, TPMA_STARTUP_CLEAR
 from vtpm.spec.constants import (
     TPM_ALG,
@@ -11,18 +10,14 @@ from vtpm.spec.constants import (
     TPM_PT,
     TPM_SPEC_FAMILY,
     TPM_SPEC_LEVEL,
-    TPM_SPEC_VERSION,
 )
-from vtpm.spec.interface import CURVES
 from vtpm.spec.limits import (
     MAX_2B_BUFFER_SIZE,
     MAX_CAP_BUFFER,
     MAX_CONTEXT_SIZE,
     MAX_DIGEST_SIZE,
     MAX_NV_BUFFER_SIZE,
-    MAX_NV_INDEX_SIZE,
 )
-from vtpm.state.clock import CLOCK_UPDATE_INTERVAL
 from vtpm.state.firmware import FIRMWARE_MAX_SVN, FIRMWARE_SVN, FIRMWARE_VERSION
 from vtpm.state.nv import OVERHEAD
 from vtpm.state.pcr import IMPLEMENTED_PCR, PCR_SELECT_SIZE
@@ -41,7 +36,7 @@ def _word(octets: bytes) -> int:
 FIXED: dict[int, Callable[[TpmState], int]] = {
     TPM_PT.FAMILY_INDICATOR: lambda _: TPM_SPEC_FAMILY,
     TPM_PT.LEVEL: lambda _: TPM_SPEC_LEVEL,
-    TPM_PT.REVISION: lambda _: TPM_SPEC_VERSION,
+    TPM_PT.REVISION: lambda tpm: tpm.profile.revision,
     TPM_PT.ERRATA: lambda _: 0,
     TPM_PT.YEAR: lambda _: 0,
     TPM_PT.MANUFACTURER: lambda _: _word(MANUFACTURER),
@@ -61,9 +56,9 @@ FIXED: dict[int, Callable[[TpmState], int]] = {
     TPM_PT.PCR_SELECT_MIN: lambda _: PCR_SELECT_SIZE,
     TPM_PT.CONTEXT_GAP_MAX: lambda tpm: tpm.profile.context_gap,
     TPM_PT.NV_COUNTERS_MAX: lambda _: 0,
-    TPM_PT.NV_INDEX_MAX: lambda _: MAX_NV_INDEX_SIZE,
+    TPM_PT.NV_INDEX_MAX: lambda tpm: tpm.profile.nv_index_max,
     TPM_PT.MEMORY: lambda _: TPMA_MEMORY(sharedNV=True),
-    TPM_PT.CLOCK_UPDATE: lambda _: CLOCK_UPDATE_INTERVAL,
+    TPM_PT.CLOCK_UPDATE: lambda tpm: tpm.profile.clock_update,
     TPM_PT.CONTEXT_HASH: lambda _: CONTEXT_HASH,
     TPM_PT.CONTEXT_SYM: lambda _: CONTEXT_CIPHER,
     TPM_PT.CONTEXT_SYM_SIZE: lambda _: CONTEXT_KEY_BITS,
@@ -79,8 +74,8 @@ FIXED: dict[int, Callable[[TpmState], int]] = {
     TPM_PT.PS_DAY_OF_YEAR: lambda _: 0,
     TPM_PT.PS_YEAR: lambda _: 0,
     TPM_PT.SPLIT_MAX: lambda tpm: tpm.profile.commit_slots,
-    TPM_PT.TOTAL_COMMANDS: lambda _: len(COMMANDS),
-    TPM_PT.LIBRARY_COMMANDS: lambda _: len(COMMANDS),
+    TPM_PT.TOTAL_COMMANDS: lambda tpm: len(tpm.commands),
+    TPM_PT.LIBRARY_COMMANDS: lambda tpm: len(tpm.commands),
     TPM_PT.VENDOR_COMMANDS: lambda _: 0,
     TPM_PT.NV_BUFFER_MAX: lambda _: MAX_NV_BUFFER_SIZE,
     TPM_PT.MODES: lambda _: TPMA_MODES(),
@@ -137,7 +132,7 @@ VARIABLE: dict[int, Callable[[TpmState], int]] = {
     TPM_PT.NV_COUNTERS: _counters,
     TPM_PT.NV_COUNTERS_AVAIL: lambda tpm: tpm.nv_space // (OVERHEAD + 8),
     TPM_PT.ALGORITHM_SET: lambda tpm: tpm.permanent.algorithm_set,
-    TPM_PT.LOADED_CURVES: lambda _: len(CURVES),
+    TPM_PT.LOADED_CURVES: lambda tpm: len(tpm.profile.curves),
     TPM_PT.LOCKOUT_COUNTER: lambda tpm: tpm.lockout.failed_tries,
     TPM_PT.MAX_AUTH_FAIL: lambda tpm: tpm.lockout.max_tries,
     TPM_PT.LOCKOUT_INTERVAL: lambda tpm: tpm.lockout.recovery_time,
@@ -156,9 +151,24 @@ GROUP_SIZE = 0x100
 GROUPS = {group: tuple(sorted(tags)) for group, tags in ((1, FIXED), (2, VARIABLE))}
 
 
-def property_group(first: int) -> tuple[int, ...]:
+LIMITED_HIERARCHIES = (TPM_PT.FIRMWARE_SVN, TPM_PT.FIRMWARE_MAX_SVN)
+"""The properties of a TPM that has limited hierarchies."""
+
+
+def property_group(tpm: TpmState, first: int) -> tuple[int, ...]:
     """The tags of the group that `first` is in, in ascending order; PT_FIXED's for what is below it."""
-    return GROUPS.get(max(first // GROUP_SIZE, 1), ())
+    tags = GROUPS.get(max(first // GROUP_SIZE, 1), ())
+    if tpm.profile.has_limited_hierarchies:
+        return tags
+    return tuple(tag for tag in tags if tag not in LIMITED_HIERARCHIES)
+
+
+def property_of(tpm: TpmState, tag: int) -> int:
+    """The value of a property: the one that the profile reports, or what this program has."""
+    for reported, value in tpm.profile.reported:
+        if reported == tag:
+            return value
+    return PROPERTIES[tag](tpm)
 
 
 IN_FAILURE = (

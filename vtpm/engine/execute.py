@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from io import BytesIO
 from typing import Any, NamedTuple
 
-from vtpm.commands import COMMANDS, Command
+from vtpm.commands import Command
 from vtpm.commands.table import Area
 from vtpm.engine.audit import audit_command, audit_session, rp_hash_of
 from vtpm.engine.authorization import authorize
@@ -83,7 +83,7 @@ def command_of(tpm: TpmState, request: bytes) -> tuple[int, Command]:
         raise TpmError(TPM_RC.TAG)  # 6.1: this TPM has no compatibility with TPM 1.2
     if size != len(request) or size > tpm.profile.max_command_size:
         raise TpmError(TPM_RC.COMMAND_SIZE)
-    command = COMMANDS.get(code)
+    command = tpm.commands.get(code)
     if command is None:
         raise TpmError(TPM_RC.COMMAND_CODE)
     if (code == TPM_CC.Startup) is tpm.volatile.started:

@@ -1,15 +1,17 @@
 """The TPM as its user sees it: octets in, octets and changes out, and the signals that are no commands."""
 
 from vtpm.commands import COMMANDS
+from vtpm.commands.selection import commands_of
 from vtpm.engine.execute import HEADER, Outcome, execute
 from vtpm.engine.launch import hash_data, hash_end, hash_start
 from vtpm.state.checkpoint import Checkpoint, may_write
 from vtpm.state.clock import Instant
 from vtpm.state.power import power_on
+from vtpm.state.profile import Profile
 from vtpm.state.saved import SavedStateError
 from vtpm.state.snapshot import resume, snapshot_volatile
 from vtpm.state.suspended import VOLATILE
-from vtpm.state.tpm import TpmState
+from vtpm.state.tpm import Entropy, TpmState
 
 
 class Tpm(TpmState):
@@ -19,6 +21,10 @@ class Tpm(TpmState):
     `manufacture` makes a new one, `restore` one from its durable blobs.
     Then comes `power_on`, and `execute` for every command, the first of which is Startup.
     """
+
+    def __init__(self, profile: Profile, entropy: Entropy) -> None:
+        super().__init__(profile, entropy)
+        self.commands = commands_of(profile)
 
     def execute(self, request: bytes, locality: int = 0, now: Instant | None = None) -> Outcome:
         """

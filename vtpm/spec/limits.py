@@ -62,8 +62,8 @@ PCR_SELECT_MAX = (IMPLEMENTATION_PCR + 7) // 8
 """10.5.1: the PC Client profile requires the 24 PCR that there are."""
 
 MAX_ACTIVE_SESSIONS = 64
-MAX_LOADED_OBJECTS = 16
-"""7.5: how far the handles of sessions and of transient objects reach; libtpms has 3 objects."""
+MAX_LOADED_OBJECTS = 64
+"""7.5: how far the handles of sessions and of transient objects reach."""
 
 MAX_SYM_BLOCK_SIZE = 16
 MAX_SYM_KEY_BYTES = 32

@@ -2,9 +2,6 @@
 
 from dataclasses import dataclass
 
-CLOCK_UPDATE_INTERVAL = 1 << 22
-"""Milliseconds of Clock between two savings of it (TPM_PT_CLOCK_UPDATE): about 70 minutes."""
-
 RATE_NOMINAL = 30_000
 """Ticks of the host that make a millisecond at the nominal rate; ClockRateAdjust changes it by up to 15 %."""
 
@@ -20,6 +17,8 @@ class Instant:
 class Clock:
     """Time since power-on and Clock, in milliseconds; Clock is permanent, saved at every orderly shutdown."""
 
+    interval: int
+    """Milliseconds of Clock between two savings of it (TPM_PT_CLOCK_UPDATE)."""
     time: int = 0
     clock: int = 0
     safe: bool = True
@@ -44,10 +43,10 @@ class Clock:
             return False
         self.last = now.milliseconds
         advance, self.remainder = divmod(elapsed * RATE_NOMINAL + self.remainder, self.rate)
-        before = self.clock // CLOCK_UPDATE_INTERVAL
+        before = self.clock // self.interval
         self.time += advance
         self.clock += advance
-        if self.clock // CLOCK_UPDATE_INTERVAL == before:
+        if self.clock // self.interval == before:
             return False
         self.safe = True
         return True

@@ -19,7 +19,6 @@ from vtpm.state.clock import Clock
 from vtpm.state.hierarchy import Hierarchy
 from vtpm.state.nv import NvIndex
 from vtpm.state.object import Object
-from vtpm.state.profile import PROFILES, Profile
 from vtpm.wire.codec import Codec, take
 from vtpm.wire.error import TpmError
 from vtpm.wire.integers import INT64, UINT8, UINT32, UINT64
@@ -288,13 +287,10 @@ def load_permanent(tpm: "TpmState", blob: bytes) -> None:
     permanent.firmware_root = form.firmware_root
 
 
-def profile_of(blob: bytes) -> Profile:
-    """The profile that the blob `permanent` was made with."""
+def profile_name_of(blob: bytes) -> str:
+    """The name of the profile that the blob `permanent` was made with."""
     form: SavedPermanent = read(PERMANENT, blob, {1: SavedPermanent})
-    name = form.profile.decode(errors="replace")
-    if name not in PROFILES:
-        raise SavedStateError(PERMANENT, f"profile {name!r} is not known to this release")
-    return PROFILES[name]
+    return form.profile.decode(errors="replace")
 
 
 def save_orderly(clock: Clock) -> bytes:

@@ -1,20 +1,21 @@
 """The state of one TPM: its parts by lifetime, and which of them a command has changed."""
 
 from collections.abc import Callable, Mapping
-from typing import Self
+from typing import Any, Self
 
 from vtpm.crypto.digest import digest_size
 from vtpm.crypto.drbg import RandomGenerator
 from vtpm.crypto.primes import PrimePool
 from vtpm.spec.constants import TPM_NT, TPM_RH
 from vtpm.spec.structures import TPMS_CLOCK_INFO, TPMS_TIME_INFO
-from vtpm.state import saved, suspended
+from vtpm.state import saved, saved_profile, suspended
 from vtpm.state.act import ActEntity
 from vtpm.state.clear import ClearData
 from vtpm.state.clock import Clock, Instant
 from vtpm.state.firmware import ROOT_SIZE, limited
 from vtpm.state.hierarchy import PROOF_SIZE, SEED_SIZE, Hierarchy, base_of
 from vtpm.state.lockout import Lockout
+from vtpm.state.narrowed import narrowing_of
 from vtpm.state.nv import NvIndex
 from vtpm.state.object import Object
 from vtpm.state.pcr import ATTRIBUTES, GROUP_PCR, Pcr, PcrBanks, PcrGroup
@@ -50,10 +51,13 @@ class TpmState:
 
     def __init__(self, profile: Profile, entropy: Entropy) -> None:
         self.profile = profile
+        self.narrowing = narrowing_of(profile)
+        self.commands: Mapping[int, Any] = {}
+        """The commands of the profile by their codes, in ascending order: set by whoever executes them."""
         self.random = RandomGenerator(entropy)
         self.permanent = Permanent()
         self.lockout = Lockout()
-        self.clock = Clock()
+        self.clock = Clock(profile.clock_update)
         self.reset = ResetData()
         self.clear = ClearData()
         self.volatile = Volatile(profile.transient_slots, profile.loaded_sessions)
@@ -88,6 +92,7 @@ class TpmState:
         tpm.permanent.pcr_allocation = {
             alg: ALL_PCR if alg in profile.active_banks else 0 for alg in profile.pcr_banks
         }
+        tpm.touch_profile()
         tpm.touch_permanent()
         tpm.touch_orderly()
         return tpm
@@ -210,6 +215,10 @@ class TpmState:
         """Permanent data, a hierarchy's permanent part or lockout has changed."""
         self._changed[saved.PERMANENT] = lambda: saved.save_permanent(self)
 
+    def touch_profile(self) -> None:
+        """The profile is chosen."""
+        self._changed[saved_profile.PROFILE] = lambda: saved_profile.save_profile(self.profile)
+
     def touch_orderly(self) -> None:
         """Clock must be saved."""
         self._changed[saved.ORDERLY] = lambda: saved.save_orderly(self.clock)
@@ -282,7 +291,8 @@ class TpmState:
         """A TPM from its durable blobs; SavedStateError if they cannot be read."""
         if saved.PERMANENT not in blobs:
             raise saved.SavedStateError(saved.PERMANENT, "it is missing")
-        tpm = cls(saved.profile_of(blobs[saved.PERMANENT]), entropy)
+        name = saved.profile_name_of(blobs[saved.PERMANENT])
+        tpm = cls(saved_profile.profile_of(name, blobs.get(saved_profile.PROFILE)), entropy)
         saved.load_permanent(tpm, blobs[saved.PERMANENT])
         tpm.hierarchies[TPM_RH.NULL] = Hierarchy(TPM_RH.NULL, tpm.random(SEED_SIZE), tpm.random(PROOF_SIZE))
         for name, blob in blobs.items():
@@ -300,7 +310,10 @@ class TpmState:
 
     def snapshot(self) -> dict[str, bytes]:
         """All durable blobs: what `changes` has reported in all, put together."""
-        blobs = {saved.PERMANENT: saved.save_permanent(self)}
+        blobs = {
+            saved.PERMANENT: saved.save_permanent(self),
+            saved_profile.PROFILE: saved_profile.save_profile(self.profile),
+        }
         blobs |= {saved.nv_blob(index.handle): saved.save_nv(index) for index in self.nv.values()}
         blobs |= {
             saved.object_blob(item.handle): saved.save_object(item) for item in self.persistent.values()
