@@ -31,6 +31,7 @@ from tests.objects import (
 )
 from tests.scenarios import Client, Reply
 from tests.sessions import start_session
+from vtpm.commands import COMMANDS
 from vtpm.spec.algorithms import (
     TPMS_ECC_POINT,
     TPMS_SCHEME_HASH,
@@ -42,12 +43,12 @@ from vtpm.spec.algorithms import (
     TPMT_SYM_DEF_OBJECT,
 )
 from vtpm.spec.attributes import TPMA_NV
-from vtpm.spec.constants import TPM_ALG, TPM_EO, TPM_HT, TPM_RH, TPM_SE, TPM_ST
+from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_EO, TPM_HT, TPM_RH, TPM_SE, TPM_ST
 from vtpm.spec.nv import TPMT_NV_PUBLIC_2
 from vtpm.spec.objects import TPMT_PUBLIC, TPMT_SENSITIVE
 from vtpm.spec.structures import TPMT_TK_CREATION, TPMT_TK_HASHCHECK
 from vtpm.state.object import Object
-from vtpm.wire.error import TPM_RC
+from vtpm.wire.error import TPM_RC, TpmError
 from vtpm.wire.structure import marshal
 
 A = TPM_ALG
@@ -569,3 +570,63 @@ def test_creation_ticket_of_another_tag(tpm: Client) -> None:
     )
 
     assert reply.rc == TPM_RC.TAG.parameter(4)
+
+
+def test_mode_that_does_not_decrypt(tpm: Client) -> None:
+    """Part 2, 12.2.3.4: a cipher key that decrypts has no MAC for its mode; TPM_RC_SCHEME."""
+    public = parameters(STORAGE_AES, sym=TPMT_SYM_DEF_OBJECT(A.AES, 128, A.CMAC))
+
+    assert tpm.create_primary(OWNER, **creation(public)).rc == TPM_RC.SCHEME.parameter(2)
+
+
+class TestTimeOfTickets:
+    """23.2.2 and 23.5: a ticket lasts as long as the session's nonce says, or until the next TPM Reset"""
+
+    def granted(self, tpm: Client, *, with_nonce: bool) -> Reply:
+        """A ticket for 100 seconds."""
+        session = start_session(tpm, TPM_SE.POLICY)
+        nonce = session.nonce_tpm if with_nonce else b""
+        given = {"nonce_tpm": nonce, "cp_hash_a": b"", "policy_ref": b"", "expiration": -100}
+        reply = tpm.policy_secret(OWNER, session.handle, **given)
+        tpm.flush_context(flush_handle=session.handle).check()
+        return reply
+
+    def shown(self, tpm: Client, granted: Reply, timeout: bytes | None = None) -> int:
+        """PolicyTicket in a new session; gives the response code."""
+        return tpm.policy_ticket(
+            start_session(tpm, TPM_SE.POLICY).handle,
+            timeout=granted.timeout if timeout is None else timeout,
+            cp_hash_a=b"",
+            policy_ref=b"",
+            auth_name=OWNER.to_bytes(4, "big"),
+            ticket=granted.policy_ticket,
+        ).rc
+
+    @pytest.mark.parametrize("with_nonce", [True, False])
+    def test_until_then(self, tpm: Client, *, with_nonce: bool) -> None:
+        """The first bit of the timeout says whether a TPM Reset ends the ticket, and is protected."""
+        tpm.wait(1000)
+        granted = self.granted(tpm, with_nonce=with_nonce)
+        other = bytes([granted.timeout[0] ^ 0x80]) + granted.timeout[1:]
+
+        assert bool(granted.timeout[0] & 0x80) is not with_nonce
+        assert self.shown(tpm, granted) == TPM_RC.SUCCESS
+        assert self.shown(tpm, granted, other) == TPM_RC.TICKET.parameter(5)
+        tpm.wait(101_000)
+        assert self.shown(tpm, granted) == TPM_RC.EXPIRED.parameter(1)
+
+    @pytest.mark.parametrize("with_nonce", [True, False])
+    def test_reset(self, tpm: Client, *, with_nonce: bool) -> None:
+        """After a TPM Reset it is worthless in any case: Time has begun again."""
+        granted = self.granted(tpm, with_nonce=with_nonce)
+        tpm.power_cycle().check()
+
+        assert self.shown(tpm, granted) == TPM_RC.TICKET.parameter(5)
+
+
+def test_set_capability_of_anything(tpm: Client) -> None:
+    """30.4: were there data that could be read, they would still name no capability that can be set."""
+    with pytest.raises(TpmError) as refused:
+        COMMANDS[TPM_CC.SetCapability].run(tpm.tpm, None, None)
+
+    assert (refused.value.rc, refused.value.at) == (TPM_RC.VALUE, "set_capability_data")

@@ -1,5 +1,7 @@
 """Signatures as Part 2, 11.3.4 has them, made and checked with the keys of objects (Part 1, "Signing")."""
 
+from typing import Any
+
 from vtpm.commands.commitment import committed_number, end_commitment
 from vtpm.commands.private_key import ecc_key_of, ecc_public_of, rsa_key_of, rsa_public_of
 from vtpm.crypto import signing
@@ -12,7 +14,6 @@ from vtpm.spec.algorithms import (
     TPMT_SIGNATURE,
 )
 from vtpm.spec.constants import TPM_ALG
-from vtpm.spec.objects import TPMS_KEYEDHASH_PARMS
 from vtpm.spec.structures import TPMT_HA
 from vtpm.state.object import Object
 from vtpm.state.tpm import TpmState
@@ -25,13 +26,12 @@ NO_SIGNATURE = TPMT_SIGNATURE(sig_alg=TPM_ALG.NULL, signature=None)
 
 
 def hash_of(signature: TPMT_SIGNATURE) -> TPM_ALG:
-    """The hash algorithm of a signature; TPM_RC_SCHEME if it is none."""
+    """The hash algorithm of a signature."""
     body = signature.signature
     if isinstance(body, TPMS_SIGNATURE_RSA | TPMS_SIGNATURE_ECC):
         return body.hash
-    if isinstance(body, TPMT_HA):
-        return body.hash_alg
-    raise TpmError(TPM_RC.SCHEME)
+    assert isinstance(body, TPMT_HA)
+    return body.hash_alg
 
 
 def check_signature(key: Object, digest: bytes, signature: TPMT_SIGNATURE) -> None:
@@ -69,8 +69,6 @@ def check_ecc(key: Object, alg: TPM_ALG, digest: bytes, body: TPMS_SIGNATURE_ECC
 def sign(tpm: TpmState, key: Object, scheme: TPMT_SIG_SCHEME, digest: bytes) -> TPMT_SIGNATURE:
     """Sign a digest with a scheme that `selected_scheme` has found to fit the key."""
     alg, details = scheme.scheme, scheme.details
-    if alg is TPM_ALG.NULL:
-        return NO_SIGNATURE
     assert details is not None
     hash_alg = details.hash_alg
     if alg is TPM_ALG.RSASSA:
@@ -113,12 +111,9 @@ def fits(kind: TPM_ALG, scheme: TPM_ALG) -> bool:
 
 
 def key_scheme(key: Object) -> TPMT_SIG_SCHEME:
-    """The signing scheme of the key itself; TPM_ALG_NULL if it has none."""
-    parameters = key.public.parameters
-    scheme = getattr(parameters, "scheme", None)
-    if scheme is None or (isinstance(parameters, TPMS_KEYEDHASH_PARMS) and scheme.scheme is TPM_ALG.XOR):
-        return TPMT_SIG_SCHEME(TPM_ALG.NULL, None)
-    return TPMT_SIG_SCHEME(scheme.scheme, scheme.details)
+    """The signing scheme of a signing key, which is no block cipher; TPM_ALG_NULL if it has none."""
+    parameters: Any = key.public.parameters
+    return TPMT_SIG_SCHEME(parameters.scheme.scheme, parameters.scheme.details)
 
 
 def selected_scheme(key: Object | None, wanted: TPMT_SIG_SCHEME) -> TPMT_SIG_SCHEME | None:
