@@ -26,6 +26,11 @@ RUN_DIR_MODE = 0o711
     "--provider", help="The provider that the passphrase unlocks; the default one if it is not given."
 )
 @passphrase_options
+@click.option(
+    "--trace-dir",
+    type=click.Path(file_okay=False, exists=True, path_type=Path),
+    help="Add each VM's commands and responses to <vm>.pcapng there, guests' secrets included.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Say more on standard error.")
 @click.pass_obj
 def serve(
@@ -36,6 +41,7 @@ def serve(
     provider: str | None,
     passphrase_file: Path | None,
     passphrase_fd: int | None,
+    trace_dir: Path | None,
     *,
     verbose: bool,
 ) -> None:
@@ -59,7 +65,7 @@ def serve(
 
         host = place.host()
         unlock(host, provider, passphrase_of(passphrase_file, passphrase_fd))
-        server = Server(host, place.run_dir, access)
+        server = Server(host, place.run_dir, access, trace_dir)
     server.run(admin, lambda count: click.echo(f"ready run-dir={place.run} vms={count}"))
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from vtpm.cli.errors import explained
+from vtpm.cli.profile_choice import profile_of, profile_option
 from vtpm.daemon.sockets import LOOPBACK, SocketError, listen_tcp_pair, port_of
 
 PORT = click.IntRange(0, 65534)
@@ -18,10 +19,24 @@ PORT = click.IntRange(0, 65534)
 @click.option(
     "--state", type=click.Path(file_okay=False, path_type=Path), help="Keep the TPM in this directory."
 )
+@profile_option
 @click.option("--startup", is_flag=True, help="With --swtpm: execute TPM2_Startup(CLEAR) first.")
+@click.option(
+    "--trace",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Add commands and responses to this file, secrets included.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Say more on standard error.")
 def simulator(
-    mssim: int | None, swtpm: int | None, host: str, state: Path | None, *, startup: bool, verbose: bool
+    mssim: int | None,
+    swtpm: int | None,
+    host: str,
+    state: Path | None,
+    profile_name: str,
+    trace: Path | None,
+    *,
+    startup: bool,
+    verbose: bool,
 ) -> None:
     """
     Serve a TPM on loopback ports until a signal ends it.
@@ -44,7 +59,7 @@ def simulator(
     from vtpm.daemon.simulation import Simulation  # noqa: PLC0415 - loaded after the sockets are bound
 
     with explained():
-        simulation = Simulation(state)
+        simulation = Simulation(state, trace, profile_of(profile_name))
     if mssim is not None:
         simulation.serve_mssim(*pair)
     else:

@@ -17,10 +17,10 @@ from vtpm.daemon.supervisor import Supervisor, SupervisorError
 class Server:
     """A host's daemon."""
 
-    def __init__(self, host: Host, run_dir: Path, access: Access) -> None:
+    def __init__(self, host: Host, run_dir: Path, access: Access, traces: Path | None = None) -> None:
         self._process = Process()
         self._run_dir = run_dir
-        self._supervisor = Supervisor(self._process, host, run_dir, access)
+        self._supervisor = Supervisor(self._process, host, run_dir, access, traces)
         self._alarm = Alarm(self._process.loop, host)
         self._admin = AdminServer(
             {

@@ -14,7 +14,9 @@ from vtpm.daemon.endpoint import Endpoint, Policy
 from vtpm.daemon.lane import Lane
 from vtpm.daemon.process import Process
 from vtpm.daemon.simulator import DataPort, SimulatedMachine, SimulatorPort
+from vtpm.daemon.tap import check_tap, device_for
 from vtpm.spec.constants import TPM_CC, TPM_SU
+from vtpm.state.profile import DEFAULT, Profile
 
 
 class Ports:
@@ -71,15 +73,19 @@ class Ports:
 
 
 class Simulation(Ports):
-    """One TPM, in memory or in a directory, and the process that serves it."""
+    """One TPM, in memory or in a directory, of `profile` if it is new, and the process that serves it."""
 
-    def __init__(self, state: Path | None = None) -> None:
-        self.process = Process()
+    def __init__(
+        self, state: Path | None = None, trace: Path | None = None, profile: Profile = DEFAULT
+    ) -> None:
+        self.process = Process(profile)
+        if trace is not None:
+            check_tap(trace)
         if state is not None:
             check_directory(state)
         memory = MemoryStore()
         open_store = opener(state) if state is not None else lambda: memory
-        device = Device("simulator", self.process.tpms, open_store, may_manufacture=True)
+        device = device_for(trace, "simulator", self.process.tpms, open_store, may_manufacture=True)
         super().__init__(self.process.loop, self.process.executor, device, self.process.stop)
 
     def run(self, ready: Callable[[], None]) -> None:

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from nvstore import Host, NvstoreError
-from vtpm.daemon.device import Device
 from vtpm.daemon.endpoint import Endpoint
 from vtpm.daemon.errors import OperatorError
 from vtpm.daemon.lane import Lane
 from vtpm.daemon.process import Process
 from vtpm.daemon.sockets import Access, SocketError, listen_unix, unlink_socket
+from vtpm.daemon.tap import device_for
 
 log = logging.getLogger(__name__)
 
@@ -35,11 +35,14 @@ def socket_path(run_dir: Path, vm: str) -> Path:
 class Supervisor:
     """The endpoints of all VMs of a host."""
 
-    def __init__(self, process: Process, host: Host, run_dir: Path, access: Access) -> None:
+    def __init__(
+        self, process: Process, host: Host, run_dir: Path, access: Access, traces: Path | None = None
+    ) -> None:
         self._process = process
         self._host = host
         self._run_dir = run_dir
         self._access = access
+        self._traces = traces
         self._endpoints: dict[str, Endpoint] = {}
         self._broken: set[str] = set()
 
@@ -107,7 +110,9 @@ class Supervisor:
             self._broken.add(name)
             return
         self._broken.discard(name)
-        device = Device(name, self._process.tpms, partial(self._host.open_state, name), is_encrypted=True)
+        trace = None if self._traces is None else self._traces / f"{name}.pcapng"
+        open_store = partial(self._host.open_state, name)
+        device = device_for(trace, name, self._process.tpms, open_store, is_encrypted=True)
         lane = Lane(self._process.loop, self._process.executor, device.fail)
         self._endpoints[name] = Endpoint(
             self._process.loop, device, lane, listener, others_wait=self._others_wait(name)

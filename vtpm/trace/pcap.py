@@ -39,11 +39,12 @@ LINK_HEADERS: Final = {0: 4, 1: 14, 12: 0, 101: 0, 108: 4, 113: 16, 228: 0, 229:
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """One packet of a capture: its link type, time in milliseconds, and octets."""
+    """One packet of a capture: its link type, time in milliseconds, octets, and section of the file."""
 
     link: int
     time: float
     octets: bytes
+    section: int = 0
 
 
 class CaptureError(ValueError):
@@ -77,6 +78,7 @@ def packets_of_pcapng(source: BinaryIO) -> Iterator[Packet]:
     """The packets of a pcapng file, whose blocks may change their byte order with each section."""
     order = "<"
     interfaces: list[tuple[int, float]] = []
+    section = 0
     while head := source.read(8):
         if len(head) < 8:
             raise CaptureError("the capture ends within a block")
@@ -84,6 +86,7 @@ def packets_of_pcapng(source: BinaryIO) -> Iterator[Packet]:
             magic = read(source, 4)
             order = "<" if int.from_bytes(magic, "little") == BYTE_ORDER else ">"
             interfaces = []
+            section += 1
             head += magic
         kind, size = struct.unpack_from(order + "II", head)
         if not 12 <= size <= MAX_BLOCK or size < len(head) + 4:
@@ -95,9 +98,9 @@ def packets_of_pcapng(source: BinaryIO) -> Iterator[Packet]:
             number, high, low, captured, _ = struct.unpack_from(order + "IIIII", body)
             if number < len(interfaces):
                 link, unit = interfaces[number]
-                yield Packet(link, (high << 32 | low) * unit, body[20 : 20 + captured])
+                yield Packet(link, (high << 32 | low) * unit, body[20 : 20 + captured], section)
         elif kind == SIMPLE_PACKET and interfaces:
-            yield Packet(interfaces[0][0], 0.0, body[4:])
+            yield Packet(interfaces[0][0], 0.0, body[4:], section)
 
 
 def resolution(order: str, options: bytes) -> float:
@@ -198,20 +201,20 @@ class Direction:
 
 def events_of_packets(packets: Iterator[Packet]) -> Iterator[Event]:
     """The commands and responses in a capture; a damaged one ends with an event that says so."""
-    directions: dict[tuple[tuple[bytes, int], tuple[bytes, int]], Direction] = {}
+    directions: dict[tuple[int, tuple[bytes, int], tuple[bytes, int]], Direction] = {}
     count = 0
     try:
         for packet in packets:
             segment = segment_of(packet)
             if segment is None:
                 continue
-            way = segment.source, segment.target
+            way = packet.section, segment.source, segment.target
             if segment.begins:
                 directions.pop(way, None)
             if not segment.payload:
                 continue
             if way not in directions:
-                back = directions.get((way[1], way[0]))
+                back = directions.get((packet.section, segment.target, segment.source))
                 if back is None:
                     count += 1
                 directions[way] = Direction(kind_of(segment, back), back.stream if back else str(count))
