@@ -76,6 +76,26 @@ def run(program: Path, *words: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([program, *words], capture_output=True, text=True, timeout=LIMIT, check=False)
 
 
+class TestProfile:
+    """What a new TPM is: GetCapability (Part 3, 30.2)"""
+
+    def test_algorithms(self, program: Path, place: Path) -> None:
+        """After Camellia comes CMAC: as in libtpms 0.9 there is no SHA-3, which not all programs know."""
+        ours, theirs = socket.socketpair()
+        words = ["--server", f"type=tcp,fd={theirs.fileno()}", "--tpmstate", f"dir={place}"]
+        flags = ["--flags", "not-need-init,startup-clear"]
+        with ours, theirs, running(program, *words, *flags, pass_fds=[theirs.fileno()]):
+            ours.settimeout(LIMIT)
+            response = ask(ours, "8001000000160000017a 00000000 00000026 00000002", 31)
+        assert [response[19:21].hex(), response[25:27].hex()] == ["0026", "003f"]
+
+    def test_key_sizes(self, program: Path) -> None:
+        """The sizes of RSA keys that are announced are those of the profile."""
+        told = json.loads(run(program, "socket", "--tpm2", "--print-capabilities").stdout)
+        sizes = [feature for feature in told["features"] if feature.startswith("rsa-keysize-")]
+        assert sizes == [f"rsa-keysize-{size}" for size in (1024, 2048, 3072)]
+
+
 class TestSocket:
     """The forms of the sockets"""
 

@@ -17,6 +17,7 @@ from vtpm.daemon.lane import Lane
 from vtpm.daemon.process import Process
 from vtpm.daemon.simulator import DataPort
 from vtpm.spec.constants import TPM_CC, TPM_SU
+from vtpm.state.profile import SWTPM_COMPATIBLE
 
 STARTUPS: Final = {"startup-clear": TPM_SU.CLEAR, "startup-state": TPM_SU.STATE}
 CLOSED_LOCALITY: Final = 4
@@ -25,7 +26,12 @@ log = logging.getLogger(__name__)
 
 
 class Emulator:
-    """One TPM with the behavior of a swtpm process."""
+    """
+    One TPM with the behavior of a swtpm process.
+
+    A new TPM is what libtpms 0.9 would make, as clients expect: FAPI of tpm2-tss before 3.2.3
+    fails on algorithms and curves that it has no name for.
+    """
 
     def __init__(self, arguments: Arguments, listeners: Listeners) -> None:
         start_log(arguments)
@@ -33,7 +39,7 @@ class Emulator:
         check_directory(directory)
         self._arguments = arguments
         self._listeners = listeners
-        self._process = Process()
+        self._process = Process(SWTPM_COMPATIBLE)
         self._device = Device(
             "tpm",
             self._process.tpms,

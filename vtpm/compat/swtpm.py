@@ -75,9 +75,9 @@ def run(words: list[str]) -> int:
 
 def capabilities(*, tpm2: bool) -> str:
     """What this program can do, in the JSON that libvirt and swtpm_setup read."""
-    from vtpm.spec.limits import RSA_KEY_BITS  # noqa: PLC0415 - a server binds its sockets before
+    from vtpm.state.profile import SWTPM_COMPATIBLE  # noqa: PLC0415 - a server binds its sockets before
 
-    sizes = [f"rsa-keysize-{size}" for size in RSA_KEY_BITS] if tpm2 else []
+    sizes = [f"rsa-keysize-{size}" for size in SWTPM_COMPATIBLE.rsa_key_bits] if tpm2 else []
     return json.dumps({"type": "swtpm", "features": [*FEATURES, *sizes], "version": own_version()})
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 import uvloop
 
 from vtpm.daemon.stock import PrimeStock
+from vtpm.state.profile import DEFAULT, Profile
 
 SWITCH_INTERVAL: Final = 0.0005
 """Seconds after which a worker thread gives way to the event loop, so that light commands stay quick."""
@@ -20,13 +21,13 @@ ENDING: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 class Process:
-    """What the servers of one process share; `stop` ends it."""
+    """What the servers of one process share, new TPMs of `profile` among it; `stop` ends it."""
 
-    def __init__(self) -> None:
+    def __init__(self, profile: Profile = DEFAULT) -> None:
         sys.setswitchinterval(SWITCH_INTERVAL)
         self.loop = uvloop.new_event_loop()
         self.executor = ThreadPoolExecutor(2 * (os.cpu_count() or 1) + 2, thread_name_prefix="tpm")
-        self.tpms = PrimeStock(self.loop)
+        self.tpms = PrimeStock(self.loop, profile)
         self._stopping = self.loop.create_future()
         for number in ENDING:
             signal.signal(number, lambda *_: sys.exit(0))  # the loop sees signals only while it runs

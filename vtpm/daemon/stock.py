@@ -10,6 +10,7 @@ from typing import Final
 from vtpm.crypto.primes import PrimePool
 from vtpm.daemon.clock import Entropy
 from vtpm.engine.tpm import Tpm
+from vtpm.state.profile import DEFAULT, Profile
 
 DELAY: Final = 1.0
 """Seconds before the first prime is made: a process that is needed for less makes none."""
@@ -27,12 +28,13 @@ class PrimeStock:
     """
     A pool of primes that is filled again after use, and the TPMs that take from it.
 
-    It makes TPMs as the class `Tpm` does.
+    It makes TPMs as the class `Tpm` does, new ones of its profile.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, profile: Profile = DEFAULT) -> None:
         self.pool = PrimePool(size=SIZE, taken=lambda: loop.call_soon_threadsafe(self._fill))
         self._loop = loop
+        self._profile = profile
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="primes", initializer=_give_way)
         self._is_filling = False
         self._is_closed = False
@@ -47,7 +49,7 @@ class PrimeStock:
 
     def manufacture(self, *, entropy: Entropy) -> Tpm:
         """A new TPM."""
-        tpm = Tpm.manufacture(entropy)
+        tpm = Tpm.manufacture(entropy, self._profile)
         tpm.prime_pool = self.pool
         return tpm
 
