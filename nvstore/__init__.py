@@ -91,6 +91,7 @@ from nvstore.providers import Providers
 from nvstore.rekeying import RekeyReport, ShredReport
 from nvstore.shares import Share, draw_passphrase, load_share, recover_passphrase, save_share
 from nvstore.store import MemoryStore, Store
+from nvstore.tpm_seal import TpmSealer
 from nvstore.vm import StateStatus
 
 __all__ = [
@@ -154,6 +155,7 @@ __all__ = [
     "StoreUnavailable",
     "SuiteRefused",
     "TooEarly",
+    "TpmSealer",
     "UnfitPassphrase",
     "UnknownState",
     "UnsafeFile",

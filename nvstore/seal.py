@@ -117,6 +117,10 @@ def recover(files: Files, what: str, description: Mapping[str, Any], passphrase:
             if passphrase is None:
                 raise ProviderLocked(what)
             key = stretch_as_described(passphrase, description.get("argon2id"), f"the seal of {what}")
+        case {"kind": "tpm"}:
+            from nvstore.tpm_seal import recover_from_tpm  # noqa: PLC0415 - most hosts never need it
+
+            key = recover_from_tpm(description, what)
         case _:
             raise SealFailed(
                 f"the seal of {what}",

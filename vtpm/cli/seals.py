@@ -20,6 +20,9 @@ def seal_options(command: F) -> F:
         click.option("--passphrase", "seal_by_passphrase", is_flag=True, help="Seal with a passphrase."),
         click.option("--seal-passphrase-file", type=PATH, help="Read that passphrase from a file."),
         click.option("--seal-passphrase-fd", type=click.IntRange(0), help="Read it from a descriptor."),
+        click.option("--tpm", is_flag=True, help="Seal with the TPM of this host."),
+        click.option("--tpm-tcti", metavar="TCTI", help="Where that TPM is, if not at /dev/tpmrm0."),
+        click.option("--tpm-pcrs", metavar="BANK:N,N", help="PCR that must keep their values: sha256:7."),
     )
     for option in reversed(options):
         command = option(command)
@@ -33,12 +36,21 @@ def seals_of(
     seal_by_passphrase: bool,
     seal_passphrase_file: Path | None,
     seal_passphrase_fd: int | None,
+    tpm: bool,
+    tpm_tcti: str | None,
+    tpm_pcrs: str | None,
 ) -> dict[str, Any]:
     """The seals that the options name, as `Providers` takes them."""
+    from nvstore import TpmSealer  # noqa: PLC0415 - help needs no store
+
+    seals = []
+    if tpm or tpm_tcti or tpm_pcrs:
+        given = {"tcti": tpm_tcti, "pcrs": tpm_pcrs}
+        seals.append(TpmSealer(**{name: value for name, value in given.items() if value}))
     passphrase = None
     if seal_by_passphrase or seal_passphrase_file is not None or seal_passphrase_fd is not None:
         passphrase = required_passphrase(seal_passphrase_file, seal_passphrase_fd, what, is_new=True)
-    return {"passphrase": passphrase, "key_file": key_file, "seals": []}
+    return {"passphrase": passphrase, "key_file": key_file, "seals": seals}
 
 
 def unlock_options(command: F) -> F:
