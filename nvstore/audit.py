@@ -64,8 +64,12 @@ class Audit:
         except OSError as failure:
             raise AuditFailed(self._log, operation, str(failure)) from failure
 
-    def verify(self) -> int:
-        """Return how many lines the log has, or raise AuditBroken at the first that does not fit."""
+    def verify(self) -> tuple[int, str]:
+        """
+        Return how many lines the log has, and the hash of the last one.
+
+        AuditBroken: a line does not fit; the first one is named.
+        """
         with self._locked():
             head = self._read_head()
             found = _Head()
@@ -76,7 +80,7 @@ class Audit:
                     raise AuditBroken(self._log, found.lines, "it is not the one that the head names")
             if found.lines < head.lines:
                 raise AuditBroken(self._log, found.lines + 1, f"it is missing: the head counts {head.lines}")
-            return found.lines
+            return found.lines, found.hash
 
     def entries(self) -> list[dict[str, Any]]:
         """Return all lines, oldest first, without verifying them."""

@@ -219,6 +219,65 @@ class StoreClosed(NvstoreError):
         super().__init__(f"the store at {place} is closed", "open the state again")
 
 
+class BundleDamaged(NvstoreError):
+    """A file is no bundle, or an incomplete one."""
+
+    code = "bundle-damaged"
+
+    def __init__(self, place: object, damage: str) -> None:
+        super().__init__(f"{place} is no usable bundle: {damage}", "use another copy, or export it again")
+
+
+class BundleAltered(NvstoreError):
+    """A bundle that does not authenticate."""
+
+    code = "bundle-altered"
+
+    def __init__(self, place: object) -> None:
+        super().__init__(
+            f"the bundle {place} was altered after it was written", "use another copy, or export it again"
+        )
+
+
+class BundleExists(NvstoreError):
+    """A bundle is never overwritten."""
+
+    code = "bundle-exists"
+
+    def __init__(self, place: object) -> None:
+        super().__init__(f"{place} exists, and may be a bundle that is still needed", "choose another file")
+
+
+class BundleMissing(NvstoreError):
+    """No file where the bundle should be."""
+
+    code = "bundle-missing"
+
+    def __init__(self, place: object) -> None:
+        super().__init__(f"there is no bundle {place}", "name the file of a bundle")
+
+
+class BundleOfOther(NvstoreError):
+    """A VM goes back to its own state only."""
+
+    code = "bundle-of-other"
+
+    def __init__(self, place: object, found: UUID, wanted: UUID) -> None:
+        super().__init__(
+            f"the bundle {place} is of VM {found}, not of VM {wanted}",
+            "name a bundle of this VM, or import the other one as a VM of its own",
+        )
+
+
+class PassphraseNeeded(NvstoreError):
+    """A bundle under a passphrase that was not given."""
+
+    code = "passphrase-needed"
+
+    def __init__(self, place: object) -> None:
+        super().__init__(f"the bundle {place} is encrypted under a passphrase", "give that passphrase")
+
+
 class AuditBroken(NvstoreError):
     """The audit log was changed, or cut."""
 

@@ -46,6 +46,7 @@ from nvstore.providers import Providers, Setting
 from nvstore.rekeying import THREADS, RekeyReport, ShredReport
 from nvstore.repair import repair, revert
 from nvstore.rotation import Rotations
+from nvstore.transfer import Surroundings, Transfers
 from nvstore.vm import StateStatus, Vm, check_vm_name, read_vm
 
 _SUFFIX: Final = ".vm"
@@ -100,6 +101,19 @@ class Host:
         )
         self.providers = Providers(setting)
         self.rotations = Rotations(setting)
+        self.transfers = Transfers(
+            Surroundings(
+                self._files,
+                entropy,
+                clock,
+                self.audit,
+                self.providers,
+                backup_cost,
+                self._locate,
+                self._create,
+                self._check_revertible,
+            )
+        )
 
     def __repr__(self) -> str:
         return f"Host({str(self.directory)!r})"
@@ -220,11 +234,17 @@ class Host:
 
         RevertRefused: the policy of this VM forbids it.
         """
-        registration = self._registration(self._uuid_of(vm))
-        if registration is not None and not registration.reverts:
-            with self.audit.entry("revert", vm=registration.uuid, name=registration.name, reason=reason):
-                raise RevertRefused(registration.uuid)
+        try:
+            self._check_revertible(uuid := self._uuid_of(vm))
+        except RevertRefused:
+            with self.audit.entry("revert", vm=uuid, name=self._name_of(uuid), reason=reason):
+                raise
         return self._put_in_force(revert, "revert", vm, generation, reason)
+
+    def _check_revertible(self, vm: UUID) -> None:
+        registration = self._registration(vm)
+        if registration is not None and not registration.reverts:
+            raise RevertRefused(vm)
 
     def set_policy(self, vm: UUID | str, *, reverts: bool) -> None:
         """Say whether states of this VM may be reverted."""
@@ -371,6 +391,10 @@ class Host:
             self._entropy,
             self._clock,
         )
+
+    def _locate(self, vm: UUID | str) -> tuple[UUID, str, Place]:
+        uuid = self._uuid_of(vm)
+        return uuid, self._name_of(uuid), self._place(uuid)
 
     def _vm_path(self, vm: UUID) -> Path:
         return self._vms / f"{vm}{_SUFFIX}"

@@ -27,6 +27,8 @@ RECORD: Final = b"nvstore v1 record"
 MARK: Final = b"nvstore v1 mark"
 HOST_SEAL: Final = b"nvstore v1 host seal"
 PROVIDER_BACKUP: Final = b"nvstore v1 provider backup"
+STATE_BUNDLE: Final = b"nvstore v1 state bundle"
+BUNDLE_KEY: Final = b"nvstore v1 state bundle key"
 
 Entropy = Callable[[int], bytes]
 """Gives that many random octets; `os.urandom`, or a test's."""

@@ -42,7 +42,7 @@ def test_what_is_noted(host: Host, state: Path) -> None:
     assert (revert["vm"], revert["provider"], revert["kdk_id"]) == (str(VM), "main", kdk_id)
     assert (revert["generation"], revert["reason"]) == ("7", "ticket 17")
     assert revert["actor"]
-    assert host.audit.verify() == 7
+    assert host.audit.verify()[0] == 7
 
 
 def test_no_secret(host: Host, state: Path, log: Path) -> None:
@@ -59,7 +59,7 @@ def test_every_change_breaks_the_chain(host: Host, state: Path, log: Path, line:
     """A line that was changed, removed, doubled or moved is found."""
     assert state.exists()
     lines = log.read_bytes().splitlines(keepends=True)
-    assert host.audit.verify() == len(lines) == 4
+    assert host.audit.verify()[0] == len(lines) == 4
     changed = lines[line].replace(b"done", b"DONE")
     for altered in (
         [*lines[:line], changed, *lines[line + 1 :]],
@@ -71,7 +71,7 @@ def test_every_change_breaks_the_chain(host: Host, state: Path, log: Path, line:
         with pytest.raises(AuditBroken):
             host.audit.verify()
     log.write_bytes(b"".join(lines))
-    assert host.audit.verify() == 4
+    assert host.audit.verify()[0] == 4
 
 
 def test_a_cut_end(host: Host, state: Path, log: Path) -> None:
@@ -110,7 +110,7 @@ def test_power_loss_at_every_operation() -> None:
             audit = Audit(directory, FaultyFiles(image), lambda: 0.0)
             with audit.entry("after"):
                 pass
-            assert audit.verify() in {done + 1, done + 2}
+            assert audit.verify()[0] in {done + 1, done + 2}
             assert [e["op"] for e in audit.entries()][-1] == "after"
 
 

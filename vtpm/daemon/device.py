@@ -75,6 +75,11 @@ def refusal(rc: TPM_RC = TPM_RC.FAILURE) -> bytes:
     return HEADER.pack(TPM_ST.NO_SESSIONS, HEADER.size, rc)
 
 
+def without_suspended(stored: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The blobs of a store without those of a run that was interrupted: a TPM as it is when powered off."""
+    return {name: blob for name, blob in stored.items() if name != SUSPENDED}
+
+
 def command_of(code: TPM_CC, argument: TPM_SU) -> bytes:
     """Startup or Shutdown."""
     return HEADER.pack(TPM_ST.NO_SESSIONS, HEADER.size + 2, code) + argument.to_bytes(2)

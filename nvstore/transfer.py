@@ -1,0 +1,186 @@
+"""States that leave and come: bundles to keep, imports, clones, and snapshots to go back to."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+from uuid import UUID
+
+from nvstore.audit import Audit
+from nvstore.bundle import Bundle, BundleReport, is_under_passphrase, open_bundle, write_bundle
+from nvstore.document import timestamp
+from nvstore.envelope import Record
+from nvstore.errors import BundleExists, BundleMissing, BundleOfOther
+from nvstore.file import FileStore
+from nvstore.files import Files, create_file, host_name, read_file
+from nvstore.keys import Entropy, KeySource
+from nvstore.passphrase import Cost
+from nvstore.place import Place, Still, find_newest
+
+Change = Callable[[Mapping[str, bytes]], Mapping[str, bytes]]
+"""Makes the blobs of a clone from those of its origin."""
+
+
+class Creator(Protocol):
+    """How a host makes a state: `Host._create`."""
+
+    def __call__(
+        self,
+        vm: UUID,
+        name: str,
+        blobs: Mapping[str, bytes],
+        provider: str | None,
+        operation: str,
+        *,
+        allow_unverified: bool,
+        lineage: str = "",
+    ) -> FileStore:
+        """Make a state, registered and audited."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What transfers need of their host."""
+
+    files: Files
+    entropy: Entropy
+    clock: Callable[[], float]
+    audit: Audit
+    keys: KeySource
+    cost: Cost
+    locate: Callable[[UUID | str], tuple[UUID, str, Place]]
+    """Gives UUID, name and place of a state, or raises UnknownState."""
+    create: Creator
+    check_revertible: Callable[[UUID], None]
+    """Raises RevertRefused."""
+
+
+class Transfers:
+    """The states of a host that leave and come; `Host.transfers`."""
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        self._host = surroundings
+
+    def __repr__(self) -> str:
+        return "Transfers()"
+
+    def export(self, vm: UUID | str, out: Path, passphrase: bytes | None = None) -> BundleReport:
+        """
+        Write the newest generation of a state, which may be in use, to a bundle that must not exist yet.
+
+        Without a passphrase it is encrypted under the provider's key.
+        The file is read back and opened before this returns.
+        """
+        host = self._host
+        uuid, name, place = host.locate(vm)
+        with host.audit.entry("export", vm=uuid, name=name, path=out.absolute()) as facts:
+            record, blobs = self._newest(uuid, place)
+            header = record.header
+            facts |= {"provider": header.provider, "kdk_id": header.kdk_id.hex()}
+            facts |= {"generation": header.generation}
+            bundle = Bundle(
+                uuid,
+                name,
+                header.provider,
+                header.kdk_id,
+                header.incarnation,
+                header.generation,
+                timestamp(host.clock()),
+                host_name(),
+                blobs,
+            )
+            content = write_bundle(bundle, host.keys, passphrase, cost=host.cost, entropy=host.entropy)
+            try:
+                create_file(host.files, out, [content]).close()
+            except FileExistsError:
+                raise BundleExists(out) from None
+            host.files.flush_directory(out.parent)
+            return self.test(out, passphrase)
+
+    def test(self, path: Path, passphrase: bytes | None = None) -> BundleReport:
+        """Open a bundle and forget its content: what says that it will open when it is needed."""
+        bundle, by_passphrase = self._open(path, passphrase)
+        return BundleReport.of(path, bundle, by_passphrase=by_passphrase)
+
+    def import_state(
+        self,
+        path: Path,
+        passphrase: bytes | None = None,
+        *,
+        vm: UUID | None = None,
+        name: str | None = None,
+        provider: str | None = None,
+        allow_unverified: bool = False,
+    ) -> FileStore:
+        """
+        Make the state of a bundle a state of this host, under a provider of this host, and leave it open.
+
+        StateExists where the VM has a state; KeyMissing if the bundle is under a provider that is not here.
+        """
+        bundle, _ = self._open(path, passphrase)
+        lineage = f"bundle of VM {bundle.vm}, generation {bundle.generation}, exported {bundle.exported}"
+        return self._host.create(
+            vm or bundle.vm,
+            name or bundle.name,
+            bundle.blobs,
+            provider,
+            "import",
+            allow_unverified=allow_unverified,
+            lineage=f"{lineage} on {bundle.host}",
+        )
+
+    def clone(
+        self,
+        origin: UUID | str,
+        vm: UUID,
+        name: str,
+        how: str,
+        change: Change,
+        *,
+        provider: str | None = None,
+        allow_unverified: bool = False,
+    ) -> FileStore:
+        """Make the state of a new VM of another one, which may be in use; `how` names what `change` does."""
+        uuid, origin_name, place = self._host.locate(origin)
+        record, blobs = self._newest(uuid, place)
+        lineage = f"{how} of VM {origin_name} ({uuid}), generation {record.header.generation}"
+        return self._host.create(
+            vm,
+            name,
+            change(blobs),
+            provider or record.header.provider,
+            "clone",
+            allow_unverified=allow_unverified,
+            lineage=lineage,
+        )
+
+    def revert(self, vm: UUID | str, path: Path, passphrase: bytes | None = None, *, reason: str) -> int:
+        """
+        Put the content of a bundle of this VM in force as its next generation; return its number.
+
+        RevertRefused: the policy of the VM forbids it. BundleOfOther: the bundle is of another VM.
+        """
+        host = self._host
+        uuid, name, place = host.locate(vm)
+        with host.audit.entry("revert", vm=uuid, name=name, path=path.absolute(), reason=reason) as facts:
+            host.check_revertible(uuid)
+            bundle, _ = self._open(path, passphrase)
+            if bundle.vm != uuid:
+                raise BundleOfOther(path, bundle.vm, uuid)
+            with FileStore.open(place, uuid, host.keys) as store:
+                store.commit({**dict.fromkeys(store.load()), **bundle.blobs})
+                facts |= {"from": bundle.generation, "generation": store.generation}
+                facts |= {"provider": store.provider, "kdk_id": store.kdk_id.hex()}
+                return store.generation
+
+    def _newest(self, vm: UUID, place: Place) -> tuple[Record, dict[str, bytes]]:
+        found = find_newest(place, vm, self._host.keys, reader=Still(place))
+        return found.record, found.blobs.as_dict()
+
+    def _open(self, path: Path, passphrase: bytes | None) -> tuple[Bundle, bool]:
+        try:
+            octets = read_file(self._host.files, path)
+        except FileNotFoundError:
+            raise BundleMissing(path) from None
+        by_passphrase = is_under_passphrase(octets, path)
+        return open_bundle(octets, path, self._host.keys, passphrase), by_passphrase

@@ -1,0 +1,77 @@
+"""`vtpm state` and `vtpm audit`, as an operator uses them."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from nvstore.ring import read_ring
+from tests.cli.test_vm import VTPM, Installation
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def installation(tmp_path: Path) -> Installation:
+    """An installation with a VM under an unverified provider."""
+    installation = Installation(tmp_path)
+    installation.run("provider", "init", "main")
+    installation.run("create", "guest", "--allow-unverified")
+    return installation
+
+
+def test_verify_and_history(installation: Installation) -> None:
+    """A state is looked at without being changed; a damaged one is named, with a status for monitoring."""
+    assert installation.run("state", "verify") == "guest: generation 1 is intact\n"
+    (entry,) = json.loads(installation.run("state", "history", "guest", "--json"))
+    assert (entry["generation"], entry["acknowledged"], entry["problem"]) == (1, True, "")
+    (state,) = (installation.directory / "state/states").glob("*.state")
+    content = bytearray(state.read_bytes())
+    content[read_ring(bytes(content)).offset(1) + 2000] ^= 1
+    state.write_bytes(content)
+    assert "was altered" in installation.run("state", "verify", "guest", status=1)
+    command = [str(VTPM), *installation.places, "state", "verify"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout[:27]) == (1, "guest: generation 1 of the ")
+
+
+def test_bundle(installation: Installation, tmp_path: Path) -> None:
+    """Export, test, import under another name; what is wrong is said in one line."""
+    bundle = str(tmp_path / "guest.bundle")
+    secret = ["--passphrase-file", str(installation.passphrase)]
+    assert "opens with a passphrase" in installation.run("state", "export", "guest", "--out", bundle, *secret)
+    assert json.loads(installation.run("state", "test", bundle, *secret, "--json"))["generation"] == 1
+    assert "give that passphrase" in installation.run("state", "test", bundle, status=1)
+    assert "already has" in installation.run(
+        "state", "import", bundle, *secret, "--allow-unverified", status=1
+    )
+    words = ["--name", "second", "--uuid", "00000000-0000-0000-0000-000000000002", "--allow-unverified"]
+    installation.run("state", "import", bundle, *secret, *words)
+    names = [vm["name"] for vm in json.loads(installation.run("list", "--json"))]
+    assert names == ["guest", "second"]
+
+
+def test_clone(installation: Installation) -> None:
+    """Each way of cloning makes a state that verifies; a copy is warned of."""
+    for how in ("copy", "fork", "replace"):
+        said = installation.run("state", "clone", "guest", how, "--how", how, "--allow-unverified")
+        assert said == f"{how}: a {how} of guest\n"
+    assert installation.run("state", "verify").count("is intact") == 4
+
+
+def test_revert(installation: Installation) -> None:
+    """A snapshot is reverted to with a reason, unless the policy denies it; the audit log has it all."""
+    report = json.loads(installation.run("state", "snapshot", "guest", "--json"))
+    reason = ["--reason", "ticket 17"]
+    said = installation.run("state", "revert", "guest", "--snapshot", report["path"], *reason)
+    assert said == "guest: reverted, as generation 1\n", "nothing has changed since"
+    assert installation.run("state", "revert", "guest", "1", *reason) == "guest: reverted, as generation 2\n"
+    installation.run("state", "policy", "guest", "--reverts", "deny")
+    denied = installation.run("state", "revert", "guest", "1", *reason, status=1)
+    assert "forbids reverts" in denied
+    assert "Missing option '--reason'" in installation.run("state", "revert", "guest", "1", status=2)
+    assert "are intact" in installation.run("audit", "verify")
+    lines = [json.loads(line) for line in installation.run("audit", "show", "--json").splitlines()]
+    assert [line["op"] for line in lines][-5:] == ["export", "revert", "revert", "policy", "revert"]
+    assert "reason=ticket 17" in installation.run("audit", "show", "--last", "1")
