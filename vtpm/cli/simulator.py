@@ -6,7 +6,6 @@ from pathlib import Path
 import click
 
 from vtpm.cli.errors import explained
-from vtpm.cli.profile_choice import profile_of, profile_option
 from vtpm.daemon.sockets import LOOPBACK, SocketError, listen_tcp_pair, port_of
 
 PORT = click.IntRange(0, 65534)
@@ -19,7 +18,6 @@ PORT = click.IntRange(0, 65534)
 @click.option(
     "--state", type=click.Path(file_okay=False, path_type=Path), help="Keep the TPM in this directory."
 )
-@profile_option
 @click.option("--startup", is_flag=True, help="With --swtpm: execute TPM2_Startup(CLEAR) first.")
 @click.option(
     "--trace",
@@ -32,7 +30,6 @@ def simulator(
     swtpm: int | None,
     host: str,
     state: Path | None,
-    profile_name: str,
     trace: Path | None,
     *,
     startup: bool,
@@ -59,7 +56,7 @@ def simulator(
     from vtpm.daemon.simulation import Simulation  # noqa: PLC0415 - loaded after the sockets are bound
 
     with explained():
-        simulation = Simulation(state, trace, profile_of(profile_name))
+        simulation = Simulation(state, trace)
     if mssim is not None:
         simulation.serve_mssim(*pair)
     else:
