@@ -16,6 +16,7 @@ COMMANDS: Final = {
     "export-swtpm": ("vtpm.cli.swtpm_state", "export_swtpm"),
     "import-swtpm": ("vtpm.cli.swtpm_state", "import_swtpm"),
     "list": ("vtpm.cli.vm", "list_vms"),
+    "profile": ("vtpm.cli.profile", "profile"),
     "provider": ("vtpm.cli.provider", "provider"),
     "rekey": ("vtpm.cli.rekey", "rekey"),
     "serve": ("vtpm.cli.serve", "serve"),

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from vtpm.cli.errors import explained
+from vtpm.cli.profile_choice import profile_of, profile_option
 from vtpm.daemon.sockets import LOOPBACK, SocketError, listen_tcp_pair, port_of
 
 PORT = click.IntRange(0, 65534)
@@ -18,6 +19,7 @@ PORT = click.IntRange(0, 65534)
 @click.option(
     "--state", type=click.Path(file_okay=False, path_type=Path), help="Keep the TPM in this directory."
 )
+@profile_option
 @click.option("--startup", is_flag=True, help="With --swtpm: execute TPM2_Startup(CLEAR) first.")
 @click.option(
     "--trace",
@@ -30,6 +32,7 @@ def simulator(
     swtpm: int | None,
     host: str,
     state: Path | None,
+    profile_name: str,
     trace: Path | None,
     *,
     startup: bool,
@@ -41,7 +44,7 @@ def simulator(
     --mssim PORT speaks the protocol of the TCG's simulator (TPM2TOOLS_TCTI=mssim:port=PORT),
     --swtpm PORT that of swtpm (TPM2TOOLS_TCTI=swtpm:port=PORT).
     Port 0 chooses a free pair.
-    The TPM is gone at the end unless --state names a directory.
+    The TPM is gone at the end unless --state names a directory; one that is there keeps its profile.
     The line "ready …" on standard output says that commands are answered.
     """
     if (mssim is None) == (swtpm is None):
@@ -56,7 +59,7 @@ def simulator(
     from vtpm.daemon.simulation import Simulation  # noqa: PLC0415 - loaded after the sockets are bound
 
     with explained():
-        simulation = Simulation(state, trace)
+        simulation = Simulation(state, trace, profile_of(profile_name))
     if mssim is not None:
         simulation.serve_mssim(*pair)
     else:

@@ -11,6 +11,7 @@ import click
 from vtpm.cli.errors import explained
 from vtpm.cli.passphrase import passphrase_of, passphrase_options
 from vtpm.cli.place import Place
+from vtpm.cli.profile_choice import profile_of, profile_option
 
 NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@:-]{0,79}")
 
@@ -22,6 +23,7 @@ as_json_option = click.option("--json", "as_json", is_flag=True, help="Answer in
 @click.option("--uuid", "vm_uuid", type=click.UUID, help="The VM's UUID; a new one if it is not given.")
 @click.option("--provider", help="The key provider; the default one if it is not given.")
 @click.option("--group", default="", help="The group of VMs whose default provider it is made under.")
+@profile_option
 @click.option("--allow-unverified", is_flag=True, help="Accept a provider without a verified backup.")
 @passphrase_options
 @as_json_option
@@ -32,6 +34,7 @@ def create(
     vm_uuid: uuid.UUID | None,
     provider: str | None,
     group: str,
+    profile_name: str,
     passphrase_file: Path | None,
     passphrase_fd: int | None,
     *,
@@ -45,10 +48,11 @@ def create(
         from vtpm.daemon.clock import entropy  # noqa: PLC0415
         from vtpm.engine.tpm import Tpm  # noqa: PLC0415
 
+        kind = profile_of(profile_name)
         host = place.host()
         provider = provider or host.providers.default_of(group)
         unlock(host, provider, passphrase_of(passphrase_file, passphrase_fd))
-        blobs = Tpm.manufacture(entropy=entropy).snapshot()
+        blobs = Tpm.manufacture(entropy, kind).snapshot()
         host.create_state(
             vm_uuid or uuid.uuid4(),
             vm,
