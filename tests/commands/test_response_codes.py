@@ -30,7 +30,7 @@ from tests.objects import (
     template,
 )
 from tests.scenarios import Client, Reply
-from tests.sessions import start_session
+from tests.sessions import CallerSession, start_session
 from vtpm.commands import COMMANDS
 from vtpm.spec.algorithms import (
     TPMS_ECC_POINT,
@@ -46,7 +46,7 @@ from vtpm.spec.attributes import TPMA_NV
 from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_EO, TPM_HT, TPM_RH, TPM_SE, TPM_ST
 from vtpm.spec.nv import TPMT_NV_PUBLIC_2
 from vtpm.spec.objects import TPMT_PUBLIC, TPMT_SENSITIVE
-from vtpm.spec.structures import TPMT_TK_CREATION, TPMT_TK_HASHCHECK
+from vtpm.spec.structures import TPMT_HA, TPMT_TK_CREATION, TPMT_TK_HASHCHECK
 from vtpm.state.object import Object
 from vtpm.wire.error import TPM_RC, TpmError
 from vtpm.wire.structure import marshal
@@ -630,3 +630,40 @@ def test_set_capability_of_anything(tpm: Client) -> None:
         COMMANDS[TPM_CC.SetCapability].run(tpm.tpm, None, None)
 
     assert (refused.value.rc, refused.value.at) == (TPM_RC.VALUE, "set_capability_data")
+
+
+class TestPcrPolicy:
+    """Part 1, "PCR Groups"; 22.6: a PCR with a policy takes no authValue, one without has none to satisfy"""
+
+    GROUP, OTHER = 20, 16
+
+    def extend(self, tpm: Client, pcr: int, *sessions: CallerSession) -> int:
+        """PCR_Extend from locality 2; gives the response code."""
+        digests = (TPMT_HA(A.SHA256, bytes(32)),)
+        return tpm.pcr_extend(pcr, digests=digests, sessions=sessions, locality=2).rc
+
+    def asserting(self, tpm: Client) -> CallerSession:
+        """A policy session that PolicyCommandCode has made fit for PCR_Extend."""
+        session = start_session(tpm, TPM_SE.POLICY)
+        tpm.policy_command_code(session.handle, code=TPM_CC.PCR_Extend).check()
+        return session
+
+    def test_without(self, tpm: Client) -> None:
+        """TPM_RC_AUTH_UNAVAILABLE for a PCR of no group, TPM_RC_POLICY_FAIL for a group without a policy."""
+        assert self.extend(tpm, self.OTHER, self.asserting(tpm)) == TPM_RC.AUTH_UNAVAILABLE
+        assert self.extend(tpm, self.GROUP, self.asserting(tpm)) == TPM_RC.POLICY_FAIL.session(1)
+        assert self.extend(tpm, self.GROUP) == TPM_RC.SUCCESS
+
+    def test_with(self, tpm: Client) -> None:
+        """The policy opens its group, a password no more (TPM_RC_AUTH_TYPE); other PCR are as before."""
+        policy = tpm.policy_get_digest(self.asserting(tpm).handle).policy_digest
+        tpm.pcr_set_auth_policy(
+            TPM_RH.PLATFORM, auth_policy=policy, hash_alg=A.SHA256, pcr_num=self.GROUP
+        ).check()
+
+        assert self.extend(tpm, self.GROUP) == TPM_RC.AUTH_TYPE
+        assert self.extend(tpm, self.GROUP, start_session(tpm, TPM_SE.POLICY)) == TPM_RC.POLICY_FAIL.session(
+            1
+        )
+        assert self.extend(tpm, self.GROUP, self.asserting(tpm)) == TPM_RC.SUCCESS
+        assert self.extend(tpm, self.OTHER) == TPM_RC.SUCCESS

@@ -122,9 +122,7 @@ class NvIndex:
         return code in WRITES and code is not TPM_CC.NV_WriteLock and self.attributes.WRITELOCKED
 
     def check_write(self, auth: Entity) -> None:
-        """31.1: may `auth` write? TPM_RC_NV_LOCKED, TPM_RC_NV_AUTHORIZATION."""
-        if self.attributes.WRITELOCKED:
-            raise TpmError(TPM_RC.NV_LOCKED)
+        """31.1: may `auth` write what `is_locked` lets it? TPM_RC_NV_AUTHORIZATION."""
         allowed: dict[int, bool] = {
             TPM_RH.OWNER: self.attributes.OWNERWRITE,
             TPM_RH.PLATFORM: self.attributes.PPWRITE,

@@ -192,8 +192,8 @@ class PcrBanks:
         return [value for index, value in enumerate(self.banks.get(alg, ())) if chosen >> index & 1]
 
 
-def property_select(tag: TPM_PT_PCR) -> bytes | None:
-    """Part 2, 6.14: which PCR have a property; `None` for an unknown one."""
+def property_select(tag: TPM_PT_PCR) -> bytes:
+    """Part 2, 6.14: which PCR have a property."""
     if tag == TPM_PT_PCR.SAVE:
         chosen = [a.saved for a in ATTRIBUTES]
     elif tag == TPM_PT_PCR.NO_INCREMENT:
@@ -202,12 +202,11 @@ def property_select(tag: TPM_PT_PCR) -> bytes | None:
         chosen = [a.drtm_reset for a in ATTRIBUTES]
     elif tag in (TPM_PT_PCR.POLICY, TPM_PT_PCR.AUTH):
         chosen = [index in GROUP_PCR for index in range(IMPLEMENTED_PCR)]
-    elif TPM_PT_PCR.EXTEND_L0 <= tag <= TPM_PT_PCR.RESET_L4:
+    else:
+        assert TPM_PT_PCR.EXTEND_L0 <= tag <= TPM_PT_PCR.RESET_L4
         locality, reset = divmod(tag - TPM_PT_PCR.EXTEND_L0, 2)
         chosen = [
             bool((a.reset_localities if reset else a.extend_localities) >> locality & 1) for a in ATTRIBUTES
         ]
-    else:
-        return None
     bits = sum(1 << index for index, there in enumerate(chosen) if there)
     return bits.to_bytes(PCR_SELECT_SIZE, "little")
