@@ -28,6 +28,7 @@ Files written by a released version can be read by every later one.
 from nvstore.audit import Audit
 from nvstore.backup import BackupReport, Format
 from nvstore.drill import DrillReport
+from nvstore.doctor import Checkup, Finding, examine
 from nvstore.errors import (
     AlteredState,
     AuditBroken,
@@ -116,6 +117,7 @@ __all__ = [
     "BundleMissing",
     "BundleOfOther",
     "BundleReport",
+    "Checkup",
     "CorruptState",
     "Cost",
     "DrillFailed",
@@ -123,6 +125,7 @@ __all__ = [
     "Entry",
     "ExtraMissing",
     "FileStore",
+    "Finding",
     "ForeignState",
     "Forked",
     "Format",
@@ -177,6 +180,7 @@ __all__ = [
     "WrongPassphrase",
     "draw_passphrase",
     "load_share",
+    "examine",
     "passphrase_from_fd",
     "passphrase_from_file",
     "recover_passphrase",

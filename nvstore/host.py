@@ -453,7 +453,19 @@ class Host:
         warnings += self.providers.backup_warnings(provider)
         owner = describe_owner(self._files.owner(place.lock))
         return StateStatus(
-            vm, name, provider, kdk_id, generation, written, size, records, owner, problem, tuple(warnings)
+            vm,
+            name,
+            provider,
+            kdk_id,
+            generation,
+            written,
+            size,
+            records,
+            owner,
+            problem,
+            tuple(warnings),
+            registration.lineage if registration else "",
+            "host's mark" if self._files.exists(place.mark) else "none",
         )
 
     def _users_of(self, kdk_ids: Collection[bytes], provider: str) -> list[str]:

@@ -79,6 +79,10 @@ class StateStatus:
     problem: str
     """The code of the error with which opening would end, as far as it shows without a key; or empty."""
     warnings: tuple[str, ...]
+    lineage: str = ""
+    """Where it came from, if it was not made here from nothing."""
+    freshness: str = ""
+    """What an older state would be recognized by."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it for programs."""

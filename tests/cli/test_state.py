@@ -75,3 +75,30 @@ def test_revert(installation: Installation) -> None:
     lines = [json.loads(line) for line in installation.run("audit", "show", "--json").splitlines()]
     assert [line["op"] for line in lines][-5:] == ["export", "revert", "revert", "policy", "revert"]
     assert "reason=ticket 17" in installation.run("audit", "show", "--last", "1")
+
+
+def test_doctor(installation: Installation) -> None:
+    """One page with a remedy for each finding, and a status for monitoring."""
+    installation.run(
+        "provider", "backup", "main", "--out", str(installation.directory / "b"), *secret_of(installation)
+    )
+    page = json.loads(doctor(installation, 2, "--json"))
+    assert (page["vms"][0]["name"], page["vms"][0]["state"], page["level"]) == ("guest", "intact", "error")
+    installation.run("provider", "verify", backup, *secret_of(installation))
+    page = json.loads(doctor(installation, None, "--json"))
+    assert [finding for finding in page["findings"] if finding["level"] == "error"] == []
+    assert "guest" in doctor(installation, None)
+
+
+def secret_of(installation: Installation) -> list[str]:
+    """Where a passphrase is."""
+    return ["--passphrase-file", str(installation.passphrase)]
+
+
+def doctor(installation: Installation, status: int | None, *words: str) -> str:
+    """What the doctor says."""
+    command = [str(VTPM), *installation.places, "doctor", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert status is None or done.returncode == status, done.stderr
+    assert done.stderr == ""
+    return done.stdout

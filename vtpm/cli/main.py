@@ -13,6 +13,7 @@ COMMANDS: Final = {
     "compat-dir": ("vtpm.cli.compat", "compat_dir"),
     "create": ("vtpm.cli.vm", "create"),
     "delete": ("vtpm.cli.vm", "delete"),
+    "doctor": ("vtpm.cli.doctor", "doctor"),
     "export-swtpm": ("vtpm.cli.swtpm_state", "export_swtpm"),
     "import-swtpm": ("vtpm.cli.swtpm_state", "import_swtpm"),
     "list": ("vtpm.cli.vm", "list_vms"),
