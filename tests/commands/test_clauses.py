@@ -1,0 +1,58 @@
+"""Every command names its clause of Part 3, and so does a test of it."""
+
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.scenarios import Client
+from tests.sessions import start_session
+from vtpm.commands import COMMANDS, Command
+from vtpm.spec.constants import TPM_CC, TPM_RH, TPM_SE
+from vtpm.wire.error import TPM_RC
+
+CLAUSE = re.compile(r"(?<![\d.])\d\d?\.\d+(?!\d|\.\d)")
+TESTS = Path(__file__).parents[1]
+
+
+@cache
+def clauses_of_tests() -> frozenset[str]:
+    """The clauses that the tests of commands and of the engine name."""
+    places = (TESTS / "commands", TESTS / "engine")
+    texts = (path.read_text() for place in places for path in place.glob("test_*.py"))
+    return frozenset(clause for text in texts for clause in CLAUSE.findall(text))
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=lambda command: command.name)
+def test_command(command: Command) -> None:
+    """What the handler says it does begins with the clause, or clauses, of Part 3; tests name them."""
+    clauses = CLAUSE.findall((command.run.__doc__ or "").split(":")[0])
+
+    assert clauses
+    assert set(clauses) <= clauses_of_tests()
+
+
+class TestPolicyGetDigest:
+    """23.19"""
+
+    @pytest.mark.parametrize("kind", [TPM_SE.POLICY, TPM_SE.TRIAL])
+    def test_changes_nothing(self, tpm: Client, kind: TPM_SE) -> None:
+        """The digest is read, again and again, of sessions of both kinds."""
+        session = start_session(tpm, kind).handle
+        before = tpm.policy_get_digest(session).policy_digest
+        tpm.policy_command_code(session, code=TPM_CC.Unseal).check()
+
+        digests = [tpm.policy_get_digest(session).policy_digest for _ in range(2)]
+
+        assert before == bytes(32)
+        assert digests[0] == digests[1] != before
+
+    def test_other_handles(self, tpm: Client) -> None:
+        """An HMAC session has no policy (TPM_RC_VALUE); one that is not loaded is TPM_RC_REFERENCE_H0."""
+        codes = [
+            tpm.policy_get_digest(handle).rc
+            for handle in (start_session(tpm).handle, TPM_RH.OWNER, 0x03000005)
+        ]
+
+        assert codes == [TPM_RC.VALUE.handle(1)] * 2 + [TPM_RC.REFERENCE_H0]
