@@ -1,14 +1,15 @@
 """vtpm/testing/client.py and messages.py: the commands of the table as methods."""
 
+import hashlib
 import inspect
 
 import pytest
 
 from vtpm.commands import COMMANDS
 from vtpm.spec.attributes import TPMA_NV
-from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_RH
+from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_RH, TPM_SE
 from vtpm.spec.nv import TPMS_NV_PUBLIC
-from vtpm.testing import Client, Password, Refused, seeded
+from vtpm.testing import Client, Password, Refused, ResponseError, seeded, start_session
 from vtpm.wire.error import TPM_RC
 
 INDEX = 0x01800001
@@ -65,6 +66,50 @@ class TestMethods:
         assert tpm.clear(TPM_RH.PLATFORM, auths=[b"x"]).rc == TPM_RC.BAD_AUTH.session(1)
         tpm.nv_define_space(TPM_RH.OWNER, auths=[b"secret"], auth=b"", public_info=PUBLIC).check()
         tpm.nv_undefine_space(TPM_RH.OWNER, INDEX, sessions=[Password(b"secret")]).check()
+
+
+class TestSessions:
+    """The caller's side of a session"""
+
+    def test_hmac(self, tpm: Client) -> None:
+        """A session authorizes without showing the authValue, and knows the TPM by its HMAC."""
+        tpm.hierarchy_change_auth(TPM_RH.OWNER, new_auth=b"secret").check()
+        session = start_session(tpm)
+        session.auth = b"secret"
+        reply = tpm.nv_define_space(TPM_RH.OWNER, sessions=[session], auth=b"", public_info=PUBLIC).check()
+        session.check(reply)
+        session.check(tpm.nv_undefine_space(TPM_RH.OWNER, INDEX, sessions=[session]).check())
+
+    def test_wrong_auth_value(self, tpm: Client) -> None:
+        """Without the authValue it does not authorize, and a response of another TPM is found out."""
+        tpm.hierarchy_change_auth(TPM_RH.OWNER, new_auth=b"secret").check()
+        session = start_session(tpm)
+        refused = tpm.nv_define_space(TPM_RH.OWNER, sessions=[session], auth=b"", public_info=PUBLIC)
+        assert refused.rc == TPM_RC.BAD_AUTH.session(1)
+        session.auth = b"secret"
+        reply = tpm.nv_define_space(TPM_RH.OWNER, sessions=[session], auth=b"", public_info=PUBLIC).check()
+        session.auth = b"another"
+
+        with pytest.raises(ResponseError, match="was not made by the TPM"):
+            session.check(reply)
+
+    def test_policy(self, tpm: Client) -> None:
+        """A policy session's digest is what was accumulated in it."""
+        session = start_session(tpm, TPM_SE.POLICY)
+        tpm.policy_command_code(session.handle, code=TPM_CC.NV_Write).check()
+
+        extended = (
+            bytes(32) + TPM_CC.PolicyCommandCode.to_bytes(4, "big") + TPM_CC.NV_Write.to_bytes(4, "big")
+        )
+        digest = tpm.policy_get_digest(session.handle).policy_digest
+        assert digest == hashlib.sha256(extended).digest()
+
+    def test_repr(self, tpm: Client) -> None:
+        """A session does not show its secrets."""
+        session = start_session(tpm)
+        session.auth = b"secret"
+
+        assert repr(session) == "<CallerSession 0x02000000>"
 
 
 class TestReply:

@@ -8,17 +8,32 @@ if TYPE_CHECKING:
     from vtpm.testing.entropy import seeded
     from vtpm.testing.messages import Refused, Reply
     from vtpm.testing.server import TpmServer
+    from vtpm.testing.session import CallerSession, ResponseError, start_session
 
-__all__ = ["Caller", "Client", "Password", "Refused", "Reply", "TpmServer", "seeded"]
+__all__ = [
+    "Caller",
+    "CallerSession",
+    "Client",
+    "Password",
+    "Refused",
+    "Reply",
+    "ResponseError",
+    "TpmServer",
+    "seeded",
+    "start_session",
+]
 
 HOMES = {
     "Caller": "vtpm.testing.client",
+    "CallerSession": "vtpm.testing.session",
     "Client": "vtpm.testing.client",
     "Password": "vtpm.testing.client",
     "Refused": "vtpm.testing.messages",
     "Reply": "vtpm.testing.messages",
+    "ResponseError": "vtpm.testing.session",
     "TpmServer": "vtpm.testing.server",
     "seeded": "vtpm.testing.entropy",
+    "start_session": "vtpm.testing.session",
 }
 """Where the names are defined; loaded at first use, since pytest imports the plugin in every run."""
 
