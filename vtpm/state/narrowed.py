@@ -66,7 +66,7 @@ class Narrowing:
         if codec in LIMITED:
             return _limited(codec, LIMITED[codec](self._profile))
         if codec is codec_of(TPM2B_PUBLIC_KEY_RSA):
-            return Tpm2b(max(self._profile.rsa_key_bits, default=0) // 8)
+            return _sized(codec, max(self._profile.rsa_key_bits, default=0) // 8)
         if isinstance(codec, Choice):
             return self._choice(codec)
         if isinstance(codec, Handle):
@@ -123,7 +123,14 @@ class Narrowing:
 
 def _limited(codec: Codec, allowed: Values) -> Codec:
     assert isinstance(codec, Limited)
-    return Limited(codec.form, *allowed, otherwise=codec.otherwise)
+    narrow = Limited(codec.form, *allowed, otherwise=codec.otherwise)
+    is_whole = (narrow.values, narrow.ranges) == (codec.values, codec.ranges)
+    return codec if is_whole else narrow
+
+
+def _sized(codec: Codec, most: int) -> Codec:
+    assert isinstance(codec, Tpm2b)
+    return codec if codec.maximum == most else Tpm2b(most)
 
 
 @cache
