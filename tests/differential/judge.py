@@ -2,6 +2,7 @@
 
 import shutil
 import socket
+import struct
 import subprocess
 import tempfile
 import time
@@ -10,7 +11,13 @@ from pathlib import Path
 from tests.scenarios import Caller
 
 START_SECONDS = 10.0
+ANSWER_SECONDS = 60.0
 INIT = bytes.fromhex("00000002 00000000")
+SET_LOCALITY = bytes.fromhex("00000005")
+GET_STATE_BLOB = struct.Struct(">IIII")
+STATE_BLOB_HEAD = struct.Struct(">IIII")
+STOP = bytes.fromhex("0000000e")
+PERMANENT, VOLATILE = 1, 2
 HAS_SWTPM = shutil.which("swtpm") is not None
 
 
@@ -25,6 +32,12 @@ def free_ports() -> tuple[int, int]:
             except OSError:
                 continue
             return port, port + 1
+
+
+def version() -> str:
+    """What `swtpm --version` says first."""
+    said = subprocess.run(["swtpm", "--version"], capture_output=True, text=True, check=True).stdout
+    return said.splitlines()[0].split(",")[0].removeprefix("TPM emulator version ")
 
 
 class Swtpm(Caller):
@@ -48,30 +61,64 @@ class Swtpm(Caller):
         self.data = self._connect(port)
         self.control = self._connect(control)
         self.names: dict[int, bytes] = {}
+        self.locality = 0
 
     def _connect(self, port: int) -> socket.socket:
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
-                return socket.create_connection(("127.0.0.1", port))
+                return socket.create_connection(("127.0.0.1", port), timeout=ANSWER_SECONDS)
             except OSError:
                 if time.monotonic() > deadline or self.process.poll() is not None:
                     raise
                 time.sleep(0.01)
 
     def send(self, request: bytes, locality: int = 0) -> bytes:
-        """Send octets as they are; only locality 0 can be had without the control channel."""
-        assert locality == 0
+        """Send octets as they are."""
+        if locality != self.locality:
+            self._order(SET_LOCALITY + bytes([locality]))
+            self.locality = locality
         self.data.sendall(request)
-        response = self.data.recv(65536)
+        response = self._some(self.data)
         while len(response) < 10 or len(response) < int.from_bytes(response[2:6], "big"):
-            response += self.data.recv(65536)
+            response += self._some(self.data)
         return response
 
     def lose_power(self) -> None:
         """Power goes and comes again: CMD_INIT, with the state that was written."""
-        self.control.sendall(INIT)
-        assert self.control.recv(4) == bytes(4)
+        self._order(INIT)
+
+    def renew(self) -> None:
+        """Another TPM, as it comes from the manufacturer."""
+        self._order(STOP)
+        for path in Path(self.directory.name).glob("tpm2-*"):
+            path.unlink()
+        self._order(INIT)
+
+    def state(self, kind: int) -> bytes:
+        """The permanent or volatile state as it is now: CMD_GET_STATEBLOB."""
+        self.control.sendall(GET_STATE_BLOB.pack(12, 0, kind, 0))
+        head = self._exactly(STATE_BLOB_HEAD.size)
+        result, _, _, size = STATE_BLOB_HEAD.unpack(head)
+        assert result == 0, hex(result)
+        return self._exactly(size)
+
+    def _order(self, request: bytes) -> None:
+        self.control.sendall(request)
+        result = self._exactly(4)
+        assert result == bytes(4), result.hex()
+
+    def _exactly(self, count: int) -> bytes:
+        octets = b""
+        while len(octets) < count:
+            octets += self._some(self.control, count - len(octets))
+        return octets
+
+    def _some(self, connection: socket.socket, most: int = 65536) -> bytes:
+        octets = connection.recv(most)
+        if not octets:
+            raise ConnectionError(f"swtpm has ended: {self.process.poll()}")
+        return octets
 
     def name_of(self, handle: int) -> bytes:
         """The Name of an entity: what the caller has noted, or the handle."""

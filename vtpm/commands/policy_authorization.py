@@ -231,7 +231,7 @@ def policy_authorize(
     """23.16: the holder of a key has approved what has been accumulated; a policy that can change."""
     policy = session.the_policy
     if not key_sign:
-        raise TpmError(TPM_RC.SIZE, at="key_sign")
+        raise TpmError(TPM_RC.HASH, at="key_sign")
     check_name(key_sign, at="key_sign")
     alg = int.from_bytes(key_sign[:NAME_ALG_SIZE], "big")
     if not session.is_trial:

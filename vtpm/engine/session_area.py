@@ -179,8 +179,8 @@ def decrypt_first_parameter(call: Call) -> None:
     start, end = first_parameter(call.parameters, use)
     octets, session = call.parameters[start:end], use.session
     if session.symmetric.algorithm is TPM_ALG.XOR:
-        alg, key = session.symmetric.key_bits, encryption_key(use, session)
-        plain = xor_obfuscate(TPM_ALG(alg), key, use.nonce_caller, session.nonce_tpm, octets)
+        key = encryption_key(use, session)
+        plain = xor_obfuscate(session.hash, key, use.nonce_caller, session.nonce_tpm, octets)
     else:
         key, iv = cfb_key(use, session, use.nonce_caller, session.nonce_tpm)
         plain = cfb_decrypt(session.symmetric.algorithm, key, iv, octets)
@@ -192,8 +192,8 @@ def encrypt_first_parameter(use: SessionUse, session: LoadedSession, parameters:
     (size,) = SIZE.unpack_from(parameters)
     octets, rest = parameters[2 : 2 + size], parameters[2 + size :]
     if session.symmetric.algorithm is TPM_ALG.XOR:
-        alg, key = session.symmetric.key_bits, encryption_key(use, session)
-        hidden = xor_obfuscate(TPM_ALG(alg), key, session.nonce_tpm, use.nonce_caller, octets)
+        key = encryption_key(use, session)
+        hidden = xor_obfuscate(session.hash, key, session.nonce_tpm, use.nonce_caller, octets)
     else:
         key, iv = cfb_key(use, session, session.nonce_tpm, use.nonce_caller)
         hidden = cfb_encrypt(session.symmetric.algorithm, key, iv, octets)

@@ -58,7 +58,7 @@ def start_reset_data(tpm: TpmState, kind: StartupKind) -> None:
         tpm.reset.restart_count += 1
         tpm.reset.clear_count += kind is StartupKind.RESTART
         return
-    tpm.reset = ResetData(commit_nonce=tpm.random(PROOF_SIZE))
+    tpm.reset = ResetData(tpm.profile.loaded_sessions + 1, commit_nonce=tpm.random(PROOF_SIZE))
     tpm.permanent.reset_count = (tpm.permanent.reset_count + 1) & 0xFFFFFFFF
     tpm.permanent.total_reset_count += 1
     tpm.forget_primaries(TPM_RH.NULL)

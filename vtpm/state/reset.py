@@ -2,20 +2,17 @@
 
 from dataclasses import dataclass, field
 
-FIRST_CONTEXT = 17
-"""The first number of a saved session context."""
-
 
 @dataclass(slots=True, eq=False)
 class ResetData:
     """Counters, saved contexts and the audit; kept by a Restart or Resume after Shutdown(STATE)."""
 
+    session_context: int
+    """The number that the next saved session context gets; the first is behind the slots of loaded ones."""
     clear_count: int = 0
     restart_count: int = 0
     object_context: int = 0
     """How many object contexts have been saved."""
-    session_context: int = FIRST_CONTEXT
-    """The number that the next saved session context gets."""
     saved_sessions: dict[int, int] = field(default_factory=dict)
     """The number of the saved context of every session that is saved, by the low 24 bits of its handle."""
     command_audit_digest: bytes = b""

@@ -58,7 +58,7 @@ class TpmState:
         self.permanent = Permanent()
         self.lockout = Lockout()
         self.clock = Clock(profile.clock_update)
-        self.reset = ResetData()
+        self.reset = ResetData(profile.loaded_sessions + 1)
         self.clear = ClearData()
         self.volatile = Volatile(profile.transient_slots, profile.loaded_sessions)
         self.hierarchies: dict[int, Hierarchy] = {}

@@ -1,0 +1,93 @@
+"""A campaign: streams one after the other, and what they found."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from tests.differential.differences import Difference, table
+from tests.differential.judge import Swtpm
+from tests.differential.moves import MOVES
+from tests.differential.pair import Exchange
+from tests.differential.stream import Stream
+
+STEPS = 150
+"""Commands of one stream, about."""
+
+Key = tuple[str, str, str, str]
+
+
+class Different(Exception):  # noqa: N818 - what was found
+    """Something is different; the stream ends."""
+
+
+@dataclass
+class Result:
+    """What a campaign has found."""
+
+    commands: int = 0
+    streams: int = 0
+    damaged: int = 0
+    successes: int = 0
+    seen: Counter[str] = field(default_factory=Counter)
+    """How often each command was sent."""
+    explained: Counter[str] = field(default_factory=Counter)
+    """How often each explained difference was met."""
+    unexplained: Counter[Key] = field(default_factory=Counter)
+    examples: dict[Key, str] = field(default_factory=dict)
+    """The end of the shortest stream that shows it."""
+    lengths: dict[Key, int] = field(default_factory=dict)
+
+
+class JudgedStream(Stream):
+    """A stream whose exchanges are looked up in the table of differences."""
+
+    result: Result
+    differences: list[Difference]
+
+    def send(self, request: object, *, damaged: bool | None = None) -> Exchange:
+        """Send, count and judge."""
+        exchange = super().send(request, damaged=damaged)  # type: ignore[arg-type]
+        self.result.commands += 1
+        self.result.seen[exchange.request.command.name] += 1
+        self.result.successes += self.is_success(exchange)
+        if exchange.what:
+            self.judge(exchange)
+        return exchange
+
+    def judge(self, exchange: Exchange) -> None:
+        """Count a difference; end the stream if it has to."""
+        for difference in self.differences:
+            if difference.explains(exchange, self.pair):
+                self.result.explained[difference.name] += 1
+                if difference.ends:
+                    raise Different
+                return
+        key = exchange.key
+        self.result.unexplained[key] += 1
+        if self.sent < self.result.lengths.get(key, 1 << 30):
+            self.result.lengths[key] = self.sent
+            text = "\n".join(f"    {line}" for line in self.log)
+            text += f"\n    sent   {exchange.sent.hex()}\n    theirs {exchange.theirs.octets.hex()}"
+            text += f"\n    ours   {exchange.ours.octets.hex()}"
+            self.result.examples[key] = f"seed {self.seed}, after {self.sent} commands:\n{text}"
+        raise Different
+
+
+def run(first: int, commands: int, judge: Swtpm, result: Result) -> Result:
+    """Streams from the seed `first` on, until there are so many commands."""
+    differences = table()
+    makers, weights = list(MOVES), list(MOVES.values())
+    seed = first
+    while result.commands < commands:
+        stream = JudgedStream(judge, seed)
+        stream.result, stream.differences = result, differences
+        try:
+            while stream.sent < STEPS:
+                (maker,) = stream.dice.random.choices(makers, weights)
+                request = maker(stream)
+                if request is not None:
+                    stream.send(request)
+        except Different:
+            pass
+        result.streams += 1
+        seed += 1
+    return result

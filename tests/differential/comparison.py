@@ -1,0 +1,113 @@
+"""What of a response must be equal: all of it, but for values that are random or tell the time."""
+
+from collections.abc import Callable
+from typing import Any
+
+from tests.scenarios import Reply
+from vtpm.spec.algorithms import TPMT_SIGNATURE
+from vtpm.spec.constants import TPM_ALG
+from vtpm.spec.objects import TPMT_PUBLIC
+from vtpm.spec.structures import TPMS_ATTEST
+from vtpm.wire.structure import marshal, unmarshal
+
+Mask = Callable[[Any], Any]
+
+
+def size(value: Any) -> int:
+    """Only the size of random octets."""
+    return len(value)
+
+
+def attest(octets: bytes) -> tuple[Any, ...]:
+    """All of an attestation but the clock and the version of the firmware, and what they obfuscate."""
+    value = unmarshal(TPMS_ATTEST, octets)
+    attested = value.attested
+    if hasattr(attested, "audit_digest"):
+        attested = (attested.audit_counter, attested.digest_alg, attested.command_digest)
+    if hasattr(attested, "firmware_version"):
+        attested = clock(attested.time)
+    counts = (value.clock_info.reset_count, value.clock_info.restart_count, value.clock_info.safe)
+    return (value.type, value.qualified_signer, value.extra_data, counts, attested)
+
+
+def signature(value: TPMT_SIGNATURE) -> Any:
+    """The algorithm: what is signed tells the time, or the signature is random."""
+    return value.sig_alg, getattr(value.signature, "hash", None)
+
+
+def plain_signature(value: TPMT_SIGNATURE) -> Any:
+    """RSASSA and HMAC have nothing random."""
+    if value.sig_alg in (TPM_ALG.RSASSA, TPM_ALG.HMAC):
+        return marshal(value)
+    return signature(value)
+
+
+def public(value: TPMT_PUBLIC) -> bytes:
+    """A public area without the key itself, which is random."""
+    whole, unique = marshal(value), value.unique
+    return whole[: len(whole) - _unique_size(unique)]
+
+
+def _unique_size(unique: Any) -> int:
+    return 2 + len(unique) if isinstance(unique, bytes) else 4 + len(unique.x) + len(unique.y)
+
+
+def clock(value: Any) -> tuple[Any, ...]:
+    """The counters of TPMS_TIME_INFO."""
+    info = value.clock_info
+    return info.reset_count, info.restart_count, info.safe
+
+
+def ticket(value: Any) -> tuple[Any, ...]:
+    """A ticket about something random."""
+    return value.tag, value.hierarchy, len(getattr(value, "digest", getattr(value, "hmac", b"")))
+
+
+def context(value: Any) -> tuple[Any, ...]:
+    """A saved context without its blob."""
+    return value.sequence, value.saved_handle, value.hierarchy
+
+
+def hidden(_: Any) -> None:
+    """Nothing of it."""
+
+
+MASKS: dict[str, dict[str, Mask]] = {
+    "GetRandom": {"random_bytes": size},
+    "StartAuthSession": {"nonce_tpm": size},
+    "ReadClock": {"current_time": clock},
+    "Create": {"out_private": size, "out_public": public, "creation_ticket": ticket},
+    "CreateLoaded": {"out_private": size, "out_public": public, "name": size},
+    "Import": {"out_private": size},
+    "ObjectChangeAuth": {"out_private": size},
+    "Duplicate": {"encryption_key_out": size, "duplicate": size, "out_sym_seed": size},
+    "Rewrap": {"out_duplicate": size, "out_sym_seed": size},
+    "MakeCredential": {"credential_blob": size, "secret": size},
+    "RSA_Encrypt": {"out_data": size},
+    "ECDH_KeyGen": {"z_point": hidden, "pub_point": hidden},
+    "EC_Ephemeral": {"q": hidden},
+    "Commit": {"k": hidden, "l": hidden, "e": hidden},
+    "Sign": {"signature": plain_signature},
+    "ContextSave": {"context": context},
+    "PolicySigned": {"timeout": size, "policy_ticket": ticket},
+    "PolicySecret": {"timeout": size, "policy_ticket": ticket},
+    "GetTestResult": {"out_data": hidden},
+    "Certify": {"attested": attest, "signature": signature},
+    "CertifyCreation": {"attested": attest, "signature": signature},
+    "CertifyX509": {"added_to_certificate": size, "tbs_digest": size, "signature": signature},
+    "Quote": {"attested": attest, "signature": signature},
+    "GetTime": {"attested": attest, "signature": signature},
+    "GetSessionAuditDigest": {"attested": attest, "signature": signature},
+    "GetCommandAuditDigest": {"attested": attest, "signature": signature},
+    "NV_Certify": {"attested": attest, "signature": signature},
+}
+"""For each command, what is compared of a field that is not compared whole, octet by octet."""
+
+
+def comparable(reply: Reply) -> dict[str, Any]:
+    """What must be equal, by the names of the fields."""
+    masks = MASKS.get(reply.command)
+    if masks is None or not reply.fields:
+        first = next(iter(reply.fields.values()), None)
+        return {"handle": first if isinstance(first, int) else None, "parameters": reply.parameters}
+    return {name: masks[name](value) if name in masks else value for name, value in reply.fields.items()}

@@ -1,0 +1,114 @@
+"""The differences that are explained: `differences.toml`, which every run reads."""
+
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from tests.differential.pair import Exchange, Pair
+from vtpm.spec.constants import TPM_HT, TPM_RH, TPM_ST
+from vtpm.state.sequence import Sequence
+from vtpm.wire.error import TPM_RC
+
+TABLE = Path(__file__).with_name("differences.toml")
+
+Condition = Callable[[Exchange, Pair], bool]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One explained difference: patterns for command and codes, and the clause that explains it."""
+
+    name: str
+    commands: tuple[str, ...]
+    theirs: str
+    ours: str
+    what: str
+    condition: str
+    ends: bool
+    """Do the states of the two differ from then on, so that the stream ends?"""
+    clause: str
+    reason: str
+
+    def explains(self, exchange: Exchange, pair: Pair) -> bool:
+        """Is it this difference?"""
+        command, theirs, ours, what = exchange.key
+        return (
+            any(fnmatchcase(command, pattern) for pattern in self.commands)
+            and fnmatchcase(theirs, self.theirs)
+            and fnmatchcase(ours, self.ours)
+            and fnmatchcase(what, self.what)
+            and CONDITIONS[self.condition](exchange, pair)
+        )
+
+
+def always(_: Exchange, __: Pair) -> bool:
+    """No more than the codes."""
+    return True
+
+
+def unknown_tag(exchange: Exchange, _: Pair) -> bool:
+    """Is the tag none of a command?"""
+    return exchange.sent[:2] not in (TPM_ST.NO_SESSIONS.to_bytes(2, "big"), TPM_ST.SESSIONS.to_bytes(2, "big"))
+
+
+def names_persistent(exchange: Exchange, _: Pair) -> bool:
+    """Is one of the handles that of a persistent object?"""
+    return any(handle >> 24 == TPM_HT.PERSISTENT for handle in exchange.request.handles)
+
+
+def names_sequence(exchange: Exchange, pair: Pair) -> bool:
+    """Is one of the handles that of a sequence?"""
+    objects = pair.tpm.volatile.objects
+    return any(isinstance(objects.get(handle), Sequence) for handle in exchange.request.handles)
+
+
+def many_elements(exchange: Exchange, _: Pair) -> bool:
+    """Does a list in the parameters have more than the four elements of libtpms, but not more than there are hashes?"""
+    parameters = exchange.request.parameters[1]
+    return any(parameters[place : place + 3] == bytes(3) and 4 < parameters[place + 3] <= 16 for place in range(len(parameters) - 3))
+
+
+def no_signer(exchange: Exchange, _: Pair) -> bool:
+    """Is the signing key TPM_RH_NULL?"""
+    return TPM_RH.NULL in exchange.request.handles
+
+
+def both_refuse(exchange: Exchange, _: Pair) -> bool:
+    """Has neither done anything?"""
+    return TPM_RC.SUCCESS not in (exchange.theirs.rc, exchange.ours.rc)
+
+
+CONDITIONS: dict[str, Condition] = {
+    condition.__name__: condition
+    for condition in (
+        always,
+        both_refuse,
+        many_elements,
+        names_persistent,
+        names_sequence,
+        no_signer,
+        unknown_tag,
+    )
+}
+"""What else must be so, by the names that the table uses."""
+
+
+def table() -> list[Difference]:
+    """All explained differences, in order."""
+    rows = tomllib.loads(TABLE.read_text())["difference"]
+    return [
+        Difference(
+            name=row["name"],
+            commands=tuple(row["commands"]),
+            theirs=row["theirs"],
+            ours=row["ours"],
+            what=row.get("what", "code"),
+            condition=row.get("condition", "always"),
+            ends=row["ends"],
+            clause=row["clause"],
+            reason=row["reason"],
+        )
+        for row in rows
+    ]

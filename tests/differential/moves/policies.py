@@ -1,0 +1,204 @@
+"""Sessions, and the assertions of policies."""
+
+import hashlib
+import hmac
+from typing import Any
+
+from tests.differential.moves.move import move
+from tests.differential.moves.storage import SIZES, authority, selection
+from tests.differential.pair import Request
+from tests.differential.stream import Split, Stream
+from tests.scenarios import Reply
+from tests.sessions import AES_128, HASHES, NO_CIPHER, XOR_SHA256, CallerSession, kdf_a
+from vtpm.spec.algorithms import TPMT_SIGNATURE
+from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_EO, TPM_RH, TPM_SE, TPM_ST
+from vtpm.spec.structures import TPMT_HA, TPMT_TK_AUTH, TPMT_TK_VERIFIED
+
+A = TPM_ALG
+NONCE = bytes(range(16))
+CODES = (TPM_CC.NV_Read, TPM_CC.NV_Write, TPM_CC.ObjectChangeAuth, TPM_CC.Sign, TPM_CC.Duplicate, 0x111)
+
+
+@move(5)
+def start(stream: Stream) -> Request:
+    """A new session; a bound one knows the authValue of its entity."""
+    kind = stream.pick([TPM_SE.HMAC, TPM_SE.HMAC, TPM_SE.POLICY, TPM_SE.POLICY, TPM_SE.TRIAL])
+    alg = stream.pick(SIZES)
+    symmetric = stream.pick([NO_CIPHER, AES_128, XOR_SHA256])
+    bind = stream.pick([TPM_RH.NULL] * 4 + [TPM_RH.OWNER, TPM_RH.LOCKOUT, stream.index()])
+    entity = stream.entity(bind)
+    auth = entity.auth_value if entity is not None and bind != TPM_RH.NULL else b""
+
+    def after(theirs: Reply, ours: Reply) -> None:
+        for side, reply in zip(stream.pair.sides, (theirs, ours), strict=True):
+            nonce = reply.nonce_tpm
+            key = b"" if bind == TPM_RH.NULL else kdf_a(alg, auth, b"ATH", nonce, NONCE, 8 * SIZES[alg])
+            session = CallerSession(reply.session_handle, alg, nonce, NONCE, key)
+            session.symmetric = 0 if symmetric.algorithm is A.XOR else symmetric.key_bits
+            side.sessions[reply.session_handle] = session
+
+    given: dict[str, Any] = {"nonce_caller": NONCE, "encrypted_salt": b"", "session_type": kind}
+    request = stream.request("start_auth_session", TPM_RH.NULL, bind, symmetric=symmetric, auth_hash=alg, **given)
+    request.after = after
+    # The caller would have to know what was changed.
+    request.fixed = True
+    return request
+
+
+def session(stream: Stream) -> int:
+    """A policy or trial session, or the handle of none."""
+    return int(stream.pick(stream.loaded_sessions(hmac=False) or [0x03000000]))
+
+
+def session_size(stream: Stream, handle: int) -> int:
+    """The size of the digests of a session."""
+    loaded = stream.pair.tpm.volatile.sessions.get(handle & 0xFFFFFF)
+    return SIZES[loaded.hash] if loaded is not None else 32
+
+
+@move(10)
+def assertion(stream: Stream) -> Request:
+    """An assertion that needs nothing but its parameters."""
+    pick, handle = stream.pick, session(stream)
+    size = session_size(stream, handle)
+    digest = pick([bytes(size)] * 3 + [bytes(20), bytes(32), b""])
+    known = pick([bytes(size), *stream.digests[-4:]])
+    verb, given = pick(
+        [
+            ("policy_command_code", {"code": pick(CODES)}),
+            ("policy_pcr", {"pcr_digest": pick([b"", b"", digest]), "pcrs": selection(stream)}),
+            ("policy_nv_written", {"written_set": pick([True, False])}),
+            ("policy_cp_hash", {"cp_hash_a": digest}),
+            ("policy_name_hash", {"name_hash": digest}),
+            ("policy_template", {"template_hash": digest}),
+            ("policy_or", {"p_hash_list": (known, bytes(size), b"y" * size)[: pick([1, 2, 3, 3])]}),
+            ("policy_or", {"p_hash_list": (bytes(20), bytes(32), bytes(48))}),
+            ("policy_physical_presence", {}),
+            ("policy_auth_value", {}),
+            ("policy_auth_value", {}),
+            ("policy_password", {}),
+            ("policy_restart", {}),
+            ("policy_locality", {"locality": pick([1, 2, 3, 16, 0, 31, 32, 255])}),
+            (
+                "policy_duplication_select",
+                {"object_name": b"", "new_parent_name": b"\0\x0b" + bytes(32), "include_object": True},
+            ),
+        ]
+    )
+    return stream.request(verb, handle, **given)
+
+
+@move(6)
+def digest_of(stream: Stream) -> Request:
+    """What a session has come to."""
+
+    def after(theirs: Reply, _: Reply) -> None:
+        stream.digests.append(theirs.policy_digest)
+
+    request = stream.request("policy_get_digest", session(stream))
+    request.after = after
+    return request
+
+
+@move(4)
+def comparison(stream: Stream) -> Request:
+    """PolicyNV, PolicyCounterTimer and PolicyAuthorizeNV."""
+    pick, index = stream.pick, stream.index()
+    if stream.dice.chance(0.2):
+        return stream.request("policy_authorize_nv", authority(stream, index), index, session(stream))
+    # No negative operands for the signed operations: libtpms 0.9 orders them the wrong way round.
+    operand = pick([b"\0", b"\x7f", b"12345678", bytes(8), bytes(9)])
+    given = {"operand_b": operand, "operation": pick(list(TPM_EO))}
+    if stream.dice.chance(0.2):
+        # Of the time, only the counters are the same for both.
+        given["operand_b"] = pick([bytes(4), bytes(8), b"\0\0\0\1"])
+        request = stream.request("policy_counter_timer", session(stream), offset=16, **given)
+        request.fixed = True
+        return request
+    offset = pick([0, 0, 1, 8, 9])
+    return stream.request("policy_nv", authority(stream, index), index, session(stream), offset=offset, **given)
+
+
+def granted(stream: Stream, handle: int) -> dict[str, Any]:
+    """What PolicySecret and PolicySigned say: a nonce, a cpHash, a reference and an expiration."""
+    size = session_size(stream, handle)
+    nonces = [side.sessions.get(handle) for side in stream.pair.sides]
+    nonce: Any = b""
+    if None not in nonces and stream.dice.chance(0.5):
+        theirs, ours = nonces
+        assert theirs is not None and ours is not None  # noqa: PT018 - one fact for mypy
+        nonce = Split(theirs.nonce_tpm, ours.nonce_tpm)
+    return {
+        "nonce_tpm": stream.pick([nonce, nonce, nonce, bytes(16)]),
+        "cp_hash_a": stream.pick([b"", b"", b"", bytes(size), bytes(5)]),
+        "policy_ref": stream.pick([b"", b"ref"]),
+        "expiration": stream.pick([0, 0, 1000, -1000, -1000]),
+    }
+
+
+def keep_ticket(stream: Stream, request: Request, given: dict[str, Any], name: bytes) -> Request:
+    """Note the tickets of both for PolicyTicket."""
+
+    def after(theirs: Reply, ours: Reply) -> None:
+        if theirs.timeout and ours.timeout:
+            entry = {"cp_hash_a": given["cp_hash_a"], "policy_ref": given["policy_ref"], "auth_name": name}
+            entry["timeout"] = Split(theirs.timeout, ours.timeout)
+            entry["ticket"] = Split(theirs.policy_ticket, ours.policy_ticket)
+            stream.tickets.append((theirs, entry))
+
+    request.after = after
+    request.fixed = True
+    return request
+
+
+@move(3)
+def secret(stream: Stream) -> Request:
+    """PolicySecret with an entity's authorization."""
+    handle = session(stream)
+    entity = stream.pick([TPM_RH.OWNER, TPM_RH.ENDORSEMENT, TPM_RH.PLATFORM, stream.index(), stream.object()])
+    given = granted(stream, handle)
+    request = stream.request("policy_secret", entity, handle, **given)
+    return keep_ticket(stream, request, given, stream.pair.own.name_of(entity))
+
+
+@move(3)
+def signed(stream: Stream) -> Request | None:
+    """PolicySigned with an HMAC key whose value is known."""
+    keys = [h for h in stream.objects() if stream.item(h).public.type is A.KEYEDHASH]
+    keys = [h for h in keys if stream.item(h).sensitive is not None]
+    if not keys:
+        return None
+    key, handle = stream.pick(keys), session(stream)
+    given = granted(stream, handle)
+    alg = stream.pick([A.SHA256, A.SHA256, A.SHA1])
+    sensitive = stream.item(key).sensitive
+    assert sensitive is not None
+    shown = []
+    for side in ("theirs", "ours"):
+        nonce = given["nonce_tpm"]
+        octets = getattr(nonce, side) if isinstance(nonce, Split) else nonce
+        octets += given["expiration"].to_bytes(4, "big", signed=True) + given["cp_hash_a"] + given["policy_ref"]
+        digest = hashlib.new(HASHES[alg], octets).digest()
+        value = hmac.digest(bytes(sensitive.sensitive), digest, HASHES[alg])
+        if stream.dice.chance(0.05):
+            value = bytes(len(value))
+        shown.append(TPMT_SIGNATURE(A.HMAC, TPMT_HA(alg, value)))
+    request = stream.request("policy_signed", key, handle, auth=Split(*shown), **given)
+    return keep_ticket(stream, request, given, stream.item(key).name)
+
+
+@move(3)
+def by_ticket(stream: Stream) -> Request | None:
+    """PolicyTicket and PolicyAuthorize."""
+    handle = session(stream)
+    if stream.tickets and stream.dice.chance(0.6):
+        _, given = stream.pick(stream.tickets[-3:])
+        return stream.request("policy_ticket", handle, **given)
+    if stream.dice.chance(0.5):
+        ticket = TPMT_TK_AUTH(stream.pick([TPM_ST.AUTH_SECRET, TPM_ST.AUTH_SIGNED]), stream.hierarchy(), b"")
+        given = {"timeout": bytes(8), "cp_hash_a": b"", "policy_ref": b"", "auth_name": bytes(4)}
+        return stream.request("policy_ticket", handle, ticket=ticket, **given)
+    verified = TPMT_TK_VERIFIED(TPM_ST.VERIFIED, stream.hierarchy(), None, stream.pick([b"", bytes(64)]))
+    given = {"approved_policy": stream.pick([bytes(32), *stream.digests[-3:]]), "policy_ref": b""}
+    name = stream.pick([b"\0\x0b" + bytes(32), b"", *[stream.item(h).name for h in stream.objects()]])
+    return stream.request("policy_authorize", handle, key_sign=name, check_ticket=verified, **given)

@@ -1,0 +1,249 @@
+"""swtpm and this TPM side by side: one command for both, and what must be equal in their responses."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.differential.comparison import comparable
+from tests.differential.judge import Swtpm
+from tests.differential.seeds import adopt_factory, adopt_null, adopt_permanent
+from tests.scenarios import Caller, Client, Reply, reply_of, request_of
+from tests.sessions import CallerSession, ResponseError
+from vtpm.commands import COMMANDS, Command
+from vtpm.engine.tpm import Tpm
+from vtpm.spec.attributes import TPMA_SESSION
+from vtpm.spec.constants import TPM_CC, TPM_RH, TPM_ST, TPM_SU
+from vtpm.state.profile import SWTPM_COMPATIBLE
+from vtpm.wire.error import TPM_RC, decode
+
+REMAKERS = frozenset({TPM_CC.Clear, TPM_CC.ChangeEPS, TPM_CC.ChangePPS})
+"""Commands after which the seeds or proofs are others."""
+
+NEW_AUTH = frozenset(
+    {TPM_CC.HierarchyChangeAuth, TPM_CC.NV_ChangeAuth, TPM_CC.Clear, TPM_CC.NV_UndefineSpaceSpecial}
+)
+"""Commands whose response is authorized by another value than the command: not checked by the caller."""
+
+
+@dataclass
+class Auth:
+    """How one handle is authorized: by a password, or by a session that both have."""
+
+    value: bytes = b""
+    """The authValue."""
+    session: int = TPM_RH.TPM_RS_PW
+    attributes: TPMA_SESSION = field(default_factory=lambda: TPMA_SESSION(continueSession=True))
+    authorizes: bool = True
+
+
+@dataclass
+class Request:
+    """A command for both; parameters are for swtpm and for this TPM, and mostly the same."""
+
+    command: Command
+    handles: list[int]
+    parameters: tuple[bytes, bytes]
+    auths: list[Auth] = field(default_factory=list)
+    after: Callable[[Reply, Reply], None] | None = None
+    """What to do if both have succeeded."""
+    locality: int = 0
+    fixed: bool = False
+    """May no part be changed at random, since time or another random value would show?"""
+    edit: Callable[[bytes], bytes] | None = None
+    """A change of the finished command."""
+
+
+@dataclass
+class Exchange:
+    """What both have answered."""
+
+    request: Request
+    sent: bytes
+    theirs: Reply
+    ours: Reply
+    what: str = ""
+    """What is different, if anything is."""
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """Command, their code, our code, and what is different."""
+        return self.request.command.name, str(code_name(self.theirs.rc)), code_name(self.ours.rc), self.what
+
+
+def code_name(rc: int) -> str:
+    """A response code by its name and position."""
+    return str(decode(rc)).removeprefix("TPM_RC_").removeprefix("TPM_RC.")
+
+
+@dataclass
+class Side:
+    """One of the two: how to reach it, and the caller's side of its sessions."""
+
+    caller: Caller
+    sessions: dict[int, CallerSession] = field(default_factory=dict)
+
+
+class Pair:
+    """The two TPMs with the same seeds."""
+
+    def __init__(self, judge: Swtpm, seed: int) -> None:
+        self.judge = judge
+        judge.renew()
+        self.own = Client(profile=SWTPM_COMPATIBLE, seed=b"differential" + seed.to_bytes(8, "big"), start=False)
+        self.sides = (Side(judge), Side(self.own))
+        self.counts: Counter[str] = Counter()
+        adopt_factory(self.own)
+        adopt_permanent(self.own, judge)
+        for side in self.sides:
+            side.caller.startup(startup_type=TPM_SU.CLEAR).check()
+        adopt_null(self.own, judge)
+
+    @property
+    def tpm(self) -> Tpm:
+        """This TPM's state, where the generator looks for what there is."""
+        return self.own.tpm
+
+    def lose_power(self) -> None:
+        """Both lose power, and the callers forget their sessions that are not saved."""
+        self.judge.lose_power()
+        self.own.lose_power()
+
+    def exchange(self, request: Request) -> Exchange:
+        """Send a command to both and compare."""
+        names = [self.own.name_of(handle) for handle in request.handles]
+        sent, replies, checked = [], [], []
+        for side, parameters in zip(self.sides, request.parameters, strict=True):
+            octets = self.octets_of(side, request, names, parameters)
+            sent.append(octets)
+            command = COMMANDS.get(int.from_bytes(octets[6:10].ljust(4, b"\0"), "big"), request.command)
+            response = side.caller.send(octets, request.locality)
+            if response[6:10] == TPM_RC.RETRY.to_bytes(4, "big"):
+                # What libtpms 0.9 answers to the first use of a protected entity.
+                response = side.caller.send(octets, request.locality)
+            reply = reply_of(command, response)
+            checked.append(self.conclude(side, request, reply) if command is request.command else True)
+            replies.append(reply)
+        theirs, ours = replies
+        exchange = Exchange(request, sent[1], theirs, ours)
+        if theirs.rc != ours.rc:
+            exchange.what = "code"
+        elif theirs.rc == TPM_RC.SUCCESS:
+            exchange.what = self.difference(theirs, ours, checked)
+        if theirs.rc == ours.rc == TPM_RC.SUCCESS:
+            self.follow(request, theirs, ours)
+        return exchange
+
+    @staticmethod
+    def difference(theirs: Reply, ours: Reply, checked: list[bool]) -> str:
+        """The name of the first field that must be equal and is not; nothing if there is none."""
+        if checked[0] is not checked[1]:
+            return "response HMAC"
+        if theirs.octets[:2] != ours.octets[:2]:
+            return "tag"
+        if [auth[1] for auth in theirs.auths] != [auth[1] for auth in ours.auths]:
+            return "session attributes"
+        first, second = comparable(theirs), comparable(ours)
+        for name in first:
+            if first[name] != second.get(name):
+                return name
+        return "" if len(first) == len(second) else "fields"
+
+    def octets_of(self, side: Side, request: Request, names: list[bytes], parameters: bytes) -> bytes:
+        """The command for one of them, with its own sessions."""
+        sessions = [self.session_of(side, auth) for auth in request.auths]
+        for auth, session in zip(request.auths, sessions, strict=True):
+            if session is not None and auth.attributes.decrypt and request.command.decrypts:
+                size = int.from_bytes(parameters[:2], "big")
+                plain = parameters[2 : 2 + size]
+                secret = session.crypt(plain, session.next_nonce, session.nonce_tpm, encrypt=True)
+                parameters = parameters[:2] + secret + parameters[2 + size :]
+        self.exchange_nonces(request.auths, sessions)
+        area = b""
+        for auth, session in zip(request.auths, sessions, strict=True):
+            if session is None:
+                head = auth.session.to_bytes(4, "big") + b"\0\0" + bytes([auth.attributes])
+                area += head + len(auth.value).to_bytes(2, "big") + auth.value
+            else:
+                area += session.octets(request.command, names, parameters)
+        octets = request_of(request.command, request.handles, area, parameters)
+        return request.edit(octets) if request.edit is not None else octets
+
+    @staticmethod
+    def exchange_nonces(auths: list[Auth], sessions: list[CallerSession | None]) -> None:
+        """Part 1, "HMAC Computation": the first session's HMAC covers the nonces of those that encrypt."""
+        if not sessions or sessions[0] is None:
+            return
+        sessions[0].other_nonces = b""
+        seen: list[int] = []
+        for attribute in ("decrypt", "encrypt"):
+            for place, (auth, session) in enumerate(zip(auths, sessions, strict=True)):
+                if place > 0 and session is not None and getattr(auth.attributes, attribute):
+                    if place not in seen:
+                        sessions[0].other_nonces += session.nonce_tpm
+                    seen.append(place)
+
+    def session_of(self, side: Side, auth: Auth) -> CallerSession | None:
+        """The caller's side of a session, ready for this use; none for a password or an unknown session."""
+        session = side.sessions.get(auth.session)
+        if session is None:
+            return None
+        session.auth, session.attributes, session.authorizes = auth.value, auth.attributes, auth.authorizes
+        session.password, session.includes_auth, session.terse = None, True, False
+        loaded = self.tpm.volatile.sessions.get(auth.session & 0xFFFFFF)
+        policy = loaded.policy if loaded is not None and loaded.handle == auth.session else None
+        if policy is not None:
+            session.includes_auth = policy.auth_value_needed
+            session.password = auth.value if policy.password_needed else None
+            session.terse = True
+        return session
+
+    def conclude(self, side: Side, request: Request, reply: Reply) -> bool:
+        """Read the authorization area of a response, and decrypt its first parameter."""
+        if reply.rc != TPM_RC.SUCCESS or not reply.auths:
+            return True
+        is_right = True
+        for place, auth in enumerate(request.auths[: len(reply.auths)]):
+            session = side.sessions.get(auth.session)
+            if session is None:
+                continue
+            try:
+                session.check(reply, place)
+            except ResponseError:
+                is_right = request.command.code in NEW_AUTH and is_right
+            if auth.attributes.encrypt and request.command.encrypts:
+                self.decrypt(session, reply, request.command)
+            if not reply.auths[place][1] & TPMA_SESSION(continueSession=True):
+                del side.sessions[auth.session]
+        return is_right
+
+    @staticmethod
+    def decrypt(session: CallerSession, reply: Reply, command: Command) -> None:
+        """Put the plain first parameter in the place of the encrypted one."""
+        size = int.from_bytes(reply.parameters[:2], "big")
+        octets = reply.parameters[2 : 2 + size]
+        plain = session.crypt(octets, session.nonce_tpm, session.nonce_caller, encrypt=False)
+        parameters = reply.parameters[:2] + plain + reply.parameters[2 + size :]
+        handle = reply.octets[10:14] if command.response_handle else b""
+        body = handle + parameters
+        header = TPM_ST.NO_SESSIONS.to_bytes(2, "big") + (10 + len(body)).to_bytes(4, "big") + bytes(4)
+        opened = reply_of(command, header + body)
+        reply.parameters, reply.fields = opened.parameters, opened.fields
+
+    def follow(self, request: Request, theirs: Reply, ours: Reply) -> None:
+        """Keep the seeds equal, and do what the request wants done."""
+        if request.command.code in REMAKERS:
+            adopt_permanent(self.own, self.judge)
+        if request.command.code == TPM_CC.Startup:
+            adopt_null(self.own, self.judge)
+        if request.after is not None:
+            request.after(theirs, ours)
+
+    def forget(self, session: int) -> None:
+        """A session is flushed."""
+        for side in self.sides:
+            side.sessions.pop(session, None)
+
+
+def whatever(*_: Any) -> None:
+    """Nothing."""

@@ -1,0 +1,199 @@
+"""One stream of commands: each is made from what the TPM has at that moment, and some are damaged."""
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+from tests.differential.damage import damage
+from tests.differential.dice import Dice
+from tests.differential.judge import Swtpm
+from tests.differential.pair import Auth, Exchange, Pair, Request, code_name
+from tests.scenarios import BY_HANDLER, Reply, parameters_of
+from vtpm.commands import Command
+from vtpm.engine.handles import entity_of
+from vtpm.spec.attributes import TPMA_SESSION
+from vtpm.spec.constants import TPM_RH
+from vtpm.state.entity import Entity
+from vtpm.state.object import Object
+from vtpm.state.sequence import Sequence
+from vtpm.wire.error import TPM_RC, TpmError
+
+HIERARCHIES = (TPM_RH.OWNER, TPM_RH.ENDORSEMENT, TPM_RH.PLATFORM, TPM_RH.NULL)
+DAMAGED = 0.14
+"""How many of the commands are damaged."""
+
+KEPT = 24
+"""How many commands a report of a difference shows."""
+
+
+@dataclass
+class Split:
+    """A parameter with one value for swtpm and another for this TPM."""
+
+    theirs: Any
+    ours: Any
+
+
+@dataclass
+class Blob:
+    """What Create made, to be loaded."""
+
+    parent: bytes
+    """The Name of the parent."""
+    private: bytes
+    public: Any
+
+
+class Stream:
+    """A stream by its seed; `moves` has the kinds of commands and how often they come."""
+
+    def __init__(self, judge: Swtpm, seed: int) -> None:
+        self.seed = seed
+        self.dice = Dice(seed)
+        self.pair = Pair(judge, seed)
+        self.log: deque[str] = deque(maxlen=KEPT)
+        self.sent = 0
+        self.blobs: list[Blob] = []
+        self.contexts: list[tuple[Any, Any]] = []
+        self.tickets: list[tuple[Reply, dict[str, Any]]] = []
+        self.digests: list[bytes] = []
+        """Policy digests that sessions have had."""
+        self.auths = [b"", b"", b"", b"a", b"secret", bytes(5), b"x" * 20]
+
+    def pick(self, values: Any) -> Any:
+        """One of these."""
+        return self.dice.pick(list(values))
+
+    def request(self, verb: str, *handles: int, auths: list[Auth] | None = None, **given: Any) -> Request:
+        """A command with parameters by name; every authorization that it needs is made."""
+        command = BY_HANDLER[verb]
+        parameters = []
+        for side in ("theirs", "ours"):
+            values = {k: getattr(v, side) if isinstance(v, Split) else v for k, v in given.items()}
+            parameters.append(parameters_of(command, values))
+        return self.complete(command, list(handles), (parameters[0], parameters[1]), auths)
+
+    def complete(
+        self,
+        command: Command,
+        handles: list[int],
+        parameters: tuple[bytes, bytes],
+        auths: list[Auth] | None = None,
+    ) -> Request:
+        """A request with authorizations."""
+        if auths is None:
+            auths = [self.auth_for(handles[n]) for n in range(command.authorizations)]
+            if command.sessions.name != "FORBIDDEN" and self.dice.chance(0.05):
+                auths += self.extra()
+        return Request(command, handles, parameters, auths)
+
+    def entity(self, handle: int) -> Entity | None:
+        """What a handle refers to, if anything."""
+        try:
+            found = entity_of(self.pair.tpm, handle, 0, 0)  # type: ignore[arg-type]
+        except TpmError:
+            return None
+        return found if hasattr(found, "auth_value") else None
+
+    def auth_for(self, handle: int) -> Auth:
+        """The authorization of a handle: its password most often, or a session, or a wrong one."""
+        entity = self.entity(handle)
+        try:
+            value = entity.auth_value if entity is not None else b""
+        except (TpmError, AttributeError, AssertionError):
+            value = b""
+        if self.dice.chance(0.03):
+            value = self.pick([b"wrong", b"", value + b"\0", value + b"x"])
+        chance = self.dice.random.random()
+        sessions = self.loaded_sessions(hmac=chance < 0.9)
+        if chance < 0.76 or not sessions:
+            return Auth(value)
+        session = self.pick(sessions)
+        return Auth(value, session, self.attributes(session))
+
+    def extra(self) -> list[Auth]:
+        """A session that authorizes nothing, but audits, decrypts or encrypts."""
+        sessions = self.loaded_sessions(hmac=self.dice.chance(0.8))
+        if not sessions:
+            return []
+        return [Auth(b"", self.pick(sessions), self.attributes(sessions[0]), authorizes=False)]
+
+    def attributes(self, session: int) -> TPMA_SESSION:
+        """What a session is used for."""
+        chance = self.dice.chance
+        loaded = self.pair.tpm.volatile.sessions.get(session & 0xFFFFFF)
+        ciphers = loaded is not None and loaded.symmetric.algorithm.name != "NULL"
+        return TPMA_SESSION(
+            continueSession=chance(0.93),
+            decrypt=chance(0.3 if ciphers else 0.02),
+            encrypt=chance(0.3 if ciphers else 0.02),
+            audit=chance(0.1),
+            auditExclusive=chance(0.02),
+            auditReset=chance(0.02),
+        )
+
+    def loaded_sessions(self, *, hmac: bool) -> list[int]:
+        """The handles of the loaded sessions that the callers know."""
+        known = self.pair.sides[1].sessions
+        sessions = self.pair.tpm.volatile.sessions.values()
+        return [s.handle for s in sessions if s.handle in known and s.is_policy is not hmac]
+
+    def objects(self, kind: type = Object) -> list[int]:
+        """The handles of transient objects (or sequences), and persistent objects."""
+        transient = [h for h, item in self.pair.tpm.volatile.objects.items() if isinstance(item, kind)]
+        return transient + ([*self.pair.tpm.persistent] if kind is Object else [])
+
+    def object(self, **wanted: bool) -> int:
+        """An object, if possible one with these attributes."""
+        handles = self.objects()
+        if self.dice.chance(0.93):
+            fit = [h for h in handles if self.fits(h, wanted)]
+            handles = fit or handles
+        return int(self.pick(handles or [0x80000000]))
+
+    def fits(self, handle: int, wanted: dict[str, bool]) -> bool:
+        """Has an object these attributes?"""
+        item = self.item(handle)
+        return all(getattr(item.public.object_attributes, name) == value for name, value in wanted.items())
+
+    def item(self, handle: int) -> Object:
+        """A loaded object."""
+        item = self.pair.tpm.volatile.objects.get(handle) or self.pair.tpm.persistent[handle]
+        assert isinstance(item, Object)
+        return item
+
+    def sequence(self) -> int:
+        """A sequence, or a handle of none."""
+        return int(self.pick(self.objects(Sequence) or [0x80000001]))
+
+    def index(self) -> int:
+        """An Index, mostly one that is."""
+        return int(self.pick([*self.pair.tpm.nv] * 3 + [0x01000001, 0x01000002, 0x01800003]))
+
+    def hierarchy(self) -> int:
+        """A hierarchy."""
+        return int(self.pick([TPM_RH.OWNER, *HIERARCHIES]))
+
+    def send(self, request: Request, *, damaged: bool | None = None) -> Exchange:
+        """Send a request, maybe damaged, and note it."""
+        if damaged is None:
+            damaged = not request.fixed and self.dice.chance(DAMAGED)
+        if damaged:
+            damage(self, request)
+        exchange = self.pair.exchange(request)
+        self.sent += 1
+        handles = " ".join(f"{handle:08x}" for handle in request.handles)
+        auths = " ".join(
+            f"{a.session:08x}/{int(a.attributes):02x}/{a.value.hex()}" for a in request.auths
+        )
+        damages = " damaged" if damaged else ""
+        locality = f" locality {request.locality}" if request.locality else ""
+        self.log.append(
+            f"{request.command.name} [{handles}] [{auths}] {request.parameters[1].hex()}{damages}{locality}: "
+            f"{code_name(exchange.theirs.rc)} {code_name(exchange.ours.rc)} {exchange.what}"
+        )
+        return exchange
+
+    def is_success(self, exchange: Exchange) -> bool:
+        """Have both succeeded?"""
+        return exchange.theirs.rc == exchange.ours.rc == TPM_RC.SUCCESS
