@@ -4,35 +4,12 @@ import os
 import subprocess
 import sys
 import tarfile
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-LIMIT = 1800
-
-
-class SuiteError(RuntimeError):
-    """A suite could not be fetched, or did not run to its end."""
-
-
-@dataclass
-class Report:
-    """The outcome of one suite."""
-
-    passed: int = 0
-    failed: list[str] = field(default_factory=list)
-    skipped: Counter[str] = field(default_factory=Counter)
-
-
-@dataclass(frozen=True)
-class Suite:
-    """A suite, which runs in a directory and an environment in which `swtpm` on PATH is the TPM."""
-
-    name: str
-    run: Callable[[Path, dict[str, str]], Report]
+from tests.conformance.report import LIMIT, Report, Suite, SuiteError
+from tests.conformance.tools import run_tools
 
 
 def read_junit(path: Path) -> Report:
@@ -95,5 +72,6 @@ def run_guests(work: Path, environment: dict[str, str]) -> Report:
 
 SUITES = [
     Suite("tpm2-pytss", run_pytss),
+    Suite("tpm2-tools", run_tools),
     Suite("guests", run_guests),
 ]
