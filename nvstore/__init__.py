@@ -27,8 +27,8 @@ Files written by a released version can be read by every later one.
 
 from nvstore.audit import Audit
 from nvstore.backup import BackupReport, Format
-from nvstore.drill import DrillReport
 from nvstore.doctor import Checkup, Finding, examine
+from nvstore.drill import DrillReport
 from nvstore.errors import (
     AlteredState,
     AuditBroken,
@@ -60,6 +60,7 @@ from nvstore.errors import (
     UnknownState,
     UnsafeFile,
 )
+from nvstore.exchange import Identity, Received, read_identity
 from nvstore.file import FileStore
 from nvstore.history import Entry
 from nvstore.host import Host
@@ -71,11 +72,14 @@ from nvstore.provider_errors import (
     DrillFailed,
     ExtraMissing,
     HostTpmRequired,
+    IdentityExists,
+    IdentityMissing,
     KeyFileDamaged,
     KeyFileMissing,
     KeyInUse,
     KeyMissing,
     NoSealOpens,
+    PackageRefused,
     ProviderDamaged,
     ProviderExists,
     ProviderInUse,
@@ -132,6 +136,9 @@ __all__ = [
     "GenerationMissing",
     "Host",
     "HostTpmRequired",
+    "Identity",
+    "IdentityExists",
+    "IdentityMissing",
     "KeyFileDamaged",
     "KeyFileMissing",
     "KeyInUse",
@@ -143,6 +150,7 @@ __all__ = [
     "NoSealOpens",
     "NothingToRepair",
     "NvstoreError",
+    "PackageRefused",
     "PassphraseNeeded",
     "ProviderDamaged",
     "ProviderExists",
@@ -153,6 +161,7 @@ __all__ = [
     "ProviderStatus",
     "ProviderUnverified",
     "Providers",
+    "Received",
     "RekeyReport",
     "RevertRefused",
     "RolledBack",
@@ -179,10 +188,11 @@ __all__ = [
     "WrongKey",
     "WrongPassphrase",
     "draw_passphrase",
-    "load_share",
     "examine",
+    "load_share",
     "passphrase_from_fd",
     "passphrase_from_file",
+    "read_identity",
     "recover_passphrase",
     "save_share",
 ]

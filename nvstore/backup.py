@@ -7,7 +7,7 @@ Its box holds the KDKs, 32 octets each, in the order in which `keys` lists their
 The second format, PKCS#12, is in `pkcs12`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -24,7 +24,8 @@ from nvstore.passphrase import (
     stretch,
     stretch_as_described,
 )
-from nvstore.provider_errors import BackupDamaged, WrongPassphrase
+from nvstore.provider_errors import BackupDamaged, HostTpmRequired, WrongPassphrase
+from nvstore.seal import HOST_TPM, KEY_FILE
 
 FORMAT: Final = "nvstore provider backup"
 DER_SEQUENCE: Final = b"\x30"
@@ -90,6 +91,11 @@ class Backup:
             **({"share_set": self.share_set} if self.share_set else {}),
         }
 
+    def check_host_tpm(self, kinds: Collection[str]) -> None:
+        """Raise HostTpmRequired if these seals are not what the provider requires of its hosts."""
+        if self.require_host_tpm:
+            check_host_tpm(self.provider, kinds)
+
     @property
     def secret(self) -> bytes:
         """Return what is encrypted in it."""
@@ -146,6 +152,12 @@ class BackupReport:
     def to_json(self) -> dict[str, Any]:
         """Return it for programs."""
         return {**vars(self), "keys": list(self.keys)}
+
+
+def check_host_tpm(provider: str, kinds: Collection[str]) -> None:
+    """Raise HostTpmRequired unless a TPM seals, and no key file does."""
+    if HOST_TPM not in kinds or KEY_FILE in kinds:
+        raise HostTpmRequired(provider)
 
 
 def write_backup(

@@ -24,6 +24,7 @@ from nvstore.errors import (
     StateExists,
     UnknownState,
 )
+from nvstore.exchange import Exchange
 from nvstore.file import FileStore
 from nvstore.files import Files, OsFiles, read_file, replace_file
 from nvstore.history import Entry
@@ -58,6 +59,7 @@ class Host:
 
         providers/   <name>.provider, default
         keys/        <name>.key
+        identity/    host.identity    the host's own, to which providers are pushed
         vms/         <uuid>.vm        name and provider
         states/      <uuid>.state, <uuid>.lock
         marks/       <uuid>.mark      the high-water marks, apart from the states
@@ -101,6 +103,7 @@ class Host:
         )
         self.providers = Providers(setting)
         self.rotations = Rotations(setting)
+        self.exchange = Exchange(setting, self.providers, self.directory / "identity")
         self.transfers = Transfers(
             Surroundings(
                 self._files,

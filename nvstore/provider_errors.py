@@ -313,3 +313,32 @@ class DrillFailed(NvstoreError):
             f"the backup {path} opens, but does not bring back {', '.join(failures)}",
             "see to these states first, then back the provider up anew and repeat the drill",
         )
+
+
+class IdentityMissing(NvstoreError):
+    """A host that cannot be handed anything."""
+
+    code = "identity-missing"
+
+    def __init__(self) -> None:
+        super().__init__("this host has no identity to which a provider could be pushed", "enroll it first")
+
+
+class IdentityExists(NvstoreError):
+    """A host is enrolled once."""
+
+    code = "identity-exists"
+
+    def __init__(self, place: object) -> None:
+        super().__init__(
+            f"this host has an identity, at {place}", "use it, or remove it if its key is lost or was seen"
+        )
+
+
+class PackageRefused(NvstoreError):
+    """A file between two hosts that is not what it should be."""
+
+    code = "package-refused"
+
+    def __init__(self, place: object, why: str, remedy: str) -> None:
+        super().__init__(f"{place} is refused: {why}", remedy)

@@ -6,7 +6,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nvstore.audit import Audit
-from nvstore.backup import Backup, BackupReport, Format, KeyEntry, open_backup, write_backup
+from nvstore.backup import (
+    Backup,
+    BackupReport,
+    Format,
+    KeyEntry,
+    check_host_tpm,
+    open_backup,
+    write_backup,
+)
 from nvstore.document import seconds_of, timestamp
 from nvstore.files import Files, create_file, host_name, read_file
 from nvstore.keyring import Keyring
@@ -29,7 +37,7 @@ from nvstore.provider_errors import (
 )
 from nvstore.provider_files import ProviderFiles, check_provider_name
 from nvstore.provider_status import ProviderStatus, backup_warnings, status_of
-from nvstore.seal import HOST_TPM, KEY_FILE, PASSPHRASE, KeyFileSealer, PassphraseSealer, Sealer
+from nvstore.seal import HOST_TPM, PASSPHRASE, KeyFileSealer, PassphraseSealer, Sealer, SealingKey
 from nvstore.shares import Share
 
 Users = Callable[[Collection[bytes], str], list[str]]
@@ -97,7 +105,7 @@ class Providers:
                 raise ProviderExists(name, here.current, holders=here.holders(here.current))
             sealers = self._setting.sealers(name, passphrase, key_file, seals)
             if require_host_tpm:
-                _check_host_tpm(name, [sealer.kind for sealer in sealers])
+                check_host_tpm(name, [sealer.kind for sealer in sealers])
             kdk = self._setting.entropy(KEY_SIZE)
             entry = KeyEntry(kdk_id_of(kdk), 1, self._setting.now())
             sealed = self._ring.seal(self._ring.make(sealers, name), name, kdk)
@@ -137,7 +145,7 @@ class Providers:
                 for key, kdk in zip(provider.keys, kdks, strict=True)
             )
             if provider.require_host_tpm:
-                _check_host_tpm(name, [seal["kind"] for key in keys for seal in key.seals])
+                check_host_tpm(name, [seal["kind"] for key in keys for seal in key.seals])
             facts |= {
                 "kdk_id": provider.current.hex(),
                 "seal": ", ".join(one.description["kind"] for one in made),
@@ -230,17 +238,21 @@ class Providers:
             if here is not None and here.current not in backup.kdk_ids:
                 raise ProviderExists(name, here.current, backup.current, here.holders(here.current))
             sealers = self._setting.sealers(name, seal_passphrase, key_file, seals)
-            if backup.require_host_tpm:
-                _check_host_tpm(name, [sealer.kind for sealer in sealers])
+            backup.check_host_tpm([sealer.kind for sealer in sealers])
             if not dry_run:
-                self.install(name, backup, sealers)
+                self.install(name, backup, self._ring.make(sealers, name))
                 self._note_verified(name, path, backup)
         return BackupReport.of(path, backup, recorded=not dry_run)
 
-    def install(self, name: str, backup: Backup, sealers: Sequence[Sealer]) -> None:
-        """Put the keys of a backup into these seals, under this name; what else is known of it here stays."""
+    def install(
+        self, name: str, backup: Backup, made: Sequence[SealingKey], backups: Sequence[BackupEntry] = ()
+    ) -> None:
+        """
+        Put the keys of a backup into these seals, under this name; what else is known of it here stays.
+
+        `backups` are those that another host knows of.
+        """
         with self._book.exclusive():
-            made = self._ring.make(sealers, name)
             keys = tuple(
                 SealedKey(entry, self._ring.seal(made, name, kdk))
                 for entry, kdk in zip(backup.keys, backup.kdks, strict=True)
@@ -254,9 +266,13 @@ class Providers:
                 require_host_tpm=backup.require_host_tpm,
                 retired=tuple(entry for entry in here.retired if entry.kdk_id not in backup.kdk_ids),
             )
+            for known in backups:
+                after = after.with_backup(known)
             if _epoch(after, backup.current) > _epoch(after, here.current):
                 after = replace(after, current=backup.current)
-            self._book.write(after)
+            if after.state in {State.CREATED, State.EXPORTED} and after.last_verified():
+                after = after.after(Step.VERIFY)
+            self._book.write(self._activated(after))
             for entry, kdk in zip(backup.keys, backup.kdks, strict=True):
                 self._ring.put(entry.kdk_id, kdk)
             self._adopt_default(name)
@@ -459,12 +475,6 @@ def _obstacles(provider: Provider) -> list[str]:
 def _epoch(provider: Provider, kdk_id: bytes) -> int:
     key = provider.key(kdk_id)
     return key.entry.epoch if key else 0
-
-
-def _check_host_tpm(name: str, kinds: Collection[str]) -> None:
-    """Raise HostTpmRequired unless a TPM seals, and no key file does."""
-    if HOST_TPM not in kinds or KEY_FILE in kinds:
-        raise HostTpmRequired(name)
 
 
 def _check_holds(backup: Backup, here: Provider, path: Path) -> None:

@@ -96,3 +96,21 @@ def test_reseal(installation: Installation, tmp_path: Path) -> None:
     out = ["--out", str(tmp_path / "again"), *secret(installation)]
     assert "passphrase" in installation.run("provider", "backup", "main", *out, status=1)
     installation.run("provider", "backup", "main", "--unlock-file", word, *out)
+
+
+def test_hosts(installation: Installation, tmp_path: Path) -> None:
+    """A provider is handed to another host, which acknowledges its key and makes VMs under it."""
+    (tmp_path / "other").mkdir()
+    other = Installation(tmp_path / "other")
+    identity, package, ack = (str(tmp_path / name) for name in ("identity", "package", "ack"))
+    host_id = json.loads(other.run("provider", "enroll", "--out", identity, "--json"))["host_id"]
+    assert host_id in other.run("provider", "enroll")
+    push = ("provider", "push", "main", "--to", identity, "--out", package)
+    assert host_id in installation.run(*push, "--host-id", "00" * 16, status=1)
+    kdk_id = told(installation, "show", "main")["kdk_id"]
+    assert kdk_id in installation.run(*push, "--host-id", host_id)
+    assert "proves" in other.run("provider", "receive", package, "--out", ack, status=1)
+    assert "main: active" in other.run("provider", "receive", package, "--kdk-id", kdk_id, "--out", ack)
+    assert kdk_id in installation.run("provider", "acknowledge", ack)
+    assert told(installation, "show", "main")["hosts"][0]["kdk_ids"] == [kdk_id]
+    other.run("create", "vm")

@@ -15,8 +15,12 @@ from vtpm.cli.seals import seal_options, seals_of, unlock_options, unlocked
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
 
 ELSEWHERE: Final = {
+    "acknowledge": "provider_hosts",
     "backup": "provider_backup",
     "drill": "provider_backup",
+    "enroll": "provider_hosts",
+    "push": "provider_hosts",
+    "receive": "provider_hosts",
     "restore": "provider_backup",
     "retire": "provider_rotation",
     "rotate": "provider_rotation",

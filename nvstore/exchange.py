@@ -1,0 +1,311 @@
+"""
+Handing a provider to other hosts: encrypted to each of them, and acknowledged key by key.
+
+A host is enrolled once: it makes an X25519 key pair, its identity, whose private key is sealed as a KDK is.
+The id of a host is the fingerprint of its public key.
+A package is a JSON object for one host: what people may read of a provider, and its KDKs by HPKE (RFC 9180).
+Whoever knows the public key of a host can write a package to it, so that it must be authenticated:
+by a MAC under a KDK that the host has already, or, the first time, by an operator who compares the kdk_id.
+An acknowledgment has, for each KDK, a MAC under it, which nobody makes who does not have the key.
+From then on the host needs nothing from the origin.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
+
+from nvstore import box
+from nvstore.backup import Backup
+from nvstore.document import BadDocument, canonical, pretty, read_document
+from nvstore.files import create_file, host_name, read_file, replace_file
+from nvstore.keys import KEY_SIZE, context, expand
+from nvstore.provider import BackupEntry, HostEntry, Provider
+from nvstore.provider_errors import IdentityExists, IdentityMissing, PackageRefused, ProviderExists
+from nvstore.providers import Providers, Setting
+from nvstore.seal import Sealer, SealingKey, description_of, recover
+
+IDENTITY: Final = "nvstore host identity"
+PACKAGE: Final = "nvstore provider package"
+ACKNOWLEDGMENT: Final = "nvstore provider acknowledgment"
+_HOST_ID: Final = b"nvstore v1 host id"
+_IDENTITY: Final = b"nvstore v1 host identity"
+_PACKAGE: Final = b"nvstore v1 package"
+_PACKAGE_MAC: Final = b"nvstore v1 package mac"
+_ACKNOWLEDGMENT: Final = b"nvstore v1 acknowledgment"
+_SUITE: Final = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
+
+
+class Identity(NamedTuple):
+    """A host, to those who want to hand it something."""
+
+    host_id: str
+    name: str
+    public: bytes
+
+    def encode(self) -> bytes:
+        """Return the content of the file that is given to the origin."""
+        fields = {"host_id": self.host_id, "name": self.name, "public": self.public.hex()}
+        return pretty(IDENTITY, fields)
+
+
+class Received(NamedTuple):
+    """What came of a package."""
+
+    provider: str
+    kdk_id: str
+    keys: tuple[str, ...]
+    acknowledgment: bytes
+    """The content of the file that goes back to the origin."""
+
+
+class Exchange:
+    """The identity of this host, and what it hands out and receives; `Host.exchange`."""
+
+    def __init__(self, setting: Setting, providers: Providers, directory: Path) -> None:
+        self._setting, self._providers, self._path = setting, providers, directory / "host.identity"
+        self._book, self._ring, self._audit = setting.book, setting.ring, setting.audit
+        setting.files.make_directory(directory)
+
+    def __repr__(self) -> str:
+        return f"Exchange({str(self._path)!r})"
+
+    def enroll(self, *, key_file: Path | None = None, seals: Sequence[Sealer] = ()) -> Identity:
+        """Make the identity of this host, sealed by its TPM or a key file; IdentityExists if it has one."""
+        with self._audit.entry("enroll") as facts, self._book.exclusive():
+            if self._setting.files.exists(self._path):
+                raise IdentityExists(self._path)
+            sealer, *_ = self._setting.sealers("host", None, key_file, seals)
+            sealing = sealer.make(self._setting.files, self._setting.entropy, "this host's identity")
+            secret = self._setting.entropy(KEY_SIZE)
+            public = X25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
+            identity = Identity(_host_id_of(public), host_name(), public)
+            salt, associated = self._setting.entropy(box.SALT_SIZE), context(bytes.fromhex(identity.host_id))
+            sealed = box.seal(sealing.key, _IDENTITY, salt, secret, associated)
+            seal = {**sealing.description, "box": sealed.hex()}
+            fields = {**read_document(identity.encode(), IDENTITY), "seal": seal}
+            replace_file(self._setting.files, self._path, pretty(IDENTITY, fields))
+            facts["host_id"] = identity.host_id
+        return identity
+
+    def identity(self) -> Identity:
+        """Return the identity of this host, or raise IdentityMissing."""
+        return self._read()[0]
+
+    def push(self, name: str, to: Identity, out: Path) -> None:
+        """Write a provider's keys to a new file that only this host opens; it counts when acknowledged."""
+        with self._audit.entry("provider-push", provider=name, host=to.host_id) as facts:
+            provider = self._book.read(name)
+            kdks = tuple(self._ring.kdk(name, key) for key in provider.keys)
+            entries = tuple(key.entry for key in provider.keys)
+            backup = Backup(
+                name,
+                provider.current,
+                entries,
+                self._setting.now(),
+                host_name(),
+                kdks,
+                require_host_tpm=provider.require_host_tpm,
+            )
+            shown = read_document(pretty(PACKAGE, _fields(backup, provider, to)), PACKAGE)
+            public = X25519PublicKey.from_public_bytes(to.public)
+            sealed = _SUITE.encrypt(backup.secret, public, info=context(_PACKAGE, canonical(shown)))
+            content = {**shown, "sealed": sealed.hex()}
+            mac = _package_mac(self._ring.kdk(name, provider.keys[_index(backup)]), content)
+            create_file(self._setting.files, out, [pretty(PACKAGE, {**content, "mac": mac.hex()})]).close()
+            self._setting.files.flush_directory(out.absolute().parent)
+            with self._book.exclusive():
+                known = self._book.read(name)
+                host = next(
+                    (h for h in known.hosts if h.host_id == to.host_id), HostEntry(to.host_id, to.name)
+                )
+                self._book.write(known.with_host(replace(host, name=to.name)))
+            facts["kdk_id"] = provider.current.hex()
+
+    def receive(
+        self,
+        path: Path,
+        *,
+        kdk_id: bytes | None = None,
+        passphrase: bytes | None = None,
+        key_file: Path | None = None,
+        seals: Sequence[Sealer] = (),
+    ) -> Received:
+        """
+        Put the provider of a package on this host, and return the acknowledgment.
+
+        `kdk_id` is what the operator read at the origin: needed until this host has a key of the provider.
+        A provider that is here keeps its seals, and its new keys get the same ones.
+        """
+        with self._audit.entry("provider-receive", path=path.absolute()) as facts:
+            package = self._read_document(path, PACKAGE)
+            identity, seal = self._read()
+            backup, backups = self._open(path, package, identity, seal)
+            facts |= {"provider": backup.provider, "kdk_id": backup.current.hex()}
+            here = self._book.find(backup.provider)
+            self._authenticate(path, package, backup, here, kdk_id)
+            sealing = self._sealing(backup, here, passphrase, key_file, seals)
+            self._providers.install(backup.provider, backup, sealing, backups)
+        ids = tuple(kdk_id.hex() for kdk_id in backup.kdk_ids)
+        acknowledgment = self._acknowledgment(backup, identity)
+        return Received(backup.provider, backup.current.hex(), ids, acknowledgment)
+
+    def acknowledge(self, path: Path) -> HostEntry:
+        """Note at the origin which keys a host has, as its acknowledgment proves."""
+        with self._audit.entry("provider-acknowledge", path=path.absolute()) as facts:
+            document = self._read_document(path, ACKNOWLEDGMENT)
+            try:
+                name, host_id = str(document["provider"]), str(document["host_id"])
+                macs = {bytes.fromhex(k["kdk_id"]): bytes.fromhex(k["mac"]) for k in document["keys"]}
+            except (KeyError, TypeError, ValueError):
+                raise PackageRefused(path, "fields are missing or malformed", "ask for another one") from None
+            facts |= {"provider": name, "host": host_id}
+            with self._book.exclusive():
+                provider = self._book.read(name)
+                host = next((known for known in provider.hosts if known.host_id == host_id), None)
+                if host is None:
+                    raise PackageRefused(path, f"nothing was pushed to host {host_id}", "push it there first")
+                for key in provider.keys:
+                    mac = macs.get(key.entry.kdk_id)
+                    expected = _acknowledgment_mac(self._ring.kdk(name, key), key.entry.kdk_id, host_id)
+                    if mac is not None and not hmac.compare_digest(mac, expected):
+                        raise PackageRefused(path, "it proves no key", "ask that host for another one")
+                ids = tuple(kdk_id for kdk_id in provider.kdk_ids if kdk_id in macs)
+                host = replace(host, kdk_ids=ids, acknowledged=self._setting.now())
+                self._book.write(provider.with_host(host))
+        return host
+
+    def _read(self) -> tuple[Identity, dict[str, Any]]:
+        try:
+            octets = read_file(self._setting.files, self._path)
+        except FileNotFoundError:
+            raise IdentityMissing from None
+        identity = read_identity(octets, self._path)
+        return identity, dict(read_document(octets, IDENTITY)["seal"])
+
+    def _read_document(self, path: Path, kind: str) -> dict[str, Any]:
+        try:
+            return read_document(read_file(self._setting.files, path), kind)
+        except FileNotFoundError:
+            raise PackageRefused(path, "it is not there", "name the file") from None
+        except BadDocument as error:
+            raise PackageRefused(path, str(error), "name the file that was meant") from None
+
+    def _open(
+        self, path: Path, package: dict[str, Any], identity: Identity, seal: dict[str, Any]
+    ) -> tuple[Backup, tuple[BackupEntry, ...]]:
+        """Return what is in a package, and the backups that the origin knows of."""
+        if package.get("to") != identity.host_id:
+            reason = f"it is for host {package.get('to')}, and this one is {identity.host_id}"
+            raise PackageRefused(path, reason, "push it to this host")
+        shown = {name: value for name, value in package.items() if name not in {"sealed", "mac"}}
+        try:
+            sealed, private = bytes.fromhex(package["sealed"]), self._private(identity, seal)
+            secret = _SUITE.decrypt(sealed, private, info=context(_PACKAGE, canonical(shown)))
+            return Backup.of(shown, secret), tuple(map(BackupEntry.from_json, shown["backups"]))
+        except InvalidTag:
+            raise PackageRefused(path, "it was altered", "push it again") from None
+        except (KeyError, TypeError, ValueError) as error:
+            raise PackageRefused(path, f"it is malformed: {error}", "push it again") from None
+
+    def _private(self, identity: Identity, seal: dict[str, Any]) -> X25519PrivateKey:
+        sealing = recover(self._setting.files, "this host's identity", description_of(seal), None)
+        associated = context(bytes.fromhex(identity.host_id))
+        try:
+            secret = box.unseal(sealing.key, _IDENTITY, bytes.fromhex(seal["box"]), associated)
+        except (box.BoxError, ValueError):
+            remedy = "remove it and enroll this host anew"
+            raise PackageRefused(self._path, "the identity of this host does not open", remedy) from None
+        return X25519PrivateKey.from_private_bytes(secret)
+
+    def _authenticate(
+        self,
+        path: Path,
+        package: dict[str, Any],
+        backup: Backup,
+        here: Provider | None,
+        kdk_id: bytes | None,
+    ) -> None:
+        """Raise PackageRefused unless it is certain whose keys these are."""
+        known = next((key for key in here.keys if key.entry.kdk_id == backup.current), None) if here else None
+        if here is not None and here.current not in backup.kdk_ids and known is None:
+            raise ProviderExists(here.name, here.current, backup.current, here.holders(here.current))
+        if here is not None and known is not None:
+            content = {name: value for name, value in package.items() if name != "mac"}
+            expected = _package_mac(self._ring.kdk(here.name, known), content)
+            if not hmac.compare_digest(expected.hex(), str(package.get("mac"))):
+                raise PackageRefused(path, "it does not come from a host that has the key", "push it again")
+        elif kdk_id != backup.current:
+            found = backup.current.hex()
+            reason = f"nothing here proves where it comes from; the key in it is {found}"
+            raise PackageRefused(path, reason, f"compare {found} with the origin's, and give it as kdk_id")
+
+    def _sealing(
+        self,
+        backup: Backup,
+        here: Provider | None,
+        passphrase: bytes | None,
+        key_file: Path | None,
+        seals: Sequence[Sealer],
+    ) -> list[SealingKey]:
+        """Return the seals of what was received: those that are here, or else those that were asked for."""
+        current = here.current_key if here else None
+        if here is not None and current is not None:
+            return self._ring.sealing_of(here.name, current)
+        sealers = self._setting.sealers(backup.provider, passphrase, key_file, seals)
+        backup.check_host_tpm([sealer.kind for sealer in sealers])
+        return self._ring.make(sealers, backup.provider)
+
+    def _acknowledgment(self, backup: Backup, identity: Identity) -> bytes:
+        keys = [
+            {"kdk_id": kdk_id.hex(), "mac": _acknowledgment_mac(kdk, kdk_id, identity.host_id).hex()}
+            for kdk_id, kdk in zip(backup.kdk_ids, backup.kdks, strict=True)
+        ]
+        fields = {
+            "provider": backup.provider,
+            "host_id": identity.host_id,
+            "name": identity.name,
+            "keys": keys,
+        }
+        return pretty(ACKNOWLEDGMENT, fields)
+
+
+def read_identity(octets: bytes, path: object) -> Identity:
+    """Return the identity in a file, or raise PackageRefused."""
+    try:
+        fields = read_document(octets, IDENTITY)
+        identity = Identity(str(fields["host_id"]), str(fields["name"]), bytes.fromhex(fields["public"]))
+    except BadDocument as error:
+        raise PackageRefused(path, str(error), "use what `enroll` wrote on that host") from None
+    except (KeyError, TypeError, ValueError):
+        raise PackageRefused(path, "fields are missing or malformed", "enroll that host again") from None
+    if len(identity.public) != KEY_SIZE or identity.host_id != _host_id_of(identity.public):
+        raise PackageRefused(path, "its id is not the fingerprint of its key", "enroll that host again")
+    return identity
+
+
+def _host_id_of(public: bytes) -> str:
+    return hashlib.sha512(context(_HOST_ID, public)).digest()[:16].hex()
+
+
+def _fields(backup: Backup, provider: Provider, to: Identity) -> dict[str, Any]:
+    backups = [entry.to_json() for entry in provider.backups]
+    return {**backup.fields(), "to": to.host_id, "backups": backups}
+
+
+def _index(backup: Backup) -> int:
+    return backup.kdk_ids.index(backup.current)
+
+
+def _package_mac(kdk: bytes, content: dict[str, Any]) -> bytes:
+    return expand(kdk, 32, _PACKAGE_MAC, canonical(content))
+
+
+def _acknowledgment_mac(kdk: bytes, kdk_id: bytes, host_id: str) -> bytes:
+    return expand(kdk, 32, _ACKNOWLEDGMENT, kdk_id, host_id.encode())
