@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-PROGRAMS: Final = {"swtpm": "vtpm.compat.swtpm"}
+PROGRAMS: Final = {"swtpm": "vtpm.compat.swtpm", "swtpm_setup": "vtpm.compat.setup"}
 """The programs, and the module that each runs."""
 
 

@@ -7,6 +7,7 @@ That file keeps the format the same, and damage and rollback are found;
 but it protects nothing from somebody who reads the directory.
 """
 
+import shutil
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,10 @@ from vtpm.daemon.errors import OperatorError
 NAME: Final = "tpm"
 PROVIDER: Final = "local"
 SWTPM_STATE: Final = "tpm2-00.permall"
+
+
+PARTS: Final = ("states", "vms", "marks", "providers", "keys", "identity", "audit")
+"""What a host's store consists of."""
 
 
 class DirectoryError(OperatorError):
@@ -40,6 +45,14 @@ def opener(directory: Path, passphrase: bytes | None = None) -> Callable[[], Sto
         return host.open_state(NAME)
 
     return open_store
+
+
+def forget(directory: Path) -> None:
+    """Remove the TPM and its key provider, and nothing else, from the directory."""
+    for name in PARTS:
+        part = directory / name
+        if part.is_dir() and not part.is_symlink():
+            shutil.rmtree(part)
 
 
 def check_directory(directory: Path) -> None:

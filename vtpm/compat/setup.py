@@ -1,0 +1,204 @@
+"""`swtpm_setup`: the manufacture of a TPM, with swtpm_setup's command line."""
+
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, NoReturn
+
+from nvstore import NvstoreError, Store, passphrase_from_fd, passphrase_from_file
+from vtpm.compat.arguments import ArgumentError, number
+from vtpm.compat.certificates_tool import ToolCertifier
+from vtpm.compat.setup_arguments import SetupArguments, check, parse, read_configuration
+from vtpm.compat.swtpm import own_version
+from vtpm.daemon.authority import LocalCertifier, default_directory, open_authority
+from vtpm.daemon.clock import entropy
+from vtpm.daemon.directory import check_directory, forget, opener
+from vtpm.daemon.errors import OperatorError
+from vtpm.engine.tpm import Tpm
+from vtpm.manufacture.certificates import Model
+from vtpm.manufacture.identity import model_of, specification_of
+from vtpm.manufacture.provision import Certifier, Provisioning, provision
+from vtpm.manufacture.templates import EK
+from vtpm.spec.constants import TPM_ALG
+from vtpm.state.profile import SWTPM_COMPATIBLE
+
+FEATURES: Final = (
+    "tpm-2.0",
+    "cmdarg-keyfile-fd",
+    "cmdarg-pwdfile-fd",
+    "cmdarg-write-ek-cert-files",
+    "cmdarg-create-config-files",
+    "cmdarg-reconfigure-pcr-banks",
+    "tpm2-rsa-keysize-2048",
+)
+"""What this program has of swtpm_setup's, in its words."""
+
+BANKS: Final = {
+    "sha1": TPM_ALG.SHA1,
+    "sha256": TPM_ALG.SHA256,
+    "sha384": TPM_ALG.SHA384,
+    "sha512": TPM_ALG.SHA512,
+}
+DEFAULT_BANKS: Final = "sha256"
+FILES: Final = {EK.RSA_2048: "ek-rsa2048.crt", EK.ECC_P384: "ek-secp384r1.crt"}
+PLATFORM: Final = Model("QEMU", "QEMU", "2.1")
+"""The platform's manufacturer, model and version, which nobody tells swtpm_setup."""
+
+USAGE: Final = """\
+Usage: swtpm_setup --tpm2 --tpm-state <directory> [options]
+
+The options of swtpm_setup 0.7 to 0.10, as far as `swtpm_setup --print-capabilities` names them:
+  --createek  --create-ek-cert  --create-platform-cert  --create-spk  --lock-nvram  --vmid <id>
+  --pwdfile <file>  --pwdfile-fd <fd>  --keyfile <file>  --keyfile-fd <fd>  --cipher <cipher>
+  --pcr-banks <banks>  --reconfigure  --overwrite  --not-overwrite  --config <file>  --logfile <file>
+  --write-ek-cert-files <directory>  --create-config-files [skip-if-exist]  --display
+"""
+
+log = logging.getLogger(__name__)
+
+
+def main() -> NoReturn:
+    """Run `swtpm_setup` with the process's arguments."""
+    try:
+        status = run(sys.argv[1:])
+    except (ArgumentError, OperatorError, NvstoreError) as error:
+        log.error("%s", error)  # noqa: TRY400 - the operator's to mend
+        sys.stderr.write(f"swtpm_setup: {error}\n")
+        status = 1
+    except OSError as error:
+        sys.stderr.write(f"swtpm_setup: {error.filename or ''}: {error.strerror}\n")
+        status = 1
+    sys.exit(status)
+
+
+def run(words: list[str]) -> int:
+    """Obey a command line; the exit status."""
+    arguments = parse(words)
+    if arguments.has("help"):
+        sys.stdout.write(f"{USAGE}\nThe default PCR banks: {DEFAULT_BANKS}\n")
+    elif arguments.has("version"):
+        sys.stdout.write(f"TPM emulator setup tool version {own_version()} (vtpm)\n")
+    elif arguments.has("print-capabilities"):
+        said = {"type": "swtpm_setup", "features": FEATURES, "version": own_version()}
+        sys.stdout.write(json.dumps(said) + "\n")
+    elif "create-config-files" in arguments.options:
+        pass  # the local authority needs no configuration
+    else:
+        check(arguments)
+        return set_up(arguments, read_configuration(arguments))
+    return 0
+
+
+def set_up(arguments: SetupArguments, configuration: Mapping[str, str]) -> int:
+    """Manufacture a TPM, or change the active PCR banks of one."""
+    start_log(arguments.options.get("logfile"))
+    directory = arguments.directory
+    if not directory.is_dir():
+        raise ArgumentError(f"--tpm-state {directory}: there is no such directory")
+    check_directory(directory)
+    if arguments.has("overwrite"):
+        forget(directory)
+    log.info("Starting vTPM manufacturing @ %s", time.strftime("%c"))
+    store = opener(directory, passphrase_of(arguments))()
+    try:
+        blobs = store.load()
+        if blobs and not arguments.has("reconfigure"):
+            if arguments.has("not-overwrite"):
+                log.info("Not overwriting existing state.")
+                return 0
+            raise ArgumentError(f"{directory} holds a TPM already; give --overwrite or --not-overwrite")
+        if blobs:
+            tpm = Tpm.restore(blobs, entropy)
+            with Provisioning(tpm) as work:
+                work.activate_banks(banks_of(arguments, configuration))
+        else:
+            tpm = manufactured(arguments, configuration)
+        commit(store, blobs, tpm)
+    finally:
+        store.close()
+    write_certificates(arguments, tpm)
+    log.info("Ending vTPM manufacturing @ %s", time.strftime("%c"))
+    return 0
+
+
+def manufactured(arguments: SetupArguments, configuration: Mapping[str, str]) -> Tpm:
+    """A new TPM with what the command line asks for."""
+    tpm = Tpm.manufacture(entropy, SWTPM_COMPATIBLE)
+    wants_keys = arguments.has("createek", "create-ek-cert", "create-platform-cert")
+    wants_certificates = arguments.has("create-ek-cert", "create-platform-cert")
+    provision(
+        tpm,
+        certifier_of(arguments, configuration, tpm) if wants_certificates else None,
+        keys=(EK.RSA_2048, EK.ECC_P384) if wants_keys else (),
+        banks=banks_of(arguments, configuration),
+        srk=arguments.has("create-spk"),
+        lock=arguments.has("lock-nvram"),
+        say=lambda text: log.info("Successfully created: %s.", text),
+    )
+    return tpm
+
+
+def certifier_of(arguments: SetupArguments, configuration: Mapping[str, str], tpm: Tpm) -> Certifier:
+    """The program that swtpm_setup.conf names, or else the local authority."""
+    model, specification = model_of(tpm), specification_of(tpm)
+    vm = arguments.options.get("vmid", "")
+    platform = arguments.has("create-platform-cert")
+    if configuration.get("create_certs_tool"):
+        logfile = arguments.options.get("logfile")
+        return ToolCertifier(configuration, vm, model, specification, platform=platform, logfile=logfile)
+    authority = open_authority(default_directory())
+    return LocalCertifier(authority, vm or "unknown", model, PLATFORM if platform else None, specification)
+
+
+def banks_of(arguments: SetupArguments, configuration: Mapping[str, str]) -> list[TPM_ALG]:
+    """The PCR banks to activate."""
+    text = arguments.options.get("pcr-banks") or configuration.get("active_pcr_banks") or DEFAULT_BANKS
+    if text == "-":
+        return list(BANKS.values())
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    unknown = [name for name in names if name not in BANKS]
+    if unknown or not names:
+        raise ArgumentError(f"--pcr-banks {text}: give some of {', '.join(BANKS)}")
+    return [BANKS[name] for name in names]
+
+
+def commit(store: Store, before: Mapping[str, bytes], tpm: Tpm) -> None:
+    """Make all of the TPM's state durable."""
+    after = tpm.snapshot()
+    store.commit({**dict.fromkeys(before), **after})
+
+
+def write_certificates(arguments: SetupArguments, tpm: Tpm) -> None:
+    """--write-ek-cert-files: the certificates, in DER."""
+    target = arguments.options.get("write-ek-cert-files")
+    if target is None:
+        return
+    for key, name in FILES.items():
+        index = tpm.nv.get(key.value.certificate)
+        if index is not None:
+            (Path(target) / name).write_bytes(index.data)
+
+
+def passphrase_of(arguments: SetupArguments) -> bytes | None:
+    """The passphrase or key that the command line names."""
+    source = arguments.passphrase_source
+    if source is None:
+        return None
+    option, place = source
+    if option.endswith("fd"):
+        return passphrase_from_fd(number(option, "fd", place))
+    return passphrase_from_file(Path(place))
+
+
+def start_log(place: str | None) -> None:
+    """Log to the file that is named, or else to standard output."""
+    if place is None:
+        logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(message)s")
+        return
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+    stream = os.fdopen(os.open(place, flags, 0o644), "a", buffering=1)
+    logging.basicConfig(stream=stream, level=logging.INFO, format="%(message)s")
