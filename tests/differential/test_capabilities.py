@@ -9,7 +9,7 @@ import pytest
 from tests.differential.judge import HAS_SWTPM, Swtpm
 from tests.scenarios import HEADER, Caller, Client
 from vtpm.commands.capability import GetCapabilityResponse
-from vtpm.spec.constants import TPM_ALG, TPM_CAP, TPM_CC, TPM_ECC_CURVE, TPM_HT, TPM_PT, TPM_ST
+from vtpm.spec.constants import TPM_ALG, TPM_CAP, TPM_CC, TPM_ECC_CURVE, TPM_HT, TPM_PT, TPM_RH, TPM_ST
 from vtpm.spec.structures import TPMS_TAGGED_PROPERTY
 from vtpm.state.profile import SWTPM_COMPATIBLE
 from vtpm.wire.structure import unmarshal
@@ -150,6 +150,20 @@ class TestAlgorithms:
     def test_curve(self, callers: tuple[Caller, Caller], curve: TPM_ECC_CURVE) -> None:
         """14.6: ECC_Parameters takes the curves that there are."""
         octets = request(TPM_CC.ECC_Parameters, halves(curve))
+        theirs, ours = (caller.send(octets) for caller in callers)
+
+        assert ours[6:10] == theirs[6:10]
+
+
+class TestAttributes:
+    """Part 2, 8.3: TPMA_OBJECT"""
+
+    @pytest.mark.parametrize("bit", range(32))
+    def test_reserved_bits(self, callers: tuple[Caller, Caller], bit: int) -> None:
+        """What later revisions of the library defined is reserved."""
+        public = halves(A.KEYEDHASH, A.SHA256) + words(1 << bit) + bytes(2) + halves(A.NULL) + bytes(2)
+        parameters = bytes(2) + halves(len(public)) + public + words(TPM_RH.NULL)
+        octets = request(TPM_CC.LoadExternal, parameters)
         theirs, ours = (caller.send(octets) for caller in callers)
 
         assert ours[6:10] == theirs[6:10]

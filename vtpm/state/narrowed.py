@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 from vtpm.spec.algorithms import TPM2B_PUBLIC_KEY_RSA
+from vtpm.spec.attributes import TPMA_OBJECT
 from vtpm.spec.constants import TPM_ALG, TPM_ECC_CURVE, TPM_RH
 from vtpm.spec.handles import (
     ACT,
@@ -26,6 +27,7 @@ from vtpm.spec.interface import (
 from vtpm.spec.nv import DATA_SIZE
 from vtpm.state.profile import Profile
 from vtpm.wire.codec import Codec
+from vtpm.wire.flags import Word
 from vtpm.wire.structure import Record
 from vtpm.wire.vocabulary import Choice, Handle, Limited, ListOf, Selected, Sized, Tpm2b, codec_of
 
@@ -71,6 +73,8 @@ class Narrowing:
             return self._choice(codec)
         if isinstance(codec, Handle):
             return self._handle(codec)
+        if isinstance(codec, Word):
+            return self._word(codec)
         return self._composed(codec)
 
     def _composed(self, codec: Codec) -> Codec:
@@ -102,6 +106,14 @@ class Narrowing:
             return choice
         narrow = copy(choice)
         narrow.members = {value: member for value, member in choice.members.items() if value in there}
+        return narrow
+
+    def _word(self, word: Word) -> Word:
+        """Attributes of limited hierarchies are reserved where there are none."""
+        if word.kind is not TPMA_OBJECT or self._profile.has_limited_hierarchies:
+            return word
+        narrow = copy(word)
+        narrow.reserved |= TPMA_OBJECT(firmwareLimited=True, svnLimited=True)
         return narrow
 
     def _handle(self, handle: Handle) -> Handle:
