@@ -361,6 +361,19 @@ class TestEvictControl:
 
         assert refused == TPM_RC.RANGE.handle(2)
 
+    def test_disabled(self, tpm: Client) -> None:
+        """24.2: an object is gone while the owner or its own hierarchy is disabled, but can be evicted."""
+        tpm.evict_control(OWNER, primary(tpm, hierarchy=TPM_RH.ENDORSEMENT), persistent_handle=HANDLE)
+        codes = {}
+        for hierarchy in (OWNER, TPM_RH.ENDORSEMENT):
+            tpm.hierarchy_control(PLATFORM, enable=hierarchy, state=False)
+            codes[hierarchy] = tpm.read_public(HANDLE).rc
+            if hierarchy == OWNER:
+                tpm.hierarchy_control(PLATFORM, enable=hierarchy, state=True)
+
+        assert set(codes.values()) == {TPM_RC.HANDLE.handle(1)}
+        assert tpm.evict_control(OWNER, HANDLE, persistent_handle=HANDLE).rc == TPM_RC.SUCCESS
+
     def test_space(self) -> None:
         """TPM_RC_NV_SPACE if NV memory is full of objects; what is deleted gives its room back."""
         tpm = Client(profile=replace(DEFAULT, nv_capacity=1000))

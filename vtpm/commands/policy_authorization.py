@@ -118,6 +118,8 @@ def hierarchy_of(entity: Entity) -> int:
         return entity.hierarchy
     if isinstance(entity, NvIndex):
         return TPM_RH.PLATFORM if entity.attributes.PLATFORMCREATE else TPM_RH.OWNER
+    if isinstance(entity, Sequence):
+        return TPM_RH.NULL
     return entity.handle if isinstance(entity, Hierarchy) else TPM_RH.OWNER
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from vtpm.spec.constants import TPM_CC, TPM_HT, TPM_RH
+from vtpm.spec.handles import PLATFORM_PERSISTENT
 from vtpm.state.entity import Entity
 from vtpm.state.object import Object
 from vtpm.state.sequence import Sequence
@@ -68,9 +69,16 @@ def nv_entity(tpm: TpmState, handle: int, number: int, code: TPM_CC) -> Entity: 
 
 
 def persistent_entity(tpm: TpmState, handle: int, number: int, code: TPM_CC) -> Object:  # noqa: ARG001
-    """A persistent object, which must exist and whose hierarchy must be enabled."""
+    """
+    A persistent object, which must exist; whose range it is in and its own hierarchy must be enabled.
+
+    An object of the endorsement hierarchy can be evicted even while that is disabled, as in the reference code.
+    """
     item = tpm.persistent.get(handle)
-    if item is None or not tpm.hierarchies[item.hierarchy].enabled:
+    keeper = tpm.platform if handle in PLATFORM_PERSISTENT else tpm.owner
+    if item is None or not keeper.enabled:
+        raise TpmError(TPM_RC.HANDLE)
+    if not tpm.hierarchies[item.hierarchy].enabled and code != TPM_CC.EvictControl:
         raise TpmError(TPM_RC.HANDLE)
     return item
 
