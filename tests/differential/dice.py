@@ -13,6 +13,11 @@ from vtpm.wire.vocabulary import Choice, Limited, ListOf, Octets, PcrSelect, Sel
 SIZES = (0, 0, 1, 2, 8, 16, 16, 20, 20, 32, 32, 32, 48, 64, 64, 128, 256, 1024, 1025, 2048)
 
 
+def is_limited(handle: int) -> bool:
+    """Is it a firmware-limited or SVN-limited hierarchy?"""
+    return 0x40000140 <= handle < 0x40000150 or 0x40010000 <= handle < 0x50000000
+
+
 class Dice:
     """A source of random choices."""
 
@@ -41,10 +46,10 @@ class Dice:
         return bytes(codec.pack(self.pick(list(codec.members))))
 
     def _limited(self, codec: Any, _: dict[str, Any]) -> bytes:
-        # Firmware-limited and SVN-limited hierarchies are newer than libtpms 0.9.
-        values = [value for value in codec.values if not 0x40010000 <= value < 0x50000000]
+        # Limited hierarchies are newer than libtpms 0.9.
+        values = [value for value in codec.values if not is_limited(value)]
         for interval in codec.ranges:
-            if 0x40010000 <= interval[0] < 0x50000000:
+            if is_limited(interval[0]):
                 continue
             values += [interval[0], interval[-1], self.pick(interval)]
         return bytes(codec.pack(self.pick(sorted(values))))

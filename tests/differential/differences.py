@@ -6,12 +6,19 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from tests.differential.comparison import COUNTERS, attest
 from tests.differential.pair import Exchange, Pair
 from vtpm.spec.constants import TPM_HT, TPM_RH, TPM_ST
 from vtpm.state.sequence import Sequence
 from vtpm.wire.error import TPM_RC
 
 TABLE = Path(__file__).with_name("differences.toml")
+
+LARGE = 400
+"""Octets of a command with a buffer that only one of the two takes."""
+
+THEIR_HASHES, OUR_HASHES = 4, 16
+"""The most elements of a TPML_PCR_SELECTION."""
 
 Condition = Callable[[Exchange, Pair], bool]
 
@@ -64,10 +71,27 @@ def names_sequence(exchange: Exchange, pair: Pair) -> bool:
     return any(isinstance(objects.get(handle), Sequence) for handle in exchange.request.handles)
 
 
+def large_buffer(exchange: Exchange, _: Pair) -> bool:
+    """Have both refused a command with a buffer as large as the private area of a key?"""
+    return both_refuse(exchange, _) and len(exchange.sent) > LARGE
+
+
 def many_elements(exchange: Exchange, _: Pair) -> bool:
-    """Does a list in the parameters have more than the four elements of libtpms, but not more than there are hashes?"""
-    parameters = exchange.request.parameters[1]
-    return any(parameters[place : place + 3] == bytes(3) and 4 < parameters[place + 3] <= 16 for place in range(len(parameters) - 3))
+    """Is there a list with more elements than libtpms has hashes, but not more than there are?"""
+    octets = exchange.request.parameters[1]
+    counts = [octets[place : place + 4] for place in range(len(octets) - 3)]
+    return any(count[:3] == bytes(3) and THEIR_HASHES < count[3] <= OUR_HASHES for count in counts)
+
+
+def anonymized(exchange: Exchange, _: Pair) -> bool:
+    """Is it an attestation that differs in the obfuscated counters alone?"""
+    return all(
+        first == second
+        for place, (first, second) in enumerate(
+            zip(attest(exchange.theirs.attested), attest(exchange.ours.attested), strict=True)
+        )
+        if place != COUNTERS
+    )
 
 
 def no_signer(exchange: Exchange, _: Pair) -> bool:
@@ -84,7 +108,9 @@ CONDITIONS: dict[str, Condition] = {
     condition.__name__: condition
     for condition in (
         always,
+        anonymized,
         both_refuse,
+        large_buffer,
         many_elements,
         names_persistent,
         names_sequence,
