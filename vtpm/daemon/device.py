@@ -21,7 +21,7 @@ from vtpm.daemon.clock import Clock, Entropy, entropy, monotonic
 from vtpm.daemon.durability import Durability, is_derived
 from vtpm.daemon.errors import OperatorError
 from vtpm.spec.constants import TPM_CC, TPM_ST, TPM_SU
-from vtpm.state.profile import DEFAULT
+from vtpm.state.profile import DEFAULT, Profile
 from vtpm.state.saved import SavedStateError
 from vtpm.wire.error import TPM_RC
 
@@ -292,10 +292,14 @@ class Device:
         self._durability.defer(changes)
         return TPM_RESULT.FAIL
 
+    @property
+    def profile(self) -> Profile:
+        """The TPM's profile; before the first INIT the default one."""
+        return DEFAULT if self._tpm is None else self._tpm.profile
+
     def maximum(self) -> int:
         """The largest buffer in octets that the TPM's profile allows."""
-        profile = DEFAULT if self._tpm is None else self._tpm.profile
-        return int(max(profile.max_command_size, profile.max_response_size))
+        return max(self.profile.max_command_size, self.profile.max_response_size)
 
     def set_buffer_size(self, size: int) -> int:
         """Set the largest command and response, within the limits; 0 changes nothing."""

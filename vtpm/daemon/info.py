@@ -5,18 +5,17 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from vtpm.commands.properties import MANUFACTURER, VENDOR_STRING
-from vtpm.spec.constants import TPM_ALG, TPM_SPEC_LEVEL, TPM_SPEC_VERSION
-from vtpm.spec.interface import SYMMETRIC_KEY_BITS
-from vtpm.spec.limits import RSA_KEY_BITS
+from vtpm.spec.constants import TPM_SPEC_LEVEL
 from vtpm.state.firmware import FIRMWARE_VERSION
+from vtpm.state.profile import Profile
 
 
-def specification() -> dict[str, Any]:
+def specification(profile: Profile) -> dict[str, Any]:
     """The edition of the library specification."""
-    return {"family": "2.0", "level": TPM_SPEC_LEVEL, "revision": TPM_SPEC_VERSION}
+    return {"family": "2.0", "level": TPM_SPEC_LEVEL, "revision": profile.revision}
 
 
-def attributes() -> dict[str, Any]:
+def attributes(_: Profile) -> dict[str, Any]:
     """What the certificate of an endorsement key says of its TPM."""
     return {
         "manufacturer": f"id:{MANUFACTURER.hex().upper()}",
@@ -25,15 +24,15 @@ def attributes() -> dict[str, Any]:
     }
 
 
-def features() -> dict[str, Any]:
+def features(profile: Profile) -> dict[str, Any]:
     """The sizes of keys."""
     return {
-        "RSAKeySizes": list(RSA_KEY_BITS),
-        "CamelliaKeySizes": list(SYMMETRIC_KEY_BITS[TPM_ALG.CAMELLIA]),
+        "RSAKeySizes": list(profile.rsa_key_bits),
+        "CamelliaKeySizes": list(profile.camellia_key_bits),
     }
 
 
-PARTS: Final[dict[int, tuple[str, Callable[[], dict[str, Any]]]]] = {
+PARTS: Final[dict[int, tuple[str, Callable[[Profile], dict[str, Any]]]]] = {
     1: ("TPMSpecification", specification),
     2: ("TPMAttributes", attributes),
     4: ("TPMFeatures", features),
@@ -41,7 +40,7 @@ PARTS: Final[dict[int, tuple[str, Callable[[], dict[str, Any]]]]] = {
 """The parts by the bit that asks for each; others are left out, as by older versions of swtpm."""
 
 
-def describe(flags: int) -> bytes:
-    """The parts asked for."""
-    parts = {name: part() for bit, (name, part) in PARTS.items() if flags & bit}
+def describe(flags: int, profile: Profile) -> bytes:
+    """The parts asked for, of a TPM of a profile."""
+    parts = {name: part(profile) for bit, (name, part) in PARTS.items() if flags & bit}
     return json.dumps(parts, separators=(",", ":")).encode()

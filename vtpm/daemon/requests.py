@@ -162,9 +162,9 @@ def set_buffer_size(device: Device, request: messages.SetBufferSize) -> messages
     return messages.BufferSize(TPM_RESULT.SUCCESS, size, MIN_BUFFER_SIZE, device.maximum())
 
 
-def get_info(_device: Device, request: messages.GetInfo) -> messages.Info | Result:
+def get_info(device: Device, request: messages.GetInfo) -> messages.Info | Result:
     """A part of the description of the TPM."""
-    text = describe(request.flags) + b"\0"
+    text = describe(request.flags, device.profile) + b"\0"
     if request.offset >= len(text) - 1:
         return BAD_PARAMETER
     part = text[request.offset : request.offset + messages.MAX_INFO_PART]
