@@ -1,6 +1,9 @@
 """Profiles: documents of them, what no TPM can do without, what a TPM of one has, and migration."""
 
+import re
+import tomllib
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +27,7 @@ from vtpm.state.saved_profile import load_profile, save_profile
 from vtpm.wire.error import TPM_RC
 from vtpm.wire.vocabulary import codec_of
 
+README = Path(__file__).parents[2] / "README.md"
 A = TPM_ALG
 KEY = "sign fixedTPM fixedParent sensitiveDataOrigin"
 EVERY = {**PROFILES, EVERYTHING.name: EVERYTHING}
@@ -170,6 +174,15 @@ class TestDocuments:
         for value in (least - 1, largest + 1):
             with pytest.raises(ProfileError, match=f"^{limit}: {value} is refused; allowed are {least}"):
                 profile_from({"name": "own", limit: value})
+
+    def test_readme(self) -> None:
+        """README's example is a profile."""
+        blocks = re.findall(r"^```toml\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
+        documents = [tomllib.loads(block) for block in blocks if "base = " in block]
+
+        assert documents
+        for document in documents:
+            assert profile_from(document).name == document["name"]
 
     def test_sets(self) -> None:
         """A set is replaced, or changed."""
