@@ -100,8 +100,10 @@ from nvstore.provider_errors import (
 from nvstore.provider_status import ProviderStatus
 from nvstore.providers import Providers
 from nvstore.rekeying import RekeyReport, ShredReport
+from nvstore.seal import Sealer
 from nvstore.shares import Share, draw_passphrase, load_share, recover_passphrase, save_share
 from nvstore.store import MemoryStore, Store
+from nvstore.systemd_seal import SystemdSealer
 from nvstore.tpm_seal import TpmSealer
 from nvstore.vm import StateStatus
 
@@ -167,6 +169,7 @@ __all__ = [
     "RolledBack",
     "RotationRefused",
     "SealFailed",
+    "Sealer",
     "Share",
     "ShareRefused",
     "ShredReport",
@@ -179,6 +182,7 @@ __all__ = [
     "StoreClosed",
     "StoreUnavailable",
     "SuiteRefused",
+    "SystemdSealer",
     "TooEarly",
     "TpmSealer",
     "UnfitPassphrase",

@@ -121,6 +121,10 @@ def recover(files: Files, what: str, description: Mapping[str, Any], passphrase:
             from nvstore.tpm_seal import recover_from_tpm  # noqa: PLC0415 - most hosts never need it
 
             key = recover_from_tpm(description, what)
+        case {"kind": "systemd-creds"}:
+            from nvstore.systemd_seal import recover_from_systemd  # noqa: PLC0415
+
+            key = recover_from_systemd(description, what)
         case _:
             raise SealFailed(
                 f"the seal of {what}",

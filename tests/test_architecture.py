@@ -34,7 +34,7 @@ WRITES_DATES = {"manufacture"}
 
 DOES_IO = {"daemon", "compat", "cli"}
 USES_THE_STORE = {"daemon", "compat", "cli"}
-STORE_IO = {"files", "host", "testing"}
+STORE_IO = {"files", "host", "programs", "testing"}
 """The modules of nvstore through which all else there reaches files, time and entropy, and their double."""
 
 SYSTEM = {
