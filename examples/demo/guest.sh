@@ -1,7 +1,7 @@
 # Runs in the guest at every boot, from the initramfs that the firmware has measured.
 # The first boot seals a secret, every later one asks for it, before and after a change of PCR 7.
 pcrs=sha256:0,1,2,3,4,5,7,9
-object=0x81000001
+object=0x81000100
 
 for bank in sha1 sha256 sha384 sha512; do
     tpm2_pcrread $bank >/tmp/$bank || return
@@ -9,7 +9,7 @@ for bank in sha1 sha256 sha384 sha512; do
 done
 report_file log /sys/kernel/security/tpm0/binary_bios_measurements
 
-if [ -z "$(tpm2_getcap handles-persistent)" ]; then
+if ! tpm2_readpublic -Q -c $object 2>/dev/null; then
     tpm2_getrandom --hex 16 >/tmp/secret || return
     tpm2_createprimary -Q -C o -G ecc -c /tmp/primary || return
     tpm2_createpolicy -Q --policy-pcr -l $pcrs -L /tmp/policy || return

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from nvstore import Host
 from vtpm.daemon.admin import ask
 
 pytestmark = pytest.mark.slow
@@ -137,3 +138,42 @@ def test_compat_directory(installation: Installation) -> None:
     program = Path(installation.run("compat-dir").strip()) / "swtpm"
 
     assert subprocess.run([program, "--version"], capture_output=True, check=True).stdout
+
+
+class TestProvisioning:
+    """A TPM as a PC Client platform expects it, unless it is asked for bare"""
+
+    def test_keys_and_certificates(self, installation: Installation) -> None:
+        """Endorsement keys, certificates of the host's own authority, the storage root key, banks."""
+        installation.run("provider", "init", "main")
+        installation.run("create", "guest", "--allow-unverified", "--banks", "sha256")
+        tpm = blobs_of(installation, "guest")
+        assert {"object/81010001", "object/81010016", "object/81000001"} <= tpm.keys()
+        assert {"nv/01c00002", "nv/01c00016", "nv/01c08000"} <= tpm.keys()
+        authority = installation.directory / "state" / "authority"
+        assert (authority / "authority.pem").exists()
+        assert (authority / "authority.key").stat().st_mode & 0o077 == 0
+
+    def test_bare(self, installation: Installation) -> None:
+        """Seeds alone."""
+        installation.run("provider", "init", "main")
+        installation.run("create", "guest", "--allow-unverified", "--bare")
+        tpm = blobs_of(installation, "guest")
+        assert not [name for name in tpm if name.startswith(("nv/", "object/"))]
+
+    def test_errors(self, installation: Installation) -> None:
+        """A bank that is not there, a platform that is not whole."""
+        installation.run("provider", "init", "main")
+        create = ["create", "guest", "--allow-unverified"]
+        assert "the profile has sha1" in installation.run(*create, "--banks", "md5", status=2)
+        assert "MAKER,MODEL,VERSION" in installation.run(*create, "--platform", "QEMU", status=2)
+        assert "a bare TPM" in installation.run(*create, "--bare", "--banks", "sha1", status=2)
+
+
+def blobs_of(installation: Installation, vm: str) -> dict[str, bytes]:
+    """What the store holds of a TPM."""
+    store = Host(installation.directory / "state").open_state(vm)
+    try:
+        return dict(store.load())
+    finally:
+        store.close()

@@ -11,7 +11,8 @@ import click
 from vtpm.cli.errors import explained
 from vtpm.cli.passphrase import passphrase_of, passphrase_options
 from vtpm.cli.place import Place
-from vtpm.cli.profile_choice import profile_of, profile_option
+from vtpm.cli.profile_choice import profile_option
+from vtpm.cli.provisioning import manufactured, provisioning_options
 
 NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@:-]{0,79}")
 
@@ -24,6 +25,7 @@ as_json_option = click.option("--json", "as_json", is_flag=True, help="Answer in
 @click.option("--provider", help="The key provider; the default one if it is not given.")
 @click.option("--group", default="", help="The group of VMs whose default provider it is made under.")
 @profile_option
+@provisioning_options
 @click.option("--allow-unverified", is_flag=True, help="Accept a provider without a verified backup.")
 @passphrase_options
 @as_json_option
@@ -35,24 +37,24 @@ def create(
     provider: str | None,
     group: str,
     profile_name: str,
+    banks: str | None,
+    platform: str,
     passphrase_file: Path | None,
     passphrase_fd: int | None,
     *,
+    provision: bool,
     allow_unverified: bool,
     as_json: bool,
 ) -> None:
     """Make a new TPM for a VM; a daemon that runs serves it at once."""
     check_socket_name(vm)
     with explained():
-        from vtpm.daemon.admin import ask  # noqa: PLC0415 - help needs neither
-        from vtpm.daemon.clock import entropy  # noqa: PLC0415
-        from vtpm.engine.tpm import Tpm  # noqa: PLC0415
+        from vtpm.daemon.admin import ask  # noqa: PLC0415 - help needs none
 
-        kind = profile_of(profile_name)
         host = place.host()
         provider = provider or host.providers.default_of(group)
         unlock(host, provider, passphrase_of(passphrase_file, passphrase_fd))
-        blobs = Tpm.manufacture(entropy, kind).snapshot()
+        blobs = manufactured(place, vm, profile_name, provision=provision, banks=banks, platform=platform)
         host.create_state(
             vm_uuid or uuid.uuid4(),
             vm,
