@@ -366,6 +366,8 @@ class TestSequences:
         reply = tpm.sequence_update(sequence, buffer=b"", sessions=[session])
 
         assert reply.rc == TPM_RC.AUTH_UNAVAILABLE
+        item = tpm.tpm.volatile.objects[sequence]
+        assert (item.auth_policy, item.policy_alg, item.name) == (b"", A.NULL, b"")
 
     def test_bound_session(self, tpm: Client) -> None:
         """An HMAC session bound to another entity authorizes it by the authValue of both."""

@@ -615,6 +615,13 @@ class TestTimeOfTickets:
         tpm.wait(101_000)
         assert self.shown(tpm, granted) == TPM_RC.EXPIRED.parameter(1)
 
+    @pytest.mark.parametrize("timeout", [bytes(8), b"\x80" + bytes(7)])
+    def test_no_end(self, tpm: Client, timeout: bytes) -> None:
+        """A ticket has an end; one that is said to have none is no ticket of this TPM."""
+        granted = self.granted(tpm, with_nonce=False)
+
+        assert self.shown(tpm, granted, timeout) == TPM_RC.TICKET.parameter(5)
+
     @pytest.mark.parametrize("with_nonce", [True, False])
     def test_reset(self, tpm: Client, *, with_nonce: bool) -> None:
         """After a TPM Reset it is worthless in any case: Time has begun again."""
