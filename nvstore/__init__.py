@@ -31,6 +31,8 @@ from nvstore.doctor import Checkup, Finding, examine
 from nvstore.drill import DrillReport
 from nvstore.errors import (
     AlteredState,
+    AnchorMissing,
+    AnchorUnavailable,
     AuditBroken,
     AuditFailed,
     BadName,
@@ -109,6 +111,8 @@ from nvstore.vm import StateStatus
 
 __all__ = [
     "AlteredState",
+    "AnchorMissing",
+    "AnchorUnavailable",
     "Audit",
     "AuditBroken",
     "AuditFailed",

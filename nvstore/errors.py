@@ -100,9 +100,9 @@ class RolledBack(StateError):
 
     code = "rolled-back"
 
-    def __init__(self, vm: UUID, found: int, seen: int) -> None:
+    def __init__(self, vm: UUID, found: int, seen: int, by: str = "this host") -> None:
         super().__init__(
-            f"the state of VM {vm} is generation {found}, but this host has seen generation {seen}",
+            f"the state of VM {vm} is generation {found}, but {by} has seen generation {seen}",
             "put the newest file back, or grant this revert if it is meant",
         )
 
@@ -183,6 +183,30 @@ class MarkDamaged(StateError):
         super().__init__(
             f"the high-water mark at {place} {damage}",
             "find out why; then adopt the state if it is known to be the newest",
+        )
+
+
+class AnchorMissing(StateError):
+    """The TPM of this host does not remember a state that it should remember."""
+
+    code = "anchor-missing"
+
+    def __init__(self, vm: UUID, tcti: str) -> None:
+        super().__init__(
+            f"the TPM at {tcti} does not remember VM {vm}: it was cleared or replaced",
+            "find out why; then anchor the state again if it is known to be the newest",
+        )
+
+
+class AnchorUnavailable(NvstoreError):
+    """The TPM of this host does not do what is asked of it."""
+
+    code = "anchor-unavailable"
+
+    def __init__(self, tcti: str, reason: str) -> None:
+        super().__init__(
+            f"the TPM at {tcti} that remembers the state fails: {reason}",
+            "make it accessible to this user, or remove the anchor from the VM",
         )
 
 

@@ -10,9 +10,11 @@ the kernel reports such an error once, and then takes the lost pages for clean.
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import NamedTuple, Self
 from uuid import UUID
 
+from nvstore.anchor import NO_MARK, Anchor, Anchored, digest_of
 from nvstore.blobs import Blobs
 from nvstore.envelope import Damaged, Opening, Record, UnknownSuite, read_record
 from nvstore.errors import (
@@ -117,6 +119,10 @@ class FileStore:
     def _open(cls, place: Place, vm: UUID, keys: KeySource, lock: Lock, *, adopt: bool) -> Self:
         found = find_newest(place, vm, keys, adopt=adopt)
         header = found.record.header
+        if place.anchor is not None and found.marks is not None and not adopt:
+            mark = found.marks.mark
+            key = mark_key_of(keys.key(header.provider, mark.kdk_id), mark.kdk_id, vm)
+            place.anchor.read(vm, key).check(mark)
         last = Mark(
             header.kdk_id,
             vm,
@@ -211,6 +217,16 @@ class FileStore:
             raise
         self.failure = ""
 
+    def move_anchor(self, anchor: Anchor | None) -> None:
+        """Have the state remembered there from now on, or nowhere; what remembered it before is not told."""
+        self._check_open()
+        assert self._marks is not None
+        mark = self._marks.mark
+        if anchor is not None:
+            key = mark_key_of(self._keys.key(self.provider, mark.kdk_id), mark.kdk_id, self.vm)
+            anchor.write(Anchored.at(mark), key, anew=True)
+        self._place = replace(self._place, anchor=anchor)
+
     def erase(self) -> None:
         """Overwrite and remove the state, its mark and its lock, and close."""
         self._check_open()
@@ -232,6 +248,7 @@ class FileStore:
         try:
             if self._opening is not None:
                 self._write_mark()
+                self._anchor(Anchored.at(self._last))
         except OSError as error:
             raise StoreUnavailable(self._place.mark, str(error), self.generation) from error
         finally:
@@ -264,9 +281,26 @@ class FileStore:
         )
         self._last = self._last._replace(kdk_id=kdk_id, open_epoch=opening.epoch, opening=opening.identity)
         self._mark_key = mark_key_of(kdk, kdk_id, self.vm)
+        anchored = Anchored(self.vm, self._last.generation, opening=opening.identity)
+        self._announce(anchored)
         self._write_mark()
+        self._anchor(anchored)
         self._opening = opening
         return opening
+
+    def _announce(self, anchored: Anchored) -> None:
+        """Have the anchor accept what is there and what comes, so that power may be lost between the two."""
+        anchor, marks = self._place.anchor, self._marks
+        if anchor is None:
+            return
+        before = marks.mark if marks and not marks.failed else None
+        exact = digest_of(before) if before else NO_MARK
+        is_new_key = before is not None and before.kdk_id != self._last.kdk_id
+        anchor.write(anchored._replace(exact=exact), self._mark_key, anew=is_new_key)
+
+    def _anchor(self, anchored: Anchored) -> None:
+        if self._place.anchor is not None:
+            self._place.anchor.write(anchored, self._mark_key)
 
     def _write_mark(self) -> None:
         if self._marks is None:

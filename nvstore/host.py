@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
+from nvstore.anchor import TpmAnchor
 from nvstore.audit import Audit
 from nvstore.document import timestamp
 from nvstore.drill import DrillReport
 from nvstore.envelope import Header
 from nvstore.errors import (
+    AnchorUnavailable,
     Locked,
     MarkDamaged,
     NvstoreError,
@@ -258,6 +260,26 @@ class Host:
                 raise UnknownState(str(vm))
             self._register(replace(registration, reverts=reverts))
 
+    def set_anchor(self, vm: UUID | str, tcti: str) -> None:
+        """
+        Have the TPM at this TCTI remember the state of a VM outside of any disk; an empty one ends that.
+
+        The state must be closed, and is taken as it is: so it is also accepted after the TPM was replaced.
+        """
+        uuid = self._uuid_of(vm)
+        with self._exclusive(), self.audit.entry("anchor", vm=uuid, tcti=tcti) as facts:
+            registration = self._registration(uuid)
+            if registration is None:
+                raise UnknownState(str(vm))
+            place = replace(self._place(uuid), anchor=None)
+            with FileStore.open(place, uuid, self.providers) as store:
+                facts |= {"generation": store.generation}
+                store.move_anchor(TpmAnchor(tcti) if tcti else None)
+                self._register(replace(registration, anchor=tcti))
+        if registration.anchor and registration.anchor != tcti:
+            with suppress(AnchorUnavailable):  # a TPM that is gone remembers in vain
+                TpmAnchor(registration.anchor).remove(uuid)
+
     def _put_in_force(
         self,
         operate: Callable[[Place, UUID, KeySource, int | None], FileStore],
@@ -376,6 +398,8 @@ class Host:
         with self.audit.entry("delete", vm=uuid):
             lock = lock_state(place)
             try:
+                if place.anchor is not None:
+                    place.anchor.remove(uuid)
                 _overwrite(place)
                 remove_state(place)
                 self._files.remove(self._vm_path(uuid))
@@ -386,6 +410,8 @@ class Host:
             lock.release(remove=True)
 
     def _place(self, vm: UUID) -> Place:
+        registration = self._registration(vm)
+        anchor = TpmAnchor(registration.anchor) if registration and registration.anchor else None
         return Place(
             self._states / f"{vm}.state",
             self._marks / f"{vm}.mark",
@@ -393,6 +419,7 @@ class Host:
             self._files,
             self._entropy,
             self._clock,
+            anchor,
         )
 
     def _locate(self, vm: UUID | str) -> tuple[UUID, str, Place]:
@@ -468,7 +495,7 @@ class Host:
             problem,
             tuple(warnings),
             registration.lineage if registration else "",
-            "host's mark" if self._files.exists(place.mark) else "none",
+            _freshness(place),
         )
 
     def _users_of(self, kdk_ids: Collection[bytes], provider: str) -> list[str]:
@@ -513,6 +540,11 @@ class Host:
             yield
         finally:
             lock.release()
+
+
+def _freshness(place: Place) -> str:
+    tiers = [("host's mark", place.files.exists(place.mark)), ("host's TPM", place.anchor is not None)]
+    return ", ".join(tier for tier, there in tiers if there) or "none"
 
 
 def _overwrite(place: Place) -> None:

@@ -57,6 +57,12 @@ def _encode(mark: Mark, sequence: int, key: Prf) -> bytes:
     return authenticated + _CRC.pack(zlib.crc32(authenticated))
 
 
+def encode_fields(mark: Mark) -> bytes:
+    """Return all that a mark says, as octets."""
+    kdk_id, vm, *rest = mark
+    return _FIELDS.pack(MAGIC, 0, kdk_id, vm.bytes, *rest)
+
+
 class _Place(NamedTuple):
     sequence: int
     mark: Mark

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 from uuid import UUID
 
+from nvstore.anchor import Anchor
 from nvstore.blobs import Blobs
 from nvstore.envelope import Record
 from nvstore.errors import Locked, MarkDamaged, MarkMissing, StateExists, StateMissing
@@ -30,6 +31,8 @@ class Place:
     entropy: Entropy
     clock: Callable[[], float]
     """Seconds since 1970; for people to read, nothing is decided by it."""
+    anchor: Anchor | None = None
+    """What remembers the state outside of any disk, if anything does."""
 
 
 def describe_owner(record: str) -> str:

@@ -25,6 +25,8 @@ class Vm:
     """The group of VMs to which it belongs, whose default provider it was made under."""
     lineage: str = ""
     """Where the state came from, if it was not made here from nothing."""
+    anchor: str = ""
+    """The TCTI of the TPM that remembers the state, if one does."""
 
     def encode(self) -> bytes:
         """Return the content of its file."""
@@ -42,6 +44,7 @@ def read_vm(octets: bytes, path: object) -> Vm:
             reverts=bool(document.get("reverts", True)),
             group=str(document.get("group", "")),
             lineage=str(document.get("lineage", "")),
+            anchor=str(document.get("anchor", "")),
         )
     except BadDocument as error:
         raise CorruptState(path, str(error)) from None

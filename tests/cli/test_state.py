@@ -79,9 +79,8 @@ def test_revert(installation: Installation) -> None:
 
 def test_doctor(installation: Installation) -> None:
     """One page with a remedy for each finding, and a status for monitoring."""
-    installation.run(
-        "provider", "backup", "main", "--out", str(installation.directory / "b"), *secret_of(installation)
-    )
+    backup = str(installation.directory / "backup")
+    installation.run("provider", "backup", "main", "--out", backup, *secret_of(installation))
     page = json.loads(doctor(installation, 2, "--json"))
     assert (page["vms"][0]["name"], page["vms"][0]["state"], page["level"]) == ("guest", "intact", "error")
     installation.run("provider", "verify", backup, *secret_of(installation))

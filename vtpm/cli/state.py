@@ -139,6 +139,24 @@ def policy(place: Place, vm: str, reverts: str) -> None:
 
 @state.command()
 @click.argument("vm")
+@click.option("--tcti", help="Where that TPM is, as in device:/dev/tpmrm0.")
+@click.option("--off", is_flag=True, help="Anchor it no more.")
+@click.pass_obj
+def anchor(place: Place, vm: str, tcti: str | None, *, off: bool) -> None:
+    """
+    Have this host's TPM remember a VM's state, so that no copy of a whole disk brings an old one back.
+
+    The state is taken as it is; after the TPM was replaced, this accepts it again.
+    """
+    if off is (tcti is not None):
+        raise click.UsageError("give --tcti or --off")
+    with explained():
+        place.host().set_anchor(vm, tcti or "")
+    click.echo(f"{vm}: anchored in the TPM at {tcti}" if tcti else f"{vm}: no longer anchored")
+
+
+@state.command()
+@click.argument("vm")
 @click.option("--out", required=True, type=PATH, help="Write the bundle to this file, which must not exist.")
 @passphrase_options
 @as_json_option
