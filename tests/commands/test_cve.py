@@ -264,7 +264,7 @@ def test_cve_2021_3505() -> None:
 @pytest.mark.parametrize(
     ("key_sign", "expected"),
     [
-        ("", TPM_RC.SIZE),
+        ("", TPM_RC.HASH),
         ("00", TPM_RC.SIZE),
         ("000b", TPM_RC.SIZE),
         ("000b" + "00" * 31, TPM_RC.SIZE),
