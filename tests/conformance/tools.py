@@ -33,7 +33,7 @@ FAILED = " failed: "
 DIFFERENCES = {
     "abrmd_policynv": (
         "Esys_PolicyNV(0x126)",
-        "expects 0x81 > 0x82 signed, as libtpms 0.9 has it; by Part 2, 6.8 and the reference code -127 < -126",
+        "expects 0x81 > 0x82 signed, as in libtpms 0.9; by Part 2, 6.8 and the reference code -127 < -126",
     ),
 }
 """Scripts that expect what is not so: the error at which that shows, and what it is."""
