@@ -348,3 +348,56 @@ def test_no_signature_scheme_is_no_way_around(tpm: Client) -> None:
     reply = tpm.sign(put_hmac(tpm), digest=bytes(32), in_scheme=NULL_SIGNATURE_SCHEME, validation=ticket)
 
     assert reply.rc == TPM_RC.SCHEME.parameter(2)
+
+
+@pytest.fixture
+def without_sha1() -> Client:
+    """A TPM whose profile has no SHA-1."""
+    kept = tuple(alg for alg in DEFAULT.pcr_banks if alg is not TPM_ALG.SHA1)
+    profile = replace(
+        DEFAULT,
+        name="without SHA-1",
+        algorithms=DEFAULT.algorithms - {TPM_ALG.SHA1},
+        pcr_banks=kept,
+        active_banks=kept,
+    )
+    return Client(profile=profile)
+
+
+HMAC_SHA1 = "0008000b00040072 0000 0005 0004 0000"
+
+
+class TestForbiddenHash:
+    """A profile without SHA-1: no object and no command brings it back (commit de20bf47 of libtpms)"""
+
+    def test_key(self, without_sha1: Client) -> None:
+        """A key whose scheme is HMAC with SHA-1 is neither created nor loaded."""
+        given = creation(HMAC_SHA1)
+
+        assert without_sha1.create_primary(TPM_RH.OWNER, **given).rc == TPM_RC.HASH.parameter(2)
+        assert Client().create_primary(TPM_RH.OWNER, **given).rc == TPM_RC.SUCCESS
+
+    def test_signature(self, without_sha1: Client) -> None:
+        """A key without a scheme signs with other hashes only."""
+        key, ticket = put_hmac(without_sha1), TPMT_TK_HASHCHECK(TPM_ST.HASHCHECK, TPM_RH.NULL, b"")
+        codes = [
+            without_sha1.sign(key, digest=digest, in_scheme=scheme, validation=ticket).rc
+            for digest, scheme in (
+                (bytes(20), signing(TPM_ALG.HMAC, TPM_ALG.SHA1)),
+                (bytes(32), signing(TPM_ALG.HMAC)),
+            )
+        ]
+
+        assert codes == [TPM_RC.HASH.parameter(2), TPM_RC.SUCCESS]
+
+    def test_commands(self, without_sha1: Client) -> None:
+        """Hash, HMAC and sessions do not take it."""
+        tpm, key = without_sha1, put_hmac(without_sha1)
+
+        hashed = tpm.hash(data=b"", hash_alg=TPM_ALG.SHA1, hierarchy=TPM_RH.NULL)
+        assert hashed.rc == TPM_RC.HASH.parameter(2)
+        assert tpm.mac_start(key, auth=b"", in_scheme=TPM_ALG.SHA1).rc == TPM_RC.SYMMETRIC.parameter(2)
+        session = tpm.send(
+            command(TPM_CC.StartAuthSession, "40000007 40000007 0010" + "00" * 16 + "0000 00 0010 0004")
+        )
+        assert code_of(session) == TPM_RC.HASH.parameter(5)

@@ -4,6 +4,7 @@ Response codes that Part 3 and the reference code name for a command, in the ord
 The codes that the commands' own tests reach are not repeated here.
 """
 
+import hmac
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -40,6 +41,7 @@ from vtpm.spec.algorithms import (
     TPMT_KDF_SCHEME,
     TPMT_RSA_DECRYPT,
     TPMT_RSA_SCHEME,
+    TPMT_SIGNATURE,
     TPMT_SYM_DEF_OBJECT,
 )
 from vtpm.spec.attributes import TPMA_NV
@@ -674,3 +676,19 @@ class TestPcrPolicy:
         )
         assert self.extend(tpm, self.GROUP, self.asserting(tpm)) == TPM_RC.SUCCESS
         assert self.extend(tpm, self.OTHER) == TPM_RC.SUCCESS
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [(A.NULL, TPM_RC.SUCCESS), (A.HMAC, TPM_RC.SIGNATURE.parameter(2))],
+)
+def test_hmac_of_another_hash(tpm: Client, own: TPM_ALG, expected: int) -> None:
+    """20.2: a right HMAC, whose hash is not that of the key's scheme; TPM_RC_SIGNATURE."""
+    key = put_hmac(tpm, b"secret", scheme=own, alg=None if own is A.NULL else A.SHA256)
+    value = hmac.digest(b"secret", bytes(32), "sha1")
+
+    reply = tpm.verify_signature(
+        key, digest=bytes(32), signature=TPMT_SIGNATURE(A.HMAC, TPMT_HA(A.SHA1, value))
+    )
+
+    assert reply.rc == expected
