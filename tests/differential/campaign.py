@@ -43,15 +43,12 @@ class JudgedStream(Stream):
     result: Result
     differences: list[Difference]
 
-    def send(self, request: object, *, damaged: bool | None = None) -> Exchange:
-        """Send, count and judge."""
-        exchange = super().send(request, damaged=damaged)  # type: ignore[arg-type]
+    def count(self, exchange: Exchange, *, damaged: bool) -> None:
+        """One more command."""
         self.result.commands += 1
+        self.result.damaged += damaged
         self.result.seen[exchange.request.command.name] += 1
         self.result.successes += self.is_success(exchange)
-        if exchange.what:
-            self.judge(exchange)
-        return exchange
 
     def judge(self, exchange: Exchange) -> None:
         """Count a difference; end the stream if it has to."""

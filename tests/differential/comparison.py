@@ -13,6 +13,10 @@ from vtpm.wire.structure import marshal, unmarshal
 COUNTERS = 3
 """Where `attest` has the counters of resets and restarts."""
 
+OWN_PROPERTIES = {TPM_PT.NV_COUNTERS_AVAIL, TPM_PT.MANUFACTURER, TPM_PT.FIRMWARE_VERSION_1, TPM_PT.FIRMWARE_VERSION_2}
+OWN_PROPERTIES |= {TPM_PT.VENDOR_STRING_1, TPM_PT.VENDOR_STRING_2, TPM_PT.VENDOR_STRING_3, TPM_PT.VENDOR_STRING_4}
+"""Properties of the program and of its memory."""
+
 Mask = Callable[[Any], Any]
 
 
@@ -72,11 +76,11 @@ def context(value: Any) -> tuple[Any, ...]:
 
 
 def properties(value: Any) -> Any:
-    """Capabilities without the counters that still fit, which depend on the size of the memory."""
+    """Capabilities without the names and versions of the program, and what depends on the size of its memory."""
     data = marshal(value)
     if value.capability != TPM_CAP.TPM_PROPERTIES:
         return data
-    return [entry for entry in value.data if entry.property != TPM_PT.NV_COUNTERS_AVAIL]
+    return [entry for entry in value.data if entry.property not in OWN_PROPERTIES]
 
 
 def hidden(_: Any) -> None:

@@ -131,7 +131,7 @@ class Pair:
         elif theirs.rc == TPM_RC.SUCCESS:
             exchange.what = self.difference(theirs, ours, checked)
         if theirs.rc == ours.rc == TPM_RC.SUCCESS:
-            self.follow(request, theirs, ours)
+            self.follow(request)
         return exchange
 
     @staticmethod
@@ -230,20 +230,14 @@ class Pair:
         opened = reply_of(command, header + body)
         reply.parameters, reply.fields = opened.parameters, opened.fields
 
-    def follow(self, request: Request, theirs: Reply, ours: Reply) -> None:
-        """Keep the seeds equal, and do what the request wants done."""
+    def follow(self, request: Request) -> None:
+        """Keep the seeds equal."""
         if request.command.code in REMAKERS:
             adopt_permanent(self.own, self.judge)
         if request.command.code == TPM_CC.Startup:
             adopt_null(self.own, self.judge)
-        if request.after is not None:
-            request.after(theirs, ours)
 
     def forget(self, session: int) -> None:
         """A session is flushed."""
         for side in self.sides:
             side.sessions.pop(session, None)
-
-
-def whatever(*_: Any) -> None:
-    """Nothing."""

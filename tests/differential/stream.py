@@ -192,7 +192,19 @@ class Stream:
             f"{request.command.name} [{handles}] [{auths}] {request.parameters[1].hex()}{damages}{locality}: "
             f"{code_name(exchange.theirs.rc)} {code_name(exchange.ours.rc)} {exchange.what}"
         )
+        self.count(exchange, damaged=damaged)
+        if exchange.what:
+            self.judge(exchange)
+        if request.after is not None and self.is_success(exchange):
+            request.after(exchange.theirs, exchange.ours)
         return exchange
+
+    def count(self, exchange: Exchange, *, damaged: bool) -> None:
+        """A command is answered: a subclass may count it."""
+
+    def judge(self, exchange: Exchange) -> None:
+        """Something is different: a subclass says what to do."""
+        raise NotImplementedError
 
     def is_success(self, exchange: Exchange) -> bool:
         """Have both succeeded?"""
