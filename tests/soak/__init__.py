@@ -1,0 +1,1 @@
+"""The kill loop: writers are killed at any moment, and nothing that they acknowledged is lost."""
