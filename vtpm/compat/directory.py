@@ -5,7 +5,11 @@ import sys
 from pathlib import Path
 from typing import Final
 
-PROGRAMS: Final = {"swtpm": "vtpm.compat.swtpm", "swtpm_setup": "vtpm.compat.setup"}
+PROGRAMS: Final = {
+    "swtpm": "vtpm.compat.swtpm",
+    "swtpm_setup": "vtpm.compat.setup",
+    "swtpm_ioctl": "vtpm.compat.ioctl",
+}
 """The programs, and the module that each runs."""
 
 

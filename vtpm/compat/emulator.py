@@ -48,6 +48,7 @@ class Emulator:
             is_encrypted=bool(arguments.of("key")),
             auto_shutdown=not arguments.has("flags", "disable-auto-shutdown"),
             allow_set_locality=arguments.has("locality", "allow-set-locality"),
+            profile=SWTPM_COMPATIBLE,
         )
         lane = Lane(self._process.loop, self._process.executor, self._device.fail)
         rejects = arguments.has("locality", "reject-locality-4")

@@ -13,7 +13,7 @@ from nvstore import NvstoreError, Store, passphrase_from_fd, passphrase_from_fil
 from vtpm.compat.arguments import ArgumentError, number
 from vtpm.compat.certificates_tool import ToolCertifier
 from vtpm.compat.setup_arguments import SetupArguments, check, parse, read_configuration
-from vtpm.compat.swtpm import own_version
+from vtpm.compat.version import own_version
 from vtpm.daemon.authority import LocalCertifier, default_directory, open_authority
 from vtpm.daemon.clock import entropy
 from vtpm.daemon.directory import check_directory, forget, opener

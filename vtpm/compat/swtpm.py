@@ -9,6 +9,7 @@ from typing import Final, NoReturn
 
 from vtpm.compat.arguments import ArgumentError, Arguments, check, parse
 from vtpm.compat.listeners import Listeners, listen
+from vtpm.compat.version import own_version
 from vtpm.daemon.sockets import SocketError
 
 FEATURES: Final = (
@@ -80,13 +81,6 @@ def capabilities(*, tpm2: bool) -> str:
 
     sizes = [f"rsa-keysize-{size}" for size in SWTPM_COMPATIBLE.rsa_key_bits] if tpm2 else []
     return json.dumps({"type": "swtpm", "features": [*FEATURES, *sizes], "version": own_version()})
-
-
-def own_version() -> str:
-    """The version of this program."""
-    from importlib.metadata import version  # noqa: PLC0415 - a server binds its sockets before
-
-    return version("vtpm")
 
 
 def serve(arguments: Arguments, listeners: Listeners) -> int:

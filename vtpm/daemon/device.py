@@ -108,6 +108,7 @@ class Device:
         is_encrypted: bool = False,
         auto_shutdown: bool = True,
         allow_set_locality: bool = False,
+        profile: Profile = DEFAULT,
         clock: Clock = monotonic,
         random: Entropy = entropy,
     ) -> None:
@@ -121,6 +122,7 @@ class Device:
         self._tpms = tpms
         self._open_store = open_store
         self._may_manufacture = may_manufacture
+        self._profile = profile
         self._clock = clock
         self._random = random
         self._tpm: Any = None
@@ -294,8 +296,8 @@ class Device:
 
     @property
     def profile(self) -> Profile:
-        """The TPM's profile; before the first INIT the default one."""
-        return DEFAULT if self._tpm is None else self._tpm.profile
+        """The TPM's profile; before the first INIT the one that a new TPM would have."""
+        return self._profile if self._tpm is None else self._tpm.profile
 
     def maximum(self) -> int:
         """The largest buffer in octets that the TPM's profile allows."""
