@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.crypto.published import label, octets, vectors
 from vtpm.crypto.digest import digest, digest_size, hmac_digest
 from vtpm.crypto.midstate import FAMILIES, MerkleDamgard
-from vtpm.crypto.running import FOLD, RunningDigest, RunningHmac
+from vtpm.crypto.running import FOLD, RunningCmac, RunningDigest, RunningHmac
 from vtpm.crypto.signing import HASHES
 from vtpm.spec.constants import TPM_ALG
 from vtpm.spec.objects import TPMT_SENSITIVE
@@ -132,7 +132,15 @@ class TestRunning:
 
         assert running.digest() == hmac.digest(key, b"".join(parts), "sha3_256")
 
+    def test_long_key(self) -> None:
+        """FIPS 198-1: a key longer than a block is replaced by its digest."""
+        running = RunningHmac(TPM_ALG.SHA256, bytes(200))
+        running.update(b"message")
+
+        assert running.digest() == hmac.digest(bytes(200), b"message", "sha256")
+
     def test_shows_no_octets(self) -> None:
         """A representation names the algorithm and nothing else."""
         assert repr(RunningHmac(TPM_ALG.SHA256, b"key")) == "RunningHmac(SHA256)"
         assert repr(RunningDigest(TPM_ALG.SHA256)) == "RunningDigest(SHA256)"
+        assert repr(RunningCmac(TPM_ALG.AES, b"key")) == "RunningCmac(AES)"
