@@ -45,11 +45,12 @@ from vtpm.spec.algorithms import (
     TPMT_SYM_DEF_OBJECT,
 )
 from vtpm.spec.attributes import TPMA_NV
-from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_EO, TPM_HT, TPM_RH, TPM_SE, TPM_ST
+from vtpm.spec.constants import TPM_ALG, TPM_CAP, TPM_CC, TPM_EO, TPM_HT, TPM_RH, TPM_SE, TPM_ST
 from vtpm.spec.nv import TPMT_NV_PUBLIC_2
 from vtpm.spec.objects import TPMT_PUBLIC, TPMT_SENSITIVE
-from vtpm.spec.structures import TPMT_HA, TPMT_TK_CREATION, TPMT_TK_HASHCHECK
+from vtpm.spec.structures import TPMS_TAGGED_PROPERTY, TPMT_HA, TPMT_TK_CREATION, TPMT_TK_HASHCHECK
 from vtpm.state.object import Object
+from vtpm.state.profile import PROFILES
 from vtpm.wire.error import TPM_RC, TpmError
 from vtpm.wire.structure import marshal
 
@@ -593,14 +594,20 @@ class TestTimeOfTickets:
         tpm.flush_context(flush_handle=session.handle).check()
         return reply
 
-    def shown(self, tpm: Client, granted: Reply, timeout: bytes | None = None) -> int:
+    def shown(
+        self,
+        tpm: Client,
+        granted: Reply,
+        timeout: bytes | None = None,
+        name: bytes = OWNER.to_bytes(4, "big"),
+    ) -> int:
         """PolicyTicket in a new session; gives the response code."""
         return tpm.policy_ticket(
             start_session(tpm, TPM_SE.POLICY).handle,
             timeout=granted.timeout if timeout is None else timeout,
             cp_hash_a=b"",
             policy_ref=b"",
-            auth_name=OWNER.to_bytes(4, "big"),
+            auth_name=name,
             ticket=granted.policy_ticket,
         ).rc
 
@@ -616,6 +623,23 @@ class TestTimeOfTickets:
         assert self.shown(tpm, granted, other) == TPM_RC.TICKET.parameter(5)
         tpm.wait(101_000)
         assert self.shown(tpm, granted) == TPM_RC.EXPIRED.parameter(1)
+
+    def test_of_a_sequence(self, tpm: Client) -> None:
+        """What belongs to no hierarchy, as a sequence object, has tickets of the null hierarchy."""
+        sequence = tpm.hash_sequence_start(auth=b"pw", hash_alg=A.SHA256).sequence_handle
+        arguments: dict[str, Any] = {
+            "nonce_tpm": b"",
+            "cp_hash_a": b"",
+            "policy_ref": b"",
+            "expiration": -100,
+        }
+        session = start_session(tpm, TPM_SE.POLICY).handle
+
+        granted = tpm.policy_secret(sequence, session, auths=[b"pw"], **arguments)
+
+        assert granted.policy_ticket.hierarchy == NULL
+        assert self.shown(tpm, granted) == TPM_RC.TICKET.parameter(5)
+        assert self.shown(tpm, granted, name=b"") == TPM_RC.SUCCESS
 
     @pytest.mark.parametrize("timeout", [bytes(8), b"\x80" + bytes(7)])
     def test_no_end(self, tpm: Client, timeout: bytes) -> None:
@@ -692,3 +716,15 @@ def test_hmac_of_another_hash(tpm: Client, own: TPM_ALG, expected: int) -> None:
     )
 
     assert reply.rc == expected
+
+
+@pytest.mark.parametrize("name", ["pc-client", "swtpm-compatible"])
+def test_reported_properties(name: str) -> None:
+    """Part 2, 6.13: what a profile says of the TPM takes the place of what this program says of itself."""
+    profile = PROFILES[name]
+    tpm = Client(profile=profile)
+    assert profile.reported
+
+    for tag, value in profile.reported:
+        reply = tpm.get_capability(capability=TPM_CAP.TPM_PROPERTIES, property=tag, property_count=1)
+        assert reply.capability_data.data == (TPMS_TAGGED_PROPERTY(tag, value),)
