@@ -1,6 +1,7 @@
 """A TPM behind a pair of TCP ports, and tpm2-tools pointed at it."""
 
 import os
+import random
 import shlex
 import socket
 import subprocess
@@ -14,6 +15,9 @@ import pytest
 
 STARTS_WITHIN = ENDS_WITHIN = 10.0
 
+# Below those that Linux gives to connections (net.ipv4.ip_local_port_range).
+PORTS = (20000, 32768)
+
 
 def reference_chosen() -> bool:
     """Whether the flows run against swtpm, to show that a failure is not the flow's own."""
@@ -21,14 +25,14 @@ def reference_chosen() -> bool:
 
 
 def free_port_pair() -> int:
-    """A port that is free together with the one after it."""
+    """A port that is free together with the one after it, and that no connection takes of itself."""
     while True:
+        port = random.randrange(*PORTS, 2)
         with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port = int(first.getsockname()[1])
             try:
+                first.bind(("127.0.0.1", port))
                 second.bind(("127.0.0.1", port + 1))
-            except (OSError, OverflowError):
+            except OSError:
                 continue
             return port
 

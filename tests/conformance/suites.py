@@ -70,8 +70,14 @@ def run_guests(work: Path, environment: dict[str, str]) -> Report:
     return run_pytest(Path.cwd(), work, environment, "-m", "conformance", "tests/guest")
 
 
+def run_clients(work: Path, environment: dict[str, str]) -> Report:
+    """Our own flows of tpm2-tools, tpm2-pytss and tpm2-openssl, through the resource manager tpm2-abrmd."""
+    return run_pytest(Path.cwd(), work, environment, "-m", "conformance", "tests/clients")
+
+
 SUITES = [
     Suite("tpm2-pytss", run_pytss),
     Suite("tpm2-tools", run_tools),
+    Suite("clients", run_clients),
     Suite("guests", run_guests),
 ]
