@@ -9,9 +9,8 @@ from tests.scenarios import Client, request_of
 from tests.sessions import start_session
 from vtpm.commands import COMMANDS, context
 from vtpm.spec.attributes import TPMA_OBJECT
-from vtpm.spec.constants import TPM_CC, TPM_RH, TPM_SE, TPM_SU
-from vtpm.spec.limits import MAX_CONTEXT_SIZE
-from vtpm.state.profile import DEFAULT
+from vtpm.spec.constants import TPM_CAP, TPM_CC, TPM_PT, TPM_RH, TPM_SE, TPM_SU
+from vtpm.state.profile import DEFAULT, PROFILES
 from vtpm.wire.error import TPM_RC
 from vtpm.wire.structure import marshal
 
@@ -142,16 +141,14 @@ class TestContextOfObject:
 
         assert tpm.context_load(context=context).rc == TPM_RC.OBJECT_MEMORY
 
-    @pytest.mark.parametrize(
-        ("size", "expected"),
-        [
-            (MAX_CONTEXT_SIZE, TPM_RC.SUCCESS),
-            (MAX_CONTEXT_SIZE - 1, TPM_RC.SIZE),
-            (MAX_CONTEXT_SIZE + 1, TPM_RC.SIZE),
-        ],
-    )
-    def test_padded(self, tpm: Client, size: int, expected: int) -> None:
+    @pytest.mark.parametrize("profile", PROFILES)
+    @pytest.mark.parametrize(("more", "expected"), [(0, TPM_RC.SUCCESS), (-1, TPM_RC.SIZE), (1, TPM_RC.SIZE)])
+    def test_padded(self, profile: str, more: int, expected: int) -> None:
         """What pads a context to TPM_PT_MAX_OBJECT_CONTEXT is ignored, since Windows does so."""
+        tpm = Client(profile=PROFILES[profile])
+        tag = TPM_PT.MAX_OBJECT_CONTEXT
+        reply = tpm.get_capability(capability=TPM_CAP.TPM_PROPERTIES, property=tag, property_count=1)
+        size = reply.capability_data.data[0].value + more
         octets = marshal(tpm.context_save(primary(tpm)).context).ljust(size, b"\xa5")
 
         response = tpm.send(request_of(COMMANDS[TPM_CC.ContextLoad], (), b"", octets))

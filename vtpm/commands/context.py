@@ -2,13 +2,14 @@
 
 from hmac import compare_digest
 from io import BytesIO
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
+from vtpm.commands.properties import property_of
 from vtpm.commands.table import Area, command
 from vtpm.crypto.digest import digest_size, hmac_digest
 from vtpm.crypto.kdf import kdf_a
 from vtpm.crypto.symmetric import cfb_decrypt, cfb_encrypt
-from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_HT, TPM_RH
+from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_HT, TPM_PT, TPM_RH
 from vtpm.spec.context import TPMS_CONTEXT
 from vtpm.spec.handles import (
     PERSISTENT,
@@ -21,7 +22,6 @@ from vtpm.spec.handles import (
     TPMI_DH_PERSISTENT,
     TPMI_RH_PROVISION,
 )
-from vtpm.spec.limits import MAX_CONTEXT_SIZE
 from vtpm.spec.structures import TPM2B_DIGEST
 from vtpm.state.entity import Role
 from vtpm.state.hierarchy import Hierarchy
@@ -45,6 +45,13 @@ class FingerprintError(Exception):
     """A context of this TPM decrypts to something else: keys or memory are not what they were."""
 
 
+class Received(NamedTuple):
+    """A context as it came, and its size in octets together with what pads it; 0 if nothing does."""
+
+    context: TPMS_CONTEXT
+    padded_size: int
+
+
 class PaddedContext(Record):
     """
     A TPMS_CONTEXT, and what pads it to TPM_PT_MAX_OBJECT_CONTEXT.
@@ -60,9 +67,7 @@ class PaddedContext(Record):
     def _parse(self, stream: BytesIO, context: Any, path: str) -> Any:
         size = len(stream.getbuffer()) - stream.tell()
         value = super()._parse(stream, context, path)
-        if size == MAX_CONTEXT_SIZE:
-            stream.read()
-        return value
+        return Received(value, size if stream.read() else 0)
 
 
 def context_key(tpm: TpmState, context: TPMS_CONTEXT) -> tuple[bytes, bytes]:
@@ -158,17 +163,24 @@ class ContextLoadResponse:
 
 
 @command(TPM_CC.ContextLoad, sessions=Area.FORBIDDEN)
-def context_load(tpm: TpmState, /, context: Annotated[TPMS_CONTEXT, PaddedContext()]) -> ContextLoadResponse:
+def context_load(tpm: TpmState, /, context: Annotated[Received, PaddedContext()]) -> ContextLoadResponse:
     """28.3: take back what ContextSave gave out."""
+    if context.padded_size not in (0, property_of(tpm, TPM_PT.MAX_OBJECT_CONTEXT)):
+        raise TpmError(TPM_RC.SIZE)
+    return ContextLoadResponse(load_context(tpm, context.context))
+
+
+def load_context(tpm: TpmState, context: TPMS_CONTEXT) -> int:
+    """Load a session or an object; the handler calls its argument `context`."""
     octets = opened_context(tpm, context)
     if context.saved_handle >> 24 != TPM_HT.TRANSIENT:
-        return ContextLoadResponse(load_saved_session(tpm, context, octets))
+        return load_saved_session(tpm, context, octets)
     with blaming("context"):
         tpm.enabled_hierarchy(context.hierarchy)
 
     is_sequence = context.saved_handle == SAVED_SEQUENCE
     item = load_sequence(octets) if is_sequence else load_object("context", octets)
-    return ContextLoadResponse(tpm.volatile.add(item))
+    return tpm.volatile.add(item)
 
 
 def load_saved_session(tpm: TpmState, context: TPMS_CONTEXT, octets: bytes) -> int:

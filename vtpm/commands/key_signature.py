@@ -47,7 +47,7 @@ def check_signature(key: Object, digest: bytes, signature: TPMT_SIGNATURE) -> No
         check_ecc(key, alg, digest, body)
     elif key.sensitive is not None and kind is TPM_ALG.KEYEDHASH and isinstance(body, TPMT_HA):
         own = key_scheme(key)
-        if own.scheme is not TPM_ALG.NULL and (own.scheme, own.details.hash_alg) != (alg, body.hash_alg):
+        if own.details is not None and (own.scheme, own.details.hash_alg) != (alg, body.hash_alg):
             raise TpmError(TPM_RC.SIGNATURE)
         signing.hmac_verify(hmac_digest(body.hash_alg, key.sensitive.sensitive, digest), body.digest)
     else:
