@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import uvloop
 
+from vtpm.daemon.secrecy import forbid_dumps
 from vtpm.daemon.stock import PrimeStock
 from vtpm.state.profile import DEFAULT, Profile
 
@@ -24,6 +25,7 @@ class Process:
     """What the servers of one process share, new TPMs of `profile` among it; `stop` ends it."""
 
     def __init__(self, profile: Profile = DEFAULT) -> None:
+        forbid_dumps()
         sys.setswitchinterval(SWITCH_INTERVAL)
         self.loop = uvloop.new_event_loop()
         self.executor = ThreadPoolExecutor(2 * (os.cpu_count() or 1) + 2, thread_name_prefix="tpm")
