@@ -17,6 +17,9 @@ README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 SERVERS = re.compile(r"^(\.venv/bin/)?vtpm (simulator|serve)\b")
 SHORTENED = "…"
+CAPTURE = "80010000000c000001440000\n80010000000a00000000\n"
+"""Startup and its answer in hexadecimal, which is a trace too, whatever the name of its file."""
+
 LIMIT = 60
 
 pytestmark = pytest.mark.slow
@@ -48,6 +51,7 @@ class Shell:
         (place / ".venv").symlink_to(BIN.parent)
         for name in ("examples", "vtpm", "nvstore", "tests", "Makefile"):
             (place / name).symlink_to(ROOT / name)
+        (place / "capture.pcapng").write_text(CAPTURE)
         passphrase = place / "passphrase"
         passphrase.write_text("correct horse battery staple")
         passphrase.chmod(0o600)

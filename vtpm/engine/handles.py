@@ -72,7 +72,7 @@ def persistent_entity(tpm: TpmState, handle: int, number: int, code: TPM_CC) -> 
     """
     A persistent object, which must exist; whose range it is in and its own hierarchy must be enabled.
 
-    An object of the endorsement hierarchy can be evicted even while that is disabled, as in the reference code.
+    An object of a disabled endorsement hierarchy can be evicted all the same, as in the reference code.
     """
     item = tpm.persistent.get(handle)
     keeper = tpm.platform if handle in PLATFORM_PERSISTENT else tpm.owner
