@@ -141,6 +141,14 @@ class TestContextOfObject:
 
         assert tpm.context_load(context=context).rc == TPM_RC.OBJECT_MEMORY
 
+    @pytest.mark.parametrize("hierarchy", [0x40010000, 0x40010001, 0x40020000])
+    def test_no_such_hierarchy(self, hierarchy: int) -> None:
+        """A hierarchy that the profile does not have is no value of TPMI_RH_HIERARCHY; TPM_RC_VALUE."""
+        tpm = Client(profile=PROFILES["swtpm-compatible"])
+        context = replace(tpm.context_save(primary(tpm)).context, hierarchy=hierarchy)
+
+        assert tpm.context_load(context=context).rc == TPM_RC.VALUE.parameter(1)
+
     @pytest.mark.parametrize("profile", PROFILES)
     @pytest.mark.parametrize(("more", "expected"), [(0, TPM_RC.SUCCESS), (-1, TPM_RC.SIZE), (1, TPM_RC.SIZE)])
     def test_padded(self, profile: str, more: int, expected: int) -> None:

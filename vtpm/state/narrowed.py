@@ -79,9 +79,9 @@ class Narrowing:
 
     def _composed(self, codec: Codec) -> Codec:
         """A type of other types."""
-        if type(codec) is Record:
+        if isinstance(codec, Record):
             fields = {name: self.of(field) for name, field in codec.fields.items()}
-            return codec if fields == codec.fields else Record(codec.cls, fields)
+            return codec if fields == codec.fields else codec.with_fields(fields)
         if isinstance(codec, Selected):
             arms = {key: arm and self.of(arm) for key, arm in codec.arms.items()}
             return codec if arms == codec.arms else Selected(codec.by, arms, empty=codec.empty)

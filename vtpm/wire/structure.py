@@ -2,6 +2,7 @@
 
 import dataclasses
 import struct
+from copy import copy
 from io import BytesIO
 from itertools import groupby
 from typing import Any, TypeVar, dataclass_transform, get_type_hints, overload
@@ -74,6 +75,12 @@ class Record(Codec):
             else:
                 codec._build(getattr(obj, name), stream, fields, path)
         return obj
+
+    def with_fields(self, fields: dict[str, Codec]) -> "Record":
+        """The same structure with other constructs for its fields; a subclass stays what it is."""
+        other = copy(self)
+        Record.__init__(other, self.cls, fields)
+        return other
 
     def most(self) -> int:
         return sum(codec.most() for codec in self.fields.values())
