@@ -13,8 +13,19 @@ from vtpm.wire.structure import marshal, unmarshal
 COUNTERS = 3
 """Where `attest` has the counters of resets and restarts."""
 
-OWN_PROPERTIES = {TPM_PT.NV_COUNTERS_AVAIL, TPM_PT.MANUFACTURER, TPM_PT.FIRMWARE_VERSION_1, TPM_PT.FIRMWARE_VERSION_2}
-OWN_PROPERTIES |= {TPM_PT.VENDOR_STRING_1, TPM_PT.VENDOR_STRING_2, TPM_PT.VENDOR_STRING_3, TPM_PT.VENDOR_STRING_4}
+OWN_PROPERTIES = {
+    TPM_PT.NV_COUNTERS_AVAIL,
+    TPM_PT.HR_PERSISTENT_AVAIL,
+    TPM_PT.MANUFACTURER,
+    TPM_PT.FIRMWARE_VERSION_1,
+    TPM_PT.FIRMWARE_VERSION_2,
+}
+OWN_PROPERTIES |= {
+    TPM_PT.VENDOR_STRING_1,
+    TPM_PT.VENDOR_STRING_2,
+    TPM_PT.VENDOR_STRING_3,
+    TPM_PT.VENDOR_STRING_4,
+}
 """Properties of the program and of its memory."""
 
 Mask = Callable[[Any], Any]
@@ -28,7 +39,7 @@ def size(value: Any) -> int:
 def attest(octets: bytes) -> tuple[Any, ...]:
     """All of an attestation but the clock and the version of the firmware, and what they obfuscate."""
     value = unmarshal(TPMS_ATTEST, octets)
-    attested = value.attested
+    attested: Any = value.attested
     if hasattr(attested, "audit_digest"):
         attested = (attested.audit_counter, attested.digest_alg, attested.command_digest)
     if hasattr(attested, "firmware_version"):
@@ -76,7 +87,7 @@ def context(value: Any) -> tuple[Any, ...]:
 
 
 def properties(value: Any) -> Any:
-    """Capabilities without the names and versions of the program, and what depends on the size of its memory."""
+    """Capabilities without the names and versions of the program, and the size of its memory."""
     data = marshal(value)
     if value.capability != TPM_CAP.TPM_PROPERTIES:
         return data
@@ -124,6 +135,6 @@ def comparable(reply: Reply) -> dict[str, Any]:
     """What must be equal, by the names of the fields."""
     masks = MASKS.get(reply.command)
     if masks is None or not reply.fields:
-        first = next(iter(reply.fields.values()), None)
-        return {"handle": first if isinstance(first, int) else None, "parameters": reply.parameters}
+        handle = next((value for name, value in reply.fields.items() if name.endswith("_handle")), None)
+        return {"handle": handle, "parameters": reply.parameters}
     return {name: masks[name](value) if name in masks else value for name, value in reply.fields.items()}

@@ -83,7 +83,10 @@ def auth(stream: "Stream", request: Request) -> None:
 def frame(stream: "Stream", request: Request) -> None:
     """The header or the size of the authorization area is another."""
     place, value = stream.pick(
-        [(0, b"\x80\x01"), (0, b"\x80\x02"), (0, b"\x00\xc1"), (0, b"\x80\x03")]
-        + [(5, b"\x00"), (5, b"\xff"), (13 + 4 * len(request.handles), stream.dice.octets(1))]
+        [
+            *((0, tag) for tag in (b"\x80\x01", b"\x80\x02", b"\x00\xc1", b"\x80\x03")),
+            *((5, size) for size in (b"\x00", b"\xff")),
+            (13 + 4 * len(request.handles), stream.dice.octets(1)),
+        ]
     )
     request.edit = lambda octets: octets[:place] + value + octets[place + len(value) :]

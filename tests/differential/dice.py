@@ -35,11 +35,11 @@ class Dice:
         for kind, make in MAKERS:
             if isinstance(codec, kind):
                 return make(self, codec, chosen or {})
-        return self.octets(self.pick(SIZES[:12]))
+        return self.octets(16)
 
     def _integer(self, codec: Any, _: dict[str, Any]) -> bytes:
         values = [0, 1, 2, 8, 20, 256, self.random.getrandbits(8 * codec.size), (1 << 8 * codec.size) - 1]
-        value = self.pick(values) & ((1 << 8 * codec.size) - 1)
+        value: int = self.pick(values) & ((1 << 8 * codec.size) - 1)
         return value.to_bytes(codec.size, "big")
 
     def _choice(self, codec: Any, _: dict[str, Any]) -> bytes:

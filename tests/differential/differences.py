@@ -58,7 +58,10 @@ def always(_: Exchange, __: Pair) -> bool:
 
 def unknown_tag(exchange: Exchange, _: Pair) -> bool:
     """Is the tag none of a command?"""
-    return exchange.sent[:2] not in (TPM_ST.NO_SESSIONS.to_bytes(2, "big"), TPM_ST.SESSIONS.to_bytes(2, "big"))
+    return exchange.sent[:2] not in (
+        TPM_ST.NO_SESSIONS.to_bytes(2, "big"),
+        TPM_ST.SESSIONS.to_bytes(2, "big"),
+    )
 
 
 def names_persistent(exchange: Exchange, _: Pair) -> bool:
@@ -75,6 +78,11 @@ def names_sequence(exchange: Exchange, pair: Pair) -> bool:
 def large_buffer(exchange: Exchange, _: Pair) -> bool:
     """Have both refused a command with a buffer as large as the private area of a key?"""
     return both_refuse(exchange, _) and len(exchange.sent) > LARGE
+
+
+def refused_sequence(exchange: Exchange, pair: Pair) -> bool:
+    """Have both refused a command with a sequence?"""
+    return both_refuse(exchange, pair) and names_sequence(exchange, pair)
 
 
 def many_elements(exchange: Exchange, _: Pair) -> bool:
@@ -95,9 +103,24 @@ def anonymized(exchange: Exchange, _: Pair) -> bool:
     )
 
 
-def fewer_banks(exchange: Exchange, pair: Pair) -> bool:
+def fewer_banks(_: Exchange, pair: Pair) -> bool:
     """Has a bank no PCR?"""
     return len(pair.tpm.pcr.banks) < THEIR_HASHES
+
+
+def has_gone_on(_: Exchange, pair: Pair) -> bool:
+    """Has the state changed after a Shutdown, in a way that only one of the two takes for a change?"""
+    return pair.has_gone_on
+
+
+def has_lost_allocation(_: Exchange, pair: Pair) -> bool:
+    """Has libtpms forgotten an allocation of PCR?"""
+    return pair.has_lost_allocation
+
+
+def by_session(exchange: Exchange, _: Pair) -> bool:
+    """Is there a session, rather than passwords alone?"""
+    return any(auth.session != TPM_RH.TPM_RS_PW for auth in exchange.request.auths)
 
 
 def without_sign(exchange: Exchange, pair: Pair) -> bool:
@@ -107,8 +130,9 @@ def without_sign(exchange: Exchange, pair: Pair) -> bool:
 
 
 def wide_algorithm(exchange: Exchange, _: Pair) -> bool:
-    """Does the list of algorithms begin with a number of more than 16 bits?"""
-    return exchange.request.parameters[1][:4] == bytes(4) and exchange.request.parameters[1][4:6] != bytes(2)
+    """Does a list of algorithms or curves begin with a number of more than 16 bits?"""
+    octets = exchange.request.parameters[1]
+    return octets[:4] in (bytes(4), b"\0\0\0\x08") and octets[4:6] != bytes(2)
 
 
 def no_signer(exchange: Exchange, _: Pair) -> bool:
@@ -127,12 +151,16 @@ CONDITIONS: dict[str, Condition] = {
         always,
         anonymized,
         both_refuse,
+        by_session,
         fewer_banks,
+        has_gone_on,
+        has_lost_allocation,
         large_buffer,
         many_elements,
         names_persistent,
         names_sequence,
         no_signer,
+        refused_sequence,
         unknown_tag,
         wide_algorithm,
         without_sign,

@@ -1,9 +1,7 @@
 """swtpm and this TPM side by side: one command for both, and what must be equal in their responses."""
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from tests.differential.comparison import comparable
 from tests.differential.judge import Swtpm
@@ -19,6 +17,12 @@ from vtpm.wire.error import TPM_RC, decode
 
 REMAKERS = frozenset({TPM_CC.Clear, TPM_CC.ChangeEPS, TPM_CC.ChangePPS})
 """Commands after which the seeds or proofs are others."""
+
+AFTER_SHUTDOWN = frozenset(
+    {TPM_CC.EC_Ephemeral, TPM_CC.Commit, TPM_CC.PCR_Extend, TPM_CC.PCR_Event, TPM_CC.PCR_Reset}
+    | {TPM_CC.EventSequenceComplete}
+)
+"""Commands that make what a Shutdown has saved stale for libtpms alone, or for this TPM alone."""
 
 NEW_AUTH = frozenset(
     {TPM_CC.HierarchyChangeAuth, TPM_CC.NV_ChangeAuth, TPM_CC.Clear, TPM_CC.NV_UndefineSpaceSpecial}
@@ -90,9 +94,14 @@ class Pair:
     def __init__(self, judge: Swtpm, seed: int) -> None:
         self.judge = judge
         judge.renew()
-        self.own = Client(profile=SWTPM_COMPATIBLE, seed=b"differential" + seed.to_bytes(8, "big"), start=False)
+        self.own = Client(
+            profile=SWTPM_COMPATIBLE, seed=b"differential" + seed.to_bytes(8, "big"), start=False
+        )
         self.sides = (Side(judge), Side(self.own))
-        self.counts: Counter[str] = Counter()
+        self.has_lost_allocation = False
+        """Has one of REMAKERS followed PCR_Allocate without a Startup between?"""
+        self.has_gone_on = False
+        """Has a Shutdown been followed by a change, by which the two do not mean the same?"""
         adopt_factory(self.own)
         adopt_permanent(self.own, judge)
         for side in self.sides:
@@ -101,7 +110,7 @@ class Pair:
 
     @property
     def tpm(self) -> Tpm:
-        """This TPM's state, where the generator looks for what there is."""
+        """The state of this TPM, where the generator looks for what there is."""
         return self.own.tpm
 
     def lose_power(self) -> None:
@@ -113,6 +122,7 @@ class Pair:
         """Send a command to both and compare."""
         names = [self.own.name_of(handle) for handle in request.handles]
         sent, replies, checked = [], [], []
+        is_shut_down = self.tpm.permanent.shutdown is not None
         for side, parameters in zip(self.sides, request.parameters, strict=True):
             octets = self.octets_of(side, request, names, parameters)
             sent.append(octets)
@@ -131,6 +141,9 @@ class Pair:
         elif theirs.rc == TPM_RC.SUCCESS:
             exchange.what = self.difference(theirs, ours, checked)
         if theirs.rc == ours.rc == TPM_RC.SUCCESS:
+            if is_shut_down and request.command.code != TPM_CC.Startup:
+                is_stale = self.tpm.permanent.shutdown is None
+                self.has_gone_on |= is_stale or request.command.code in AFTER_SHUTDOWN
             self.follow(request)
         return exchange
 
@@ -233,6 +246,7 @@ class Pair:
     def follow(self, request: Request) -> None:
         """Keep the seeds equal."""
         if request.command.code in REMAKERS:
+            self.has_lost_allocation |= self.tpm.volatile.pcr_reconfigured
             adopt_permanent(self.own, self.judge)
         if request.command.code == TPM_CC.Startup:
             adopt_null(self.own, self.judge)

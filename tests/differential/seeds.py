@@ -38,7 +38,7 @@ def adopt_permanent(own: Client, judge: Swtpm) -> None:
 
 
 def adopt_factory(own: Client) -> None:
-    """Be as libtpms leaves the factory: shut down in an orderly way, and with SHA-512 for the command audit."""
+    """Be as libtpms leaves the factory: shut down in an orderly way, with SHA-512 for the audit."""
     own.tpm.permanent.shutdown = TPM_SU.CLEAR
     own.tpm.permanent.audit_alg = TPM_ALG.SHA512
 

@@ -90,7 +90,7 @@ class Stream:
     def entity(self, handle: int) -> Entity | None:
         """What a handle refers to, if anything."""
         try:
-            found = entity_of(self.pair.tpm, handle, 0, 0)  # type: ignore[arg-type]
+            found: Any = entity_of(self.pair.tpm, handle, 0, 0)  # type: ignore[arg-type]
         except TpmError:
             return None
         return found if hasattr(found, "auth_value") else None
@@ -183,9 +183,7 @@ class Stream:
         exchange = self.pair.exchange(request)
         self.sent += 1
         handles = " ".join(f"{handle:08x}" for handle in request.handles)
-        auths = " ".join(
-            f"{a.session:08x}/{int(a.attributes):02x}/{a.value.hex()}" for a in request.auths
-        )
+        auths = " ".join(f"{a.session:08x}/{int(a.attributes):02x}/{a.value.hex()}" for a in request.auths)
         damages = " damaged" if damaged else ""
         locality = f" locality {request.locality}" if request.locality else ""
         self.log.append(

@@ -80,7 +80,10 @@ def capability(stream: Stream) -> Request:
     pick = stream.pick
     which, first = pick(
         [
-            (TPM_CAP.HANDLES, pick([0, 0x01000000, 0x02000000, 0x03000000, 0x40000000, 0x80000000, 0x81000000])),
+            (
+                TPM_CAP.HANDLES,
+                pick([0, 0x01000000, 0x02000000, 0x03000000, 0x40000000, 0x80000000, 0x81000000]),
+            ),
             (TPM_CAP.ALGS, pick([0, 5, 0x10])),
             (TPM_CAP.COMMANDS, pick([0, 0x130, 0x180])),
             (TPM_CAP.PP_COMMANDS, 0),
@@ -93,7 +96,9 @@ def capability(stream: Stream) -> Request:
             (TPM_CAP.TPM_PROPERTIES, pick([0x100, 0x10E, 0x120, 0x20F])),
         ]
     )
-    request = stream.request("get_capability", capability=which, property=first, property_count=pick([1, 3, 200]))
+    request = stream.request(
+        "get_capability", capability=which, property=first, property_count=pick([1, 3, 200])
+    )
     request.fixed = which is TPM_CAP.TPM_PROPERTIES
     return request
 
@@ -138,7 +143,9 @@ def anything(stream: Stream) -> Request:
     command = COMMANDS[stream.pick(codes)]
     handles = []
     for argument in command.handles:
-        fit = [h for h in (*HANDLES, *stream.objects(), *stream.pair.tpm.nv) if is_well_formed(argument.codec, h)]
+        fit = [
+            h for h in (*HANDLES, *stream.objects(), *stream.pair.tpm.nv) if is_well_formed(argument.codec, h)
+        ]
         handles.append(stream.pick(fit))
     octets = b"".join(stream.dice.value(codec) for codec in command.parameters.values())
     return stream.complete(command, handles, (octets, octets))

@@ -88,7 +88,11 @@ def sign(stream: Stream) -> Request:
 def cipher(stream: Stream) -> Request:
     """Part 3, 15.2 and 15.3."""
     mode = stream.pick([A.NULL, A.NULL, A.CFB, A.CTR, A.CBC, A.ECB, A.OFB])
-    given = {"decrypt": stream.pick([True, False]), "mode": mode, "iv_in": stream.pick([bytes(16), b"", b"i"])}
+    given = {
+        "decrypt": stream.pick([True, False]),
+        "mode": mode,
+        "iv_in": stream.pick([bytes(16), b"", b"i"]),
+    }
     verb = stream.pick(["encrypt_decrypt", "encrypt_decrypt2"])
     text = stream.pick([b"", bytes(16), bytes(64), bytes(33), bytes(1024)])
     return stream.request(verb, keys(stream, A.SYMCIPHER), in_data=text, **given)
@@ -140,7 +144,7 @@ def audit(stream: Stream) -> Request:
     codes = (TPM_CC.Hash, TPM_CC.NV_Read, TPM_CC.PCR_Extend, TPM_CC.Clear, TPM_CC.Shutdown)
     chosen = tuple(code for code in codes if stream.dice.chance(0.3))
     alg = stream.pick([A.NULL, A.NULL, A.NULL, A.SHA256, A.SHA1])
-    lists = {"set_list": chosen, "clear_list": ()} if stream.dice.chance(0.5) else {}
+    lists: dict[str, Any] = {"set_list": chosen, "clear_list": ()} if stream.dice.chance(0.5) else {}
     lists = lists or {"set_list": (), "clear_list": chosen}
     by = stream.pick([TPM_RH.OWNER, TPM_RH.PLATFORM])
     return stream.request("set_command_code_audit_status", by, audit_alg=alg, **lists)

@@ -33,7 +33,9 @@ def public(stream: Stream, *, parent: bool = False) -> TPMT_PUBLIC:
         while found.type is A.RSA:
             found = templates.public()
         return found
-    octets = STORAGE_ECC if parent else stream.pick([STORAGE_ECC, SIGN_ECC, HMAC_KEY, CIPHER, SEALED, DERIVER])
+    octets = (
+        STORAGE_ECC if parent else stream.pick([STORAGE_ECC, SIGN_ECC, HMAC_KEY, CIPHER, SEALED, DERIVER])
+    )
     made = template(octets)
     attributes = made.object_attributes
     if stream.dice.chance(0.4):
@@ -55,8 +57,14 @@ def content(stream: Stream, made: TPMT_PUBLIC) -> TPMS_SENSITIVE_CREATE:
 def create_primary(stream: Stream) -> Request:
     """All of it is the same for both, since the seeds are."""
     made = public(stream, parent=stream.dice.chance(0.5))
-    given = {"in_sensitive": content(stream, made), "in_public": made, "creation_pcr": selection(stream)}
-    return stream.request("create_primary", stream.hierarchy(), outside_info=stream.pick([b"", b"o"]), **given)
+    given: dict[str, Any] = {
+        "in_sensitive": content(stream, made),
+        "in_public": made,
+        "creation_pcr": selection(stream),
+    }
+    return stream.request(
+        "create_primary", stream.hierarchy(), outside_info=stream.pick([b"", b"o"]), **given
+    )
 
 
 def parent(stream: Stream) -> int:
@@ -74,7 +82,11 @@ def create(stream: Stream) -> Request:
         if handle in stream.objects():
             stream.blobs.append(Blob(stream.item(handle).name, reply.out_private, reply.out_public))
 
-    given = {"in_sensitive": content(stream, made), "in_public": made, "creation_pcr": selection(stream)}
+    given: dict[str, Any] = {
+        "in_sensitive": content(stream, made),
+        "in_public": made,
+        "creation_pcr": selection(stream),
+    }
     request = stream.request("create", handle, outside_info=b"", **given)
     request.after = after
     return request
@@ -90,7 +102,7 @@ def create_loaded(stream: Stream) -> Request:
         if theirs.out_private:
             stream.send(stream.request("flush_context", flush_handle=theirs.object_handle), damaged=False)
 
-    given = {"in_sensitive": content(stream, made), "in_public": marshal(made)}
+    given: dict[str, Any] = {"in_sensitive": content(stream, made), "in_public": marshal(made)}
     request = stream.request("create_loaded", handle, **given)
     request.after = after
     return request
@@ -185,7 +197,10 @@ def change_auth(stream: Stream) -> Request:
 @move(2)
 def duplicate(stream: Stream) -> Request:
     """Give an object away, and import it again in the form of either."""
-    item, target = stream.object(fixedTPM=False, fixedParent=False), stream.pick([TPM_RH.NULL, parent(stream)])
+    item, target = (
+        stream.object(fixedTPM=False, fixedParent=False),
+        stream.pick([TPM_RH.NULL, parent(stream)]),
+    )
     inner = stream.pick([NO_SYMMETRIC, AES_CFB])
 
     def after(theirs: Reply, ours: Reply) -> None:

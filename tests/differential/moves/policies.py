@@ -38,7 +38,9 @@ def start(stream: Stream) -> Request:
             side.sessions[reply.session_handle] = session
 
     given: dict[str, Any] = {"nonce_caller": NONCE, "encrypted_salt": b"", "session_type": kind}
-    request = stream.request("start_auth_session", TPM_RH.NULL, bind, symmetric=symmetric, auth_hash=alg, **given)
+    request = stream.request(
+        "start_auth_session", TPM_RH.NULL, bind, symmetric=symmetric, auth_hash=alg, **given
+    )
     request.after = after
     # The caller would have to know what was changed.
     request.fixed = True
@@ -116,7 +118,9 @@ def comparison(stream: Stream) -> Request:
         request.fixed = True
         return request
     offset = pick([0, 0, 1, 8, 9])
-    return stream.request("policy_nv", authority(stream, index), index, session(stream), offset=offset, **given)
+    return stream.request(
+        "policy_nv", authority(stream, index), index, session(stream), offset=offset, **given
+    )
 
 
 def granted(stream: Stream, handle: int) -> dict[str, Any]:
@@ -177,7 +181,9 @@ def signed(stream: Stream) -> Request | None:
     for side in ("theirs", "ours"):
         nonce = given["nonce_tpm"]
         octets = getattr(nonce, side) if isinstance(nonce, Split) else nonce
-        octets += given["expiration"].to_bytes(4, "big", signed=True) + given["cp_hash_a"] + given["policy_ref"]
+        octets += (
+            given["expiration"].to_bytes(4, "big", signed=True) + given["cp_hash_a"] + given["policy_ref"]
+        )
         digest = hashlib.new(HASHES[alg], octets).digest()
         value = hmac.digest(bytes(sensitive.sensitive), digest, HASHES[alg])
         if stream.dice.chance(0.05):
