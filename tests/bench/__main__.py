@@ -16,6 +16,8 @@ from pathlib import Path
 from subprocess import run
 
 from tests.bench.channel import Channel
+from tests.bench.rekey import describe_rekey
+from tests.bench.store import describe_store
 from tests.bench.workloads import WORKLOADS, Remote, Workload, flush_all, start
 from vtpm.wire.error import TPM_RC
 
@@ -111,6 +113,8 @@ def main() -> None:
         finally:
             for channel in channels:
                 channel.close()
+    if not only:
+        print("\n".join([*describe_store(), *describe_rekey()]))
 
 
 def report(only: str, channels: list[Channel]) -> None:

@@ -1,0 +1,16 @@
+"""The benchmark of the store measures what it says."""
+
+from pathlib import Path
+
+from tests.bench.store import measure_store
+
+
+def test_measure(tmp_path: Path) -> None:
+    """Every round gives a figure of each kind, for the sizes that the state really has."""
+    costs = measure_store(tmp_path, rounds=3)
+
+    assert len(costs.bare) == len(costs.commit) == 3
+    assert min(*costs.bare, *costs.commit, *costs.opening) > 0
+    (state,) = (tmp_path / "store/states").glob("*.state")
+    assert costs.size == state.stat().st_size
+    assert costs.size >= 4 * costs.record
