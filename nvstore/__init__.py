@@ -66,6 +66,7 @@ from nvstore.exchange import Identity, Received, read_identity
 from nvstore.file import FileStore
 from nvstore.history import Entry
 from nvstore.host import Host
+from nvstore.kmip_seal import KmipSealer, KmipServer, read_kmip_server
 from nvstore.passphrase import Cost, passphrase_from_fd, passphrase_from_file
 from nvstore.provider_errors import (
     BackupDamaged,
@@ -149,6 +150,8 @@ __all__ = [
     "KeyFileMissing",
     "KeyInUse",
     "KeyMissing",
+    "KmipSealer",
+    "KmipServer",
     "Locked",
     "MarkDamaged",
     "MarkMissing",
@@ -201,6 +204,7 @@ __all__ = [
     "passphrase_from_fd",
     "passphrase_from_file",
     "read_identity",
+    "read_kmip_server",
     "recover_passphrase",
     "save_share",
 ]

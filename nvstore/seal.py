@@ -125,6 +125,10 @@ def recover(files: Files, what: str, description: Mapping[str, Any], passphrase:
             from nvstore.systemd_seal import recover_from_systemd  # noqa: PLC0415
 
             key = recover_from_systemd(description, what)
+        case {"kind": "kmip"}:
+            from nvstore.kmip_seal import recover_from_kmip  # noqa: PLC0415
+
+            key = recover_from_kmip(description, what)
         case _:
             raise SealFailed(
                 f"the seal of {what}",

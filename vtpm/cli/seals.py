@@ -23,6 +23,7 @@ def seal_options(command: F) -> F:
         click.option("--tpm", is_flag=True, help="Seal with the TPM of this host."),
         click.option("--tpm-tcti", metavar="TCTI", help="Where that TPM is, if not at /dev/tpmrm0."),
         click.option("--systemd-creds", is_flag=True, help="Seal with the credentials of systemd."),
+        click.option("--kmip", type=PATH, help="Seal with the KMIP server that this JSON file describes."),
         click.option("--tpm-pcrs", metavar="BANK:N,N", help="PCR that must keep their values: sha256:7."),
     )
     for option in reversed(options):
@@ -41,11 +42,19 @@ def seals_of(
     tpm_tcti: str | None,
     tpm_pcrs: str | None,
     systemd_creds: bool,
+    kmip: Path | None,
 ) -> dict[str, Any]:
     """The seals that the options name, as `Providers` takes them."""
-    from nvstore import Sealer, SystemdSealer, TpmSealer  # noqa: PLC0415 - help needs no store
+    from nvstore import (  # noqa: PLC0415 - help needs no store
+        Sealer,
+        SystemdSealer,
+        TpmSealer,
+        read_kmip_server,
+    )
 
     seals: list[Sealer] = [SystemdSealer()] if systemd_creds else []
+    if kmip is not None:
+        seals.append(read_kmip_server(kmip.read_bytes(), kmip))
     if tpm or tpm_tcti or tpm_pcrs:
         given = {"tcti": tpm_tcti, "pcrs": tpm_pcrs}
         seals.append(TpmSealer(**{name: value for name, value in given.items() if value}))
