@@ -78,7 +78,7 @@ def describe_store() -> list[str]:
     bare, commit = statistics.median(costs.bare) * 1e6, statistics.median(costs.commit) * 1e6
     minima = f"minima {min(costs.commit) * 1e6:.0f} and {min(costs.bare) * 1e6:.0f} µs"
     return [
-        f"commit, durable: median {commit:.0f} µs, {commit / bare:.2f} times a bare flush of its size; {minima}",
+        f"commit, durable: median {commit:.0f} µs, {commit / bare:.2f} times a bare flush; {minima}",
         f"opening of a state: median {statistics.median(costs.opening) * 1e3:.1f} ms",
         f"size on disk of a state of {STATE_SIZE} octets, four generations: {costs.size} octets",
     ]
