@@ -220,6 +220,18 @@ class TestFailure:
         device.close()
         assert full.load()["permanent"] == b"healed"
 
+    def test_pin_count_stands(self, device: Device, full: FullStore) -> None:
+        """The use of a PIN by a command that writes no NV is refused, and stays counted."""
+        full.is_full = True
+        device._tpm.checkpoint = lambda _request: None
+        device.run(READ)
+
+        refused = device.conclude(Result(SUCCESS, {"nv/01000001": b"counted"}))
+        assert int.from_bytes(refused[6:10]) == TPM_RC.NV_UNAVAILABLE
+        full.is_full = False
+        device.close()
+        assert full.load()["nv/01000001"] == b"counted"
+
     def test_primary_waits(self, device: Device, full: FullStore) -> None:
         """Nor does a primary key that could not be remembered."""
         full.is_full = True

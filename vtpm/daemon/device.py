@@ -18,7 +18,7 @@ from vtpm.control.frames import HEADER
 from vtpm.control.messages import CMD, PTM_BLOB_TYPE, TPM_RESULT
 from vtpm.control.transitions import Phase, phase_after
 from vtpm.daemon.clock import Clock, Entropy, entropy, monotonic
-from vtpm.daemon.durability import Durability, is_derived
+from vtpm.daemon.durability import Durability, are_marks, is_derived
 from vtpm.daemon.errors import OperatorError
 from vtpm.spec.constants import TPM_CC, TPM_ST, TPM_SU
 from vtpm.state.profile import DEFAULT, Profile
@@ -243,14 +243,18 @@ class Device:
         Make the changes of a command durable and give its response.
 
         If they cannot be, the TPM goes back to what it was, and the response is TPM_RC_NV_UNAVAILABLE.
-        What time has changed, or what can be derived again, is no reason to refuse a command.
+        What time has changed, what can be derived again, and the marks of a command that writes no NV,
+        are no reason to refuse it; the count of a PIN Index is, which then stands.
         """
         durability = self._durability
         if durability.commit(result.changes):
             return result.response
-        if self._checkpoint is None or is_derived(result.changes):
+        if is_derived(result.changes) or (self._checkpoint is None and are_marks(result.changes)):
             durability.defer(result.changes)
             return result.response
+        if self._checkpoint is None:
+            durability.defer(result.changes)
+            return refusal(TPM_RC.NV_UNAVAILABLE)
         self._checkpoint.put_back()
         durability.defer(self._tpm.changes())
         return refusal(TPM_RC.NV_UNAVAILABLE)

@@ -12,7 +12,7 @@ from nvstore import NvstoreError, Store
 from vtpm.daemon.clock import Clock
 from vtpm.state.clock import Instant
 from vtpm.state.primary import PRIMARY_PREFIX
-from vtpm.state.saved import ORDERLY
+from vtpm.state.saved import ORDERLY, PERMANENT
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +26,11 @@ RETRY_INTERVAL: Final = 1000
 def is_derived(names: Iterable[str]) -> bool:
     """Can a command that changed only these blobs be acknowledged before they are durable?"""
     return all(name.startswith(DERIVED) for name in names)
+
+
+def are_marks(names: Iterable[str]) -> bool:
+    """Are these what any command may change, as the count of failed authorizations is?"""
+    return all(name.startswith((PERMANENT, *DERIVED)) for name in names)
 
 
 class Durability:

@@ -4,7 +4,8 @@ from vtpm.commands import COMMANDS
 from vtpm.commands.selection import commands_of
 from vtpm.engine.execute import HEADER, Outcome, execute
 from vtpm.engine.launch import hash_data, hash_end, hash_start
-from vtpm.state.checkpoint import Checkpoint, may_write
+from vtpm.spec.constants import TPM_CC
+from vtpm.state.checkpoint import Checkpoint
 from vtpm.state.clock import Instant
 from vtpm.state.power import power_on
 from vtpm.state.profile import Profile
@@ -12,6 +13,13 @@ from vtpm.state.saved import SavedStateError
 from vtpm.state.snapshot import resume, snapshot_volatile
 from vtpm.state.suspended import VOLATILE
 from vtpm.state.tpm import Entropy, TpmState
+
+OF_RAM = {TPM_CC.PCR_Extend, TPM_CC.PCR_Event, TPM_CC.PCR_Reset, TPM_CC.SelfTest, TPM_CC.IncrementalSelfTest}
+"""Commands with TPMA_CC.nv that write none here: PCR and test results are in RAM."""
+
+WRITERS = frozenset(
+    code.to_bytes(4, "big") for code, command in COMMANDS.items() if command.nv and code not in OF_RAM
+)
 
 
 class Tpm(TpmState):
@@ -35,8 +43,15 @@ class Tpm(TpmState):
         return execute(self, request, locality, now or Instant(self.clock.last))
 
     def checkpoint(self, request: bytes) -> Checkpoint | None:
-        """What to put back if the changes of a command cannot be made durable; None if it can make none."""
-        return Checkpoint(self) if may_write(self, request) else None
+        """
+        What to put back if the changes of a command cannot be made durable.
+
+        None for a command that writes no NV: what it changes, a count or a mark, stands anyway.
+        After an orderly Shutdown every command writes, since it takes that back.
+        """
+        if request[6:10] in WRITERS or self.permanent.shutdown is not None:
+            return Checkpoint(self)
+        return None
 
     def power_on(self, now: Instant) -> None:
         """_TPM_Init: power is applied; Startup must follow."""

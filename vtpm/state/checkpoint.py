@@ -11,14 +11,12 @@ from dataclasses import fields
 from operator import attrgetter, methodcaller
 from typing import Any, NamedTuple
 
-from vtpm.spec.constants import TPM_CC, TPM_NT, TPM_ST
+from vtpm.spec.constants import TPM_NT
 from vtpm.state.lockout import Lockout
 from vtpm.state.nv import NvIndex
 from vtpm.state.sequence import Sequence
 from vtpm.state.tpm import TpmState
 
-WITHOUT_SESSIONS = TPM_ST.NO_SESSIONS.to_bytes(2, "big")
-POWER = (TPM_CC.Startup.to_bytes(4, "big"), TPM_CC.Shutdown.to_bytes(4, "big"))
 PARTS = ("permanent", "lockout", "clock", "reset", "clear", "volatile", "pcr_group", "pcr")
 MAPS = ("hierarchies", "nv", "persistent", "saved", "primaries")
 
@@ -64,15 +62,6 @@ def layout_of(kind: Any) -> Layout:
 def declaration_of(kind: Any) -> str:
     """A declared type as it is written."""
     return re.sub(r"[a-z_]+\.", "", str(kind))
-
-
-def may_write(tpm: TpmState, request: bytes) -> bool:
-    """
-    May the command, and not only the time that has passed, change what is permanent?
-
-    Without an authorization it may if it starts or ends a run, or if it takes back an orderly Shutdown.
-    """
-    return request[:2] != WITHOUT_SESSIONS or tpm.permanent.shutdown is not None or request[6:10] in POWER
 
 
 class Checkpoint:
