@@ -15,6 +15,7 @@ LAYERS = [
     "state",
     "commands",
     "engine",
+    "caller",
     "libtpms",
     "manufacture",
     "control",

@@ -3,9 +3,9 @@
 import pytest
 
 from tests.trace.conversation import explained
+from vtpm.caller.messages import request_of
 from vtpm.commands import COMMANDS
 from vtpm.spec.constants import TPM_CC
-from vtpm.testing.messages import request_of
 from vtpm.trace.event import Event, Kind
 from vtpm.trace.tracer import Tracer
 

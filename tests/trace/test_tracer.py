@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from tests.objects import SEALED, creation, handle_of, primary
 from tests.sessions import AES_128, start_session
 from tests.trace.conversation import Recorded, explained, lines_of
+from vtpm.caller.messages import request_of
 from vtpm.commands import COMMANDS, Command
 from vtpm.spec.algorithms import TPMT_SIG_SCHEME
 from vtpm.spec.attributes import TPMA_NV, TPMA_SESSION
 from vtpm.spec.constants import TPM_ALG, TPM_RH
 from vtpm.spec.nv import TPMS_NV_PUBLIC
-from vtpm.testing.messages import request_of
 from vtpm.trace.event import Event, Kind
 from vtpm.trace.message import clause_of
 from vtpm.trace.tracer import Tracer

@@ -4,9 +4,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vtpm.testing.client import Caller, Client, Password
+    from vtpm.caller.caller import Caller, Password
+    from vtpm.caller.messages import Refused, Reply
+    from vtpm.testing.client import Client
     from vtpm.testing.entropy import seeded
-    from vtpm.testing.messages import Refused, Reply
     from vtpm.testing.server import TpmServer
     from vtpm.testing.session import CallerSession, ResponseError, start_session
 
@@ -24,12 +25,12 @@ __all__ = [
 ]
 
 HOMES = {
-    "Caller": "vtpm.testing.client",
+    "Caller": "vtpm.caller.caller",
     "CallerSession": "vtpm.testing.session",
     "Client": "vtpm.testing.client",
-    "Password": "vtpm.testing.client",
-    "Refused": "vtpm.testing.messages",
-    "Reply": "vtpm.testing.messages",
+    "Password": "vtpm.caller.caller",
+    "Refused": "vtpm.caller.messages",
+    "Reply": "vtpm.caller.messages",
     "ResponseError": "vtpm.testing.session",
     "TpmServer": "vtpm.testing.server",
     "seeded": "vtpm.testing.entropy",

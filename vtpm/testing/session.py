@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from cryptography.hazmat.decrepit.ciphers.modes import CFB
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 
+from vtpm.caller.caller import Caller
+from vtpm.caller.messages import Reply
 from vtpm.commands import Command
 from vtpm.spec.algorithms import TPMT_SYM_DEF
 from vtpm.spec.attributes import TPMA_SESSION
 from vtpm.spec.constants import TPM_ALG, TPM_RH, TPM_SE
-from vtpm.testing.client import Caller
-from vtpm.testing.messages import Reply
 
 NO_CIPHER = TPMT_SYM_DEF(algorithm=TPM_ALG.NULL, key_bits=0, mode=TPM_ALG.NULL)
 AES_128 = TPMT_SYM_DEF(algorithm=TPM_ALG.AES, key_bits=128, mode=TPM_ALG.CFB)
