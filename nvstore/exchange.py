@@ -25,20 +25,24 @@ from nvstore import box
 from nvstore.backup import Backup
 from nvstore.document import BadDocument, canonical, pretty, read_document
 from nvstore.files import create_file, host_name, read_file, replace_file
-from nvstore.keys import KEY_SIZE, context, expand
+from nvstore.keys import (
+    ACKNOWLEDGMENT,
+    HOST_ID,
+    HOST_IDENTITY,
+    KEY_SIZE,
+    PACKAGE,
+    PACKAGE_MAC,
+    context,
+    expand,
+)
 from nvstore.provider import BackupEntry, HostEntry, Provider
 from nvstore.provider_errors import IdentityExists, IdentityMissing, PackageRefused, ProviderExists
 from nvstore.providers import Providers, Setting
 from nvstore.seal import Sealer, SealingKey, description_of, recover
 
-IDENTITY: Final = "nvstore host identity"
-PACKAGE: Final = "nvstore provider package"
-ACKNOWLEDGMENT: Final = "nvstore provider acknowledgment"
-_HOST_ID: Final = b"nvstore v1 host id"
-_IDENTITY: Final = b"nvstore v1 host identity"
-_PACKAGE: Final = b"nvstore v1 package"
-_PACKAGE_MAC: Final = b"nvstore v1 package mac"
-_ACKNOWLEDGMENT: Final = b"nvstore v1 acknowledgment"
+IDENTITY_FILE: Final = "nvstore host identity"
+PACKAGE_FILE: Final = "nvstore provider package"
+ACKNOWLEDGMENT_FILE: Final = "nvstore provider acknowledgment"
 _SUITE: Final = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
 
@@ -52,7 +56,7 @@ class Identity(NamedTuple):
     def encode(self) -> bytes:
         """Return the content of the file that is given to the origin."""
         fields = {"host_id": self.host_id, "name": self.name, "public": self.public.hex()}
-        return pretty(IDENTITY, fields)
+        return pretty(IDENTITY_FILE, fields)
 
 
 class Received(NamedTuple):
@@ -87,10 +91,10 @@ class Exchange:
             public = X25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
             identity = Identity(_host_id_of(public), host_name(), public)
             salt, associated = self._setting.entropy(box.SALT_SIZE), context(bytes.fromhex(identity.host_id))
-            sealed = box.seal(sealing.key, _IDENTITY, salt, secret, associated)
+            sealed = box.seal(sealing.key, HOST_IDENTITY, salt, secret, associated)
             seal = {**sealing.description, "box": sealed.hex()}
-            fields = {**read_document(identity.encode(), IDENTITY), "seal": seal}
-            replace_file(self._setting.files, self._path, pretty(IDENTITY, fields))
+            fields = {**read_document(identity.encode(), IDENTITY_FILE), "seal": seal}
+            replace_file(self._setting.files, self._path, pretty(IDENTITY_FILE, fields))
             facts["host_id"] = identity.host_id
         return identity
 
@@ -113,12 +117,14 @@ class Exchange:
                 kdks,
                 require_host_tpm=provider.require_host_tpm,
             )
-            shown = read_document(pretty(PACKAGE, _fields(backup, provider, to)), PACKAGE)
+            shown = read_document(pretty(PACKAGE_FILE, _fields(backup, provider, to)), PACKAGE_FILE)
             public = X25519PublicKey.from_public_bytes(to.public)
-            sealed = _SUITE.encrypt(backup.secret, public, info=context(_PACKAGE, canonical(shown)))
+            sealed = _SUITE.encrypt(backup.secret, public, info=context(PACKAGE, canonical(shown)))
             content = {**shown, "sealed": sealed.hex()}
             mac = _package_mac(self._ring.kdk(name, provider.keys[_index(backup)]), content)
-            create_file(self._setting.files, out, [pretty(PACKAGE, {**content, "mac": mac.hex()})]).close()
+            create_file(
+                self._setting.files, out, [pretty(PACKAGE_FILE, {**content, "mac": mac.hex()})]
+            ).close()
             self._setting.files.flush_directory(out.absolute().parent)
             with self._book.exclusive():
                 known = self._book.read(name)
@@ -144,7 +150,7 @@ class Exchange:
         A provider that is here keeps its seals, and its new keys get the same ones.
         """
         with self._audit.entry("provider-receive", path=path.absolute()) as facts:
-            package = self._read_document(path, PACKAGE)
+            package = self._read_document(path, PACKAGE_FILE)
             identity, seal = self._read()
             backup, backups = self._open(path, package, identity, seal)
             facts |= {"provider": backup.provider, "kdk_id": backup.current.hex()}
@@ -159,7 +165,7 @@ class Exchange:
     def acknowledge(self, path: Path) -> HostEntry:
         """Note at the origin which keys a host has, as its acknowledgment proves."""
         with self._audit.entry("provider-acknowledge", path=path.absolute()) as facts:
-            document = self._read_document(path, ACKNOWLEDGMENT)
+            document = self._read_document(path, ACKNOWLEDGMENT_FILE)
             try:
                 name, host_id = str(document["provider"]), str(document["host_id"])
                 macs = {bytes.fromhex(k["kdk_id"]): bytes.fromhex(k["mac"]) for k in document["keys"]}
@@ -187,7 +193,7 @@ class Exchange:
         except FileNotFoundError:
             raise IdentityMissing from None
         identity = read_identity(octets, self._path)
-        return identity, dict(read_document(octets, IDENTITY)["seal"])
+        return identity, dict(read_document(octets, IDENTITY_FILE)["seal"])
 
     def _read_document(self, path: Path, kind: str) -> dict[str, Any]:
         try:
@@ -207,7 +213,7 @@ class Exchange:
         shown = {name: value for name, value in package.items() if name not in {"sealed", "mac"}}
         try:
             sealed, private = bytes.fromhex(package["sealed"]), self._private(identity, seal)
-            secret = _SUITE.decrypt(sealed, private, info=context(_PACKAGE, canonical(shown)))
+            secret = _SUITE.decrypt(sealed, private, info=context(PACKAGE, canonical(shown)))
             return Backup.of(shown, secret), tuple(map(BackupEntry.from_json, shown["backups"]))
         except InvalidTag:
             raise PackageRefused(path, "it was altered", "push it again") from None
@@ -218,7 +224,7 @@ class Exchange:
         sealing = recover(self._setting.files, "this host's identity", description_of(seal), None)
         associated = context(bytes.fromhex(identity.host_id))
         try:
-            secret = box.unseal(sealing.key, _IDENTITY, bytes.fromhex(seal["box"]), associated)
+            secret = box.unseal(sealing.key, HOST_IDENTITY, bytes.fromhex(seal["box"]), associated)
         except (box.BoxError, ValueError):
             remedy = "remove it and enroll this host anew"
             raise PackageRefused(self._path, "the identity of this host does not open", remedy) from None
@@ -273,13 +279,13 @@ class Exchange:
             "name": identity.name,
             "keys": keys,
         }
-        return pretty(ACKNOWLEDGMENT, fields)
+        return pretty(ACKNOWLEDGMENT_FILE, fields)
 
 
 def read_identity(octets: bytes, path: object) -> Identity:
     """Return the identity in a file, or raise PackageRefused."""
     try:
-        fields = read_document(octets, IDENTITY)
+        fields = read_document(octets, IDENTITY_FILE)
         identity = Identity(str(fields["host_id"]), str(fields["name"]), bytes.fromhex(fields["public"]))
     except BadDocument as error:
         raise PackageRefused(path, str(error), "use what `enroll` wrote on that host") from None
@@ -291,7 +297,7 @@ def read_identity(octets: bytes, path: object) -> Identity:
 
 
 def _host_id_of(public: bytes) -> str:
-    return hashlib.sha512(context(_HOST_ID, public)).digest()[:16].hex()
+    return hashlib.sha512(context(HOST_ID, public)).digest()[:16].hex()
 
 
 def _fields(backup: Backup, provider: Provider, to: Identity) -> dict[str, Any]:
@@ -304,8 +310,8 @@ def _index(backup: Backup) -> int:
 
 
 def _package_mac(kdk: bytes, content: dict[str, Any]) -> bytes:
-    return expand(kdk, 32, _PACKAGE_MAC, canonical(content))
+    return expand(kdk, 32, PACKAGE_MAC, canonical(content))
 
 
 def _acknowledgment_mac(kdk: bytes, kdk_id: bytes, host_id: str) -> bytes:
-    return expand(kdk, 32, _ACKNOWLEDGMENT, kdk_id, host_id.encode())
+    return expand(kdk, 32, ACKNOWLEDGMENT, kdk_id, host_id.encode())

@@ -32,7 +32,7 @@ from cryptography.x509.oid import NameOID
 
 from nvstore.backup import Backup
 from nvstore.document import BadDocument, canonical, pretty, read_document
-from nvstore.keys import context
+from nvstore.keys import PKCS12_BACKUP, context
 from nvstore.provider_errors import BackupDamaged, UnfitPassphrase, WeakPassphrase, WrongPassphrase
 
 FORMAT: Final = "nvstore provider backup in pkcs12"
@@ -41,7 +41,6 @@ EXTENSION: Final = x509.ObjectIdentifier("2.25.333050936105894404412047571640271
 
 MIN_PASSPHRASE: Final = 16
 ROUNDS: Final = 600_000
-_LABEL: Final = b"nvstore v1 pkcs12 backup"
 _SUITE: Final = Suite(KEM.P256, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 _NO_END: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 """A certificate without an end of validity (RFC 5280, clause 4.1.2.5)."""
@@ -131,4 +130,4 @@ def _is_text(passphrase: bytes) -> bool:
 
 
 def _info(shown: dict[str, Any]) -> bytes:
-    return context(_LABEL, canonical(shown))
+    return context(PKCS12_BACKUP, canonical(shown))

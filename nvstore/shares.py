@@ -23,13 +23,11 @@ from typing import Any, Final, Self
 
 from nvstore.document import BadDocument, pretty, read_document
 from nvstore.files import OsFiles, create_file, read_file
-from nvstore.keys import KEY_SIZE, Entropy, context
+from nvstore.keys import KEY_SIZE, SHARE, SHARE_SET, Entropy, context
 from nvstore.provider_errors import ShareRefused
 from nvstore.shamir import combine, split
 
 FORMAT: Final = "nvstore recovery share"
-_SHARE: Final = b"nvstore v1 share"
-_SET: Final = b"nvstore v1 share set"
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class Share:
     @property
     def set_id(self) -> str:
         """Return the id of the set to which it belongs."""
-        content = context(_SET, bytes([self.threshold]), *self.commitments)
+        content = context(SHARE_SET, bytes([self.threshold]), *self.commitments)
         return hashlib.sha512(content).digest()[:16].hex()
 
     def encode(self, provider: str) -> bytes:
@@ -108,7 +106,7 @@ def load_share(path: Path) -> Share:
 
 def commitment_of(index: int, value: bytes) -> bytes:
     """Return the commitment to a share."""
-    return hashlib.sha512(context(_SHARE, bytes([index]), value)).digest()[:32]
+    return hashlib.sha512(context(SHARE, bytes([index]), value)).digest()[:32]
 
 
 def draw_passphrase(threshold: int, count: int, entropy: Entropy) -> tuple[bytes, list[Share]]:

@@ -1,6 +1,9 @@
 """Several hosts on one machine: enrolled, handed a provider, and at work without its origin."""
 
+import hashlib
+import hmac
 import json
+import struct
 from pathlib import Path
 
 import pytest
@@ -201,3 +204,26 @@ def test_giving_a_host_up(host: Host, other: Host, tmp_path: Path) -> None:
     host.rotations.promote("main", without=[other.exchange.identity().host_id])
     assert host.providers.show("main").kdk_id == new.hex()
     assert isinstance(other.exchange.identity(), Identity)
+
+
+def test_the_document_is_enough(host: Host, other: Host, tmp_path: Path) -> None:
+    """The acknowledgment and the ids are what FORMAT.md says, computed from it alone."""
+
+    def fields(*parts: bytes) -> bytes:
+        return b"".join(struct.pack(">I", len(part)) + part for part in parts)
+
+    def expand(key: bytes, *parts: bytes) -> bytes:
+        return hmac.digest(key, fields(*parts) + b"\1", "sha512")
+
+    kdk_id = bytes.fromhex(host.providers.show("main").kdk_id)
+    kdk = host.providers.key("main", kdk_id)
+    identity = other.exchange.identity()
+    assert identity.host_id == hashlib.sha512(fields(b"nvstore v1 host id", identity.public)).hexdigest()[:32]
+    host.exchange.push("main", identity, tmp_path / "p")
+    package = json.loads((tmp_path / "p").read_text())
+    mac = package.pop("mac")
+    text = json.dumps(package, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    assert mac == expand(kdk, b"nvstore v1 package mac", text)[:32].hex()
+    ack = json.loads(other.exchange.receive(tmp_path / "p", kdk_id=kdk_id).acknowledgment)
+    expected = expand(kdk, b"nvstore v1 acknowledgment", kdk_id, identity.host_id.encode())[:32]
+    assert ack["keys"] == [{"kdk_id": kdk_id.hex(), "mac": expected.hex()}]
