@@ -110,13 +110,14 @@ class FileStore:
         """
         lock = lock_state(place)
         try:
-            return cls._open(place, vm, keys, lock, adopt=adopt)
+            return cls.open_locked(place, vm, keys, lock, adopt=adopt)
         except BaseException:
             lock.release()
             raise
 
     @classmethod
-    def _open(cls, place: Place, vm: UUID, keys: KeySource, lock: Lock, *, adopt: bool) -> Self:
+    def open_locked(cls, place: Place, vm: UUID, keys: KeySource, lock: Lock, *, adopt: bool = False) -> Self:
+        """Open it under a lock that is held already, and that the store lets go when it is closed."""
         found = find_newest(place, vm, keys, adopt=adopt)
         header = found.record.header
         if place.anchor is not None and found.marks is not None and not adopt:
@@ -188,10 +189,13 @@ class FileStore:
         """
         self._check_open()
         after = self._blobs.changed(changes)
-        if after is None:
-            return
+        if after is not None:
+            self.rewrite(after)
+
+    def rewrite(self, blobs: Blobs) -> None:
+        """Make these blobs the next generation, even if they are those of the last one; see `commit`."""
         try:
-            self._write(after)
+            self._write(blobs)
         except OSError as error:
             self.failure = error.strerror or str(error)
             raise StoreUnavailable(self._place.state, self.failure, self.generation) from error

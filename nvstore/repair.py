@@ -10,7 +10,7 @@ from uuid import UUID
 
 from nvstore.errors import AlteredState, CorruptState, MarkDamaged, NothingToRepair, StateError
 from nvstore.file import Base, FileStore
-from nvstore.files import ReadFile, read_file, replace_file
+from nvstore.files import Lock, ReadFile, read_file, replace_file
 from nvstore.history import History, read_history, salvage
 from nvstore.keys import KeySource
 from nvstore.place import Place, damaged, find_newest, lock_state, read_mark
@@ -41,10 +41,19 @@ def revert(place: Place, vm: UUID, keys: KeySource, generation: int | None) -> F
     """
     lock = lock_state(place)
     try:
-        return FileStore.resume(place, lock, keys, _base(place, vm, keys, generation))
+        return _revert(place, vm, keys, lock, _base(place, vm, keys, generation))
     except BaseException:
         lock.release()
         raise
+
+
+def _revert(place: Place, vm: UUID, keys: KeySource, lock: Lock, base: Base) -> FileStore:
+    try:
+        store = FileStore.open_locked(place, vm, keys, lock)
+    except StateError:  # the file itself was put back, and does not fit the mark
+        return FileStore.resume(place, lock, keys, base)
+    store.rewrite(base.blobs)
+    return store
 
 
 def _check_broken(place: Place, vm: UUID, keys: KeySource) -> None:
