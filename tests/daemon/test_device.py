@@ -81,6 +81,16 @@ class TestPower:
         assert store.load() == {}
         assert device.phase is Phase.BEFORE_INIT
 
+    def test_store_that_cannot_be_opened(self) -> None:
+        """What the operating system refuses is an error with a remedy, and no defect."""
+
+        def open_store() -> LastingStore:
+            raise PermissionError(13, "Permission denied", "/state")
+
+        device = Device("vm", FakeTpm, open_store)
+        with pytest.raises(DeviceError, match="Permission denied: '/state'; mend that"):
+            device.init()
+
     def test_manufacture(self, store: LastingStore) -> None:
         """A new TPM is durable before it is used."""
         device_on(store).init()

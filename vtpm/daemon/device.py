@@ -361,7 +361,12 @@ class Device:
 
     def _opened(self) -> Store:
         if self._store is None:
-            self._store = self._open_store()
+            try:
+                self._store = self._open_store()
+            except OSError as error:
+                raise DeviceError(
+                    f"the store cannot be opened: {error}; mend that and power on again"
+                ) from None
         return self._store
 
     def _load(self, *, delete_volatile: bool) -> None:
