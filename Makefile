@@ -1,5 +1,5 @@
 # Every target makes ready what it needs: Debian packages as root, .venv/ in any case (.ci/setup).
-.PHONY: help install setup demo test lint bench conformance soak clean
+.PHONY: help install setup demo test lint bench conformance campaign soak clean
 .DEFAULT_GOAL := help
 
 python := .venv/bin/python
@@ -31,6 +31,9 @@ conformance: ## foreign test suites and the matrix of guests
 
 soak: setup ## kill writers for a minute (SECONDS=3600 for an hour): nothing acknowledged may be lost
 	@$(python) -m tests.soak --seconds $(or $(SECONDS),60)
+
+campaign: setup ## random commands for swtpm and this TPM, compared octet by octet
+	@$(python) -m tests.differential --commands 120000
 
 clean: ## remove .venv/ and all that tools leave behind
 	@rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

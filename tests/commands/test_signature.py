@@ -306,6 +306,16 @@ class TestVerifySignature:
         assert [TPM_RC.HANDLE.parameter(2), TPM_RC.SIGNATURE.parameter(2)] == [without.rc, other.rc]
 
     @pytest.mark.parametrize(
+        ("alg", "expected"),
+        [(TPM_ALG.SHA256, TPM_RC.SUCCESS), (TPM_ALG.SHA1, TPM_RC.SIGNATURE.parameter(2))],
+    )
+    def test_hmac_of_another_hash(self, tpm: Client, alg: TPM_ALG, expected: int) -> None:
+        """A key with a scheme verifies no signature of another hash, right as it may be."""
+        key = put_hmac(tpm, scheme=TPM_ALG.HMAC, alg=alg)
+
+        assert expected == tpm.verify_signature(key, digest=DIGEST, signature=HMAC_SIGNATURE).rc
+
+    @pytest.mark.parametrize(
         "signature",
         [
             rsa_signature(bytes(128)),

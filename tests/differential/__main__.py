@@ -36,9 +36,9 @@ def main() -> int:
         print(f"{count:>6}  explained: {name}")
     print(
         f"differential: {result.commands} commands of {len(result.seen)} kinds in {result.streams} streams, "
-        f"{result.successes} succeeded; {result.explained.total()} explained differences, "
-        f"{result.unexplained.total()} unexplained; swtpm {version()}, seed {arguments.seed}, "
-        f"{time.monotonic() - began:.0f} s"
+        f"{result.damaged} damaged, {result.successes} succeeded; "
+        f"{result.explained.total()} explained differences, {result.unexplained.total()} unexplained; "
+        f"swtpm {version()}, seed {arguments.seed}, {time.monotonic() - began:.0f} s"
     )
     return 1 if result.unexplained else 0
 

@@ -7,7 +7,7 @@ from tests.differential.differences import CONDITIONS, table
 from tests.differential.judge import HAS_SWTPM, Swtpm
 
 PARTS = 4
-COMMANDS = 17_000 // PARTS
+COMMANDS = 21_000 // PARTS
 """Of each part; together at least a sixth of the recorded campaign."""
 
 
