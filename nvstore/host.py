@@ -3,7 +3,6 @@
 import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -46,7 +45,7 @@ from nvstore.place import (
 )
 from nvstore.provider_files import ProviderFiles
 from nvstore.providers import Providers, Setting
-from nvstore.rekeying import THREADS, RekeyReport, ShredReport
+from nvstore.rekeying import Rekeying, States
 from nvstore.repair import repair, revert
 from nvstore.rotation import Rotations
 from nvstore.transfer import Surroundings, Transfers
@@ -106,6 +105,12 @@ class Host:
         self.providers = Providers(setting)
         self.rotations = Rotations(setting)
         self.exchange = Exchange(setting, self.providers, self.directory / "identity")
+        self.rekeying = Rekeying(
+            States(self._known, self._place, self._headers, self._move, self.delete_state),
+            self.providers,
+            self.rotations,
+            self.audit,
+        )
         self.transfers = Transfers(
             Surroundings(
                 self._files,
@@ -299,85 +304,6 @@ class Host:
             }
         return self._status(uuid)
 
-    def stale_states(self, provider: str | None = None, *, deep: bool = False) -> list[str]:
-        """
-        Return the VMs that are not under the current key of their provider; `deep` counts their history, too.
-
-        Those of one provider, or of all that are here.
-        """
-        current = {status.name: status.kdk_id for status in self.providers.list() if status.keys}
-        stale = []
-        for vm in self._uuids():
-            own = self._headers(vm)
-            if own and provider in {None, own[0].provider} and own[0].provider in current:
-                keys = {header.kdk_id.hex() for header in (own if deep else own[:1])}
-                if keys != {current[own[0].provider]}:
-                    stale.append(self._name_of(vm))
-        return sorted(stale)
-
-    def rekey(
-        self,
-        vms: Sequence[UUID | str],
-        *,
-        deep: bool = False,
-        provider: str | None = None,
-        in_use: Callable[[str], bool] = lambda _: False,
-    ) -> RekeyReport:
-        """
-        Write states again under the current key of their provider, or of another one; see `FileStore.rekey`.
-
-        `in_use` is told of each VM whose state somebody else has open, and says whether it was rekeyed there.
-        What was interrupted is repeated with what `stale_states` still returns.
-        """
-        chosen = self._resolve(vms)
-        names = list(chosen.values())
-        if provider is not None:
-            self.providers.choose(provider, allow_unverified=False)
-        depth = "deep" if deep else "shallow"
-        with self.audit.entry("rekey", depth=depth, provider=provider, vms=" ".join(names)) as facts:
-            with ThreadPoolExecutor(THREADS) as threads:
-                results = list(threads.map(partial(self._rekey, deep=deep, provider=provider), chosen))
-            outcome = [
-                (name, "" if result == Locked.code and in_use(name) else result)
-                for name, result in zip(names, results, strict=True)
-            ]
-            done = [name for name, problem in outcome if not problem]
-            if provider is not None:
-                self._move([vm for vm, name in chosen.items() if name in done], provider)
-            busy = [name for name, problem in outcome if problem == Locked.code]
-            failed = [(name, problem) for name, problem in outcome if problem not in {"", Locked.code}]
-            facts |= {"done": len(done), "busy": len(busy), "failed": len(failed)}
-        for status in self.providers.list():
-            if status.successor and not self.stale_states(status.name):
-                self.rotations.finish(status.name)
-        return RekeyReport(done, busy, failed)
-
-    def _rekey(self, uuid: UUID, *, deep: bool, provider: str | None) -> str:
-        """Rekey one state; return the code of `Locked`, or what else is in the way, or nothing."""
-        try:
-            with FileStore.open(self._place(uuid), uuid, self.providers) as store:
-                store.rekey(deep=deep, provider=provider)
-        except Locked as error:
-            return error.code
-        except NvstoreError as error:
-            return str(error)
-        return ""
-
-    def _move(self, vms: Sequence[UUID], provider: str) -> None:
-        with self._exclusive():
-            for vm in vms:
-                if registration := self._registration(vm):
-                    self._register(replace(registration, provider=provider))
-
-    def shred_state(self, vm: UUID | str) -> ShredReport:
-        """Destroy the state of a VM as `delete_state` does, and tell what that covers."""
-        uuid = self._uuid_of(vm)
-        name = self._name_of(uuid)
-        ids = sorted({header.kdk_id for header in self._headers(uuid)})
-        self.delete_state(uuid)
-        holders = [holder for kdk_id in ids for holder in self.providers.holders(kdk_id)]
-        return ShredReport(name, [kdk_id.hex() for kdk_id in ids], holders)
-
     def list_states(self) -> list[StateStatus]:
         """Return the status of every state of this host, by name; needs no key."""
         return sorted(map(self._status, self._uuids()), key=lambda status: (status.name, status.vm))
@@ -508,14 +434,15 @@ class Host:
             return [record.header for record in read_state(self._place(vm), vm).records()]
         return []
 
-    def _resolve(self, vms: Sequence[UUID | str]) -> dict[UUID, str]:
-        """Return these VMs, given by name or UUID, with their names."""
-        known = {vm: self._name_of(vm) for vm in self._uuids()}
-        by_label = {str(vm): vm for vm in known} | {name: vm for vm, name in known.items()}
-        for vm in vms:
-            if str(vm) not in by_label:
-                raise UnknownState(str(vm))
-        return {by_label[str(vm)]: known[by_label[str(vm)]] for vm in vms}
+    def _known(self) -> dict[UUID, str]:
+        return {vm: self._name_of(vm) for vm in self._uuids()}
+
+    def _move(self, vms: Sequence[UUID], provider: str) -> None:
+        """Register VMs under another provider."""
+        with self._exclusive():
+            for vm in vms:
+                if registration := self._registration(vm):
+                    self._register(replace(registration, provider=provider))
 
     def _name_of(self, vm: UUID) -> str:
         registration = self._registration(vm)

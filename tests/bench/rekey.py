@@ -37,9 +37,9 @@ def time_rekey(directory: Path, vms: int = 1000, *, deep: bool = False) -> float
     host.providers.backup("bench", host.directory / "second.backup", passphrase)
     host.providers.verify(host.directory / "second.backup", passphrase)
     host.rotations.promote("bench")
-    stale = host.stale_states()
+    stale = host.rekeying.stale()
     began = time.perf_counter()
-    report = host.rekey(stale, deep=deep)
+    report = host.rekeying.rekey(stale, deep=deep)
     seconds = time.perf_counter() - began
     assert len(report.done) == vms, report
     return seconds

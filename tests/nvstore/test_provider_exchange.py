@@ -189,7 +189,7 @@ def test_rotation_waits_for_hosts(host: Host, other: Host, tmp_path: Path) -> No
     host.rotations.promote("main")
     hand_over(host, other, tmp_path / "third")
     assert other.providers.show("main").kdk_id == new.hex()
-    assert other.rekey(other.stale_states()).done == ["guest"]
+    assert other.rekeying.rekey(other.rekeying.stale()).done == ["guest"]
     other.exchange.receive(tmp_path / "second.package")  # an old one changes nothing
     assert other.providers.show("main").kdk_id == new.hex()
     with host_at(tmp_path / "other").open_state(VM) as store:

@@ -176,10 +176,10 @@ class TestRotation:
         host.rotations.promote("main")
         assert host.providers.show("main").kdk_id == new.hex()
         assert any("rekey" in warning for warning in host.providers.show("main").warnings)
-        assert host.stale_states() == ["guest", "other"]
-        report = host.rekey(host.stale_states())
+        assert host.rekeying.stale() == ["guest", "other"]
+        report = host.rekeying.rekey(host.rekeying.stale())
         assert (report.done, report.busy, report.failed) == (["guest", "other"], [], [])
-        assert host.stale_states() == []
+        assert host.rekeying.stale() == []
         assert {s.kdk_id for s in host.list_states()} == {new.hex()}
         assert (host.providers.show("main").state, host.providers.show("main").warnings) == ("active", [])
         with host.open_state(VM) as store:
@@ -190,12 +190,12 @@ class TestRotation:
         for number in range(4):
             host.create_state(UUID(int=number), f"vm{number}", BLOBS).close()
         self.rotate(host, tmp_path)
-        host.rekey(["vm1", str(UUID(int=2))])
-        assert host.stale_states() == ["vm0", "vm3"]
+        host.rekeying.rekey(["vm1", str(UUID(int=2))])
+        assert host.rekeying.stale() == ["vm0", "vm3"]
         assert host.providers.show("main").state == "rotating"
         for number in range(4):
             host.open_state(f"vm{number}").close()
-        assert host.rekey(host.stale_states()).done == ["vm0", "vm3"]
+        assert host.rekeying.rekey(host.rekeying.stale()).done == ["vm0", "vm3"]
         assert host.providers.show("main").state == "active"
 
     def test_in_use(self, host: Host, tmp_path: Path) -> None:
@@ -205,14 +205,14 @@ class TestRotation:
             old, new = self.rotate(host, tmp_path)
             store.commit({"a": b"1"})
             assert store.kdk_id.hex() == old
-            assert host.rekey(["guest"]).busy == ["guest"]
+            assert host.rekeying.rekey(["guest"]).busy == ["guest"]
 
             def ask(name: str) -> bool:
                 assert name == "guest"
                 store.rekey()
                 return True
 
-            assert host.rekey(["guest"], in_use=ask).done == ["guest"]
+            assert host.rekeying.rekey(["guest"], in_use=ask).done == ["guest"]
             store.commit({"a": b"2"})
             assert store.kdk_id.hex() == new
         with host.open_state(VM) as again:
@@ -240,13 +240,13 @@ class TestRotation:
         """An older key is destroyed only when not even the history of a state needs it."""
         host.create_state(VM, "guest", BLOBS).close()
         old, new = self.rotate(host, tmp_path)
-        host.rekey(["guest"])
+        host.rekeying.rekey(["guest"])
         with pytest.raises(KeyInUse, match="guest"):
             host.rotations.retire("main", bytes.fromhex(old))
         with pytest.raises(KeyInUse, match="itself"):
             host.rotations.retire("main", bytes.fromhex(new))
-        assert host.stale_states(deep=True) == ["guest"]
-        host.rekey(["guest"], deep=True)
+        assert host.rekeying.stale(deep=True) == ["guest"]
+        host.rekeying.rekey(["guest"], deep=True)
         host.rotations.retire("main", bytes.fromhex(old))
         assert host.providers.show("main").keys == [new]
         with pytest.raises(KeyMissing, match=f"{old}.*main.backup"):
@@ -284,9 +284,9 @@ class TestMoving:
         host.create_state(VM, "guest", BLOBS).close()
         host.providers.init("spare")
         with pytest.raises(ProviderUnverified):
-            host.rekey(["guest"], provider="spare")
+            host.rekeying.rekey(["guest"], provider="spare")
         verify(host, "spare", tmp_path / "spare.backup")
-        assert host.rekey(["guest"], provider="spare", deep=True).done == ["guest"]
+        assert host.rekeying.rekey(["guest"], provider="spare", deep=True).done == ["guest"]
         assert host.show_state("guest").provider == "spare"
         host.providers.disable("main")
         assert host.providers.schedule_deletion("main").state == "pending-deletion"
@@ -296,12 +296,12 @@ class TestMoving:
         host.create_state(VM, "bad", BLOBS).close()
         host.create_state(UUID(int=5), "good", BLOBS).close()
         (directory / f"marks/{VM}.mark").unlink()
-        report = host.rekey(["bad", "good"])
+        report = host.rekeying.rekey(["bad", "good"])
         assert (report.done, report.busy) == (["good"], [])
         assert report.failed[0][0] == "bad"
         assert "high-water mark" in report.failed[0][1]
         with pytest.raises(UnknownState):
-            host.rekey(["none"])
+            host.rekeying.rekey(["none"])
 
 
 def test_shredding(host: Host, directory: Path) -> None:
@@ -310,7 +310,7 @@ def test_shredding(host: Host, directory: Path) -> None:
     state = directory / f"states/{VM}.state"
     copy = state.read_bytes()
     kdk_id = host.providers.show("main").kdk_id
-    report = host.shred_state("guest")
+    report = host.rekeying.shred("guest")
     assert not state.exists()
     assert report.kdk_ids == [kdk_id]
     assert any("main.backup" in holder for holder in report.holders)

@@ -37,7 +37,7 @@ def rotate(
         unlocked(host, name, unlock_file)
         if step == "promote":
             host.rotations.promote(name, without=without)
-            host.rekey([])  # where there is nothing to rekey, the rotation is over
+            host.rekeying.finish_rotations()
         elif step == "abandon":
             host.rotations.abandon(name)
         else:

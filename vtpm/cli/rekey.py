@@ -47,10 +47,10 @@ def rekey(
         name = provider or host.providers.default
         if name is not None:
             unlocked(host, name, unlock_file)
-        chosen = host.stale_states(provider, deep=deep) if all_stale else list(vms)
+        chosen = host.rekeying.stale(provider, deep=deep) if all_stale else list(vms)
         target = None if all_stale else provider
         in_use = partial(ask_daemon, place, deep=deep, provider=target)
-        report = host.rekey(chosen, deep=deep, provider=target, in_use=in_use)
+        report = host.rekeying.rekey(chosen, deep=deep, provider=target, in_use=in_use)
     if as_json:
         click.echo(json.dumps(report.to_json()))
     else:
@@ -77,7 +77,7 @@ def shred(place: Place, vm: str, *, yes: bool, as_json: bool) -> None:
             click.confirm(f"Destroy the TPM of {name}, and with it all that was sealed to it?", abort=True)
         ask(place.run_dir, "release", name=name)
         try:
-            report = host.shred_state(name)
+            report = host.rekeying.shred(name)
         finally:
             ask(place.run_dir, "rescan")
     click.echo(json.dumps(report.to_json()) if as_json else "\n".join(report.lines()))
