@@ -6,10 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from nvstore import Host
 from nvstore.ring import read_ring
 from tests.cli.test_vm import VTPM, Installation
+from tests.scenarios import seeded
+from vtpm import Tpm
+from vtpm.manufacture.templates import EK, SRK_HANDLE
 
 pytestmark = pytest.mark.slow
+
+EK_HANDLE, CERTIFICATE = EK.RSA_2048.value.handle, EK.RSA_2048.value.certificate
 
 
 @pytest.fixture
@@ -58,6 +64,23 @@ def test_clone(installation: Installation) -> None:
         said = installation.run("state", "clone", "guest", how, "--how", how, "--allow-unverified")
         assert said == f"{how}: a {how} of guest\n"
     assert installation.run("state", "verify").count("is intact") == 4
+    origin, copy, fork, replaced = (
+        tpm_of(installation, name) for name in ("guest", "copy", "fork", "replace")
+    )
+    assert copy.snapshot() == origin.snapshot()
+    for other in (fork, replaced):
+        assert set(other.persistent) == set(origin.persistent)
+        assert set(other.nv) == set(origin.nv)
+        assert other.persistent[EK_HANDLE].name != origin.persistent[EK_HANDLE].name
+        assert other.nv[CERTIFICATE].data != origin.nv[CERTIFICATE].data
+    assert fork.persistent[SRK_HANDLE].name == origin.persistent[SRK_HANDLE].name
+    assert replaced.persistent[SRK_HANDLE].name != origin.persistent[SRK_HANDLE].name
+
+
+def tpm_of(installation: Installation, name: str) -> Tpm:
+    """The TPM that is stored for a VM."""
+    with Host(installation.directory / "state").open_state(name) as store:
+        return Tpm.restore(store.load(), seeded())
 
 
 def test_revert(installation: Installation) -> None:

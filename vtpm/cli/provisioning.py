@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 AUTHORITY = "authority"
 """The directory of the local authority, beside the states."""
 
+PLATFORM = "QEMU,QEMU,1"
+"""What platform certificates say if nothing else is given: maker, model, version."""
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -23,7 +26,7 @@ def provisioning_options(command: F) -> F:
         click.option(
             "--platform",
             metavar="MAKER,MODEL,VERSION",
-            default="QEMU,QEMU,1",
+            default=PLATFORM,
             show_default=True,
             help="What the platform certificate says.",
         ),

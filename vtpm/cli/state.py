@@ -11,6 +11,7 @@ import click
 from vtpm.cli.errors import explained
 from vtpm.cli.passphrase import passphrase_of, passphrase_options
 from vtpm.cli.place import Place
+from vtpm.cli.vm import check_socket_name
 
 PATH = click.Path(dir_okay=False, path_type=Path)
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
@@ -266,17 +267,15 @@ def clone(
 ) -> None:
     """Make the TPM of a new VM from that of another one, for a clone of its disks."""
     with explained():
-        from vtpm.daemon.clock import entropy  # noqa: PLC0415 - help needs neither
-        from vtpm.daemon.device import without_suspended  # noqa: PLC0415
-        from vtpm.engine.clone import WAYS  # noqa: PLC0415
+        from vtpm.cli.clone import cloned  # noqa: PLC0415 - help needs no TPM
 
-        change = WAYS[how]
+        check_socket_name(name)
         place.host().transfers.clone(
             origin,
             vm or uuid.uuid4(),
             name,
             how,
-            lambda blobs: change(without_suspended(blobs), entropy),
+            lambda blobs: cloned(place, name, how, blobs),
             provider=provider,
             allow_unverified=allow_unverified,
         ).close()
