@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from vtpm.state.profile import DEFAULT, SWTPM_COMPATIBLE
+
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 README = (ROOT / "README.md").read_text()
@@ -135,3 +137,11 @@ def test_everything_is_read() -> None:
     assert blocks("sh")
     assert blocks("python")
     assert {name for name, _ in BLOCKS} <= {"sh", "python", "text", "xml", "json", "toml", "ini"}
+
+
+def test_counts() -> None:
+    """The numbers of commands in README are those of the profiles."""
+    row = next(line for line in README.splitlines() if line.startswith("| commands of Library"))
+    ours, theirs = (int(cell) for cell in row.split("|")[2:4])
+    assert len(DEFAULT.commands) == ours
+    assert len(SWTPM_COMPATIBLE.commands) == theirs
