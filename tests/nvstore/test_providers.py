@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 from uuid import UUID
 
@@ -13,13 +14,19 @@ from nvstore import (
     BackupMissing,
     BadName,
     Cost,
+    ExtraMissing,
     Host,
     KeyMissing,
+    KmipSealer,
+    KmipServer,
     ProviderDamaged,
     ProviderExists,
     ProviderLocked,
     ProviderMissing,
     ProviderUnverified,
+    Sealer,
+    SealFailed,
+    TpmSealer,
     UnsafeFile,
     WeakPassphrase,
     WrongKey,
@@ -365,3 +372,34 @@ class TestHost:
         )
         assert status["kdk_id"] == host.providers.show("main").kdk_id
         assert host.open_state("db").vm == UUID(int=1)
+
+
+class TestExtras:
+    """What only some hosts need is not installed everywhere."""
+
+    @pytest.mark.parametrize(
+        ("package", "extra", "sealer"),
+        [
+            ("tpm2_pytss", "tpm", TpmSealer()),
+            ("kmip", "kmip", KmipSealer(KmipServer("localhost", "c", "k", "a"))),
+        ],
+    )
+    def test_missing(
+        self, fresh: Host, monkeypatch: pytest.MonkeyPatch, package: str, extra: str, sealer: Sealer
+    ) -> None:
+        """The error names what to install, and nothing is left behind."""
+        monkeypatch.setitem(sys.modules, package, None)
+        with pytest.raises(ExtraMissing, match=rf"vtpm\[{extra}\]"):
+            fresh.providers.init("main", seals=[sealer])
+        assert fresh.providers.list() == []
+
+    @pytest.mark.parametrize("seal", [{"kind": "x"}, {"kind": "key-file"}, {"kind": "tpm"}, {"kind": "kmip"}])
+    def test_malformed_seals(self, fresh: Host, tmp_path: Path, seal: dict[str, str]) -> None:
+        """A seal that is not known, or not described as it should be, is an error with that name."""
+        fresh.providers.init("main")
+        path = tmp_path / "fresh/providers/main.provider"
+        document = json.loads(path.read_text())
+        document["keys"][0]["seals"] = [seal | {"box": "00"}]
+        path.write_text(json.dumps(document))
+        with pytest.raises(SealFailed):
+            host_at(tmp_path / "fresh").providers.key("main", bytes.fromhex(document["current"]))

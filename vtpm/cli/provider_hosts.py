@@ -1,8 +1,9 @@
 """`vtpm provider enroll`, `push`, `receive` and `acknowledge`: a key reaches other hosts."""
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -11,19 +12,24 @@ from vtpm.cli.place import Place
 from vtpm.cli.provider import as_json_option
 from vtpm.cli.seals import PATH, seal_options, seals_of, unlock_options, unlocked
 
+DEVICE: Final = "device:/dev/tpmrm0"
 out_option = click.option("--out", required=True, type=PATH, help="Write to this file, which must not exist.")
 
 
 @click.command()
 @click.option("--out", type=PATH, help="Write the identity to this file, for `push` on another host.")
 @click.option("--key-file", type=PATH, help="Seal its key with this file, made if it is absent.")
-@click.option("--tpm-tcti", metavar="TCTI", help="Seal it with the TPM at this TCTI, as device:/dev/tpmrm0.")
+@click.option("--tpm-tcti", metavar="TCTI", help="Seal it with the TPM at this TCTI.")
 @as_json_option
 @click.pass_obj
 def enroll(
     place: Place, out: Path | None, key_file: Path | None, tpm_tcti: str | None, *, as_json: bool
 ) -> None:
-    """Make the identity of this host, or show it; providers are pushed to it."""
+    """
+    Make the identity of this host, or show it; providers are pushed to it.
+
+    Its key is sealed by the TPM of this host, if there is one and tpm2-pytss is installed, or else by a file.
+    """
     with explained():
         from nvstore import IdentityMissing, TpmSealer  # noqa: PLC0415 - help needs no store
 
@@ -31,6 +37,8 @@ def enroll(
         try:
             identity = exchange.identity()
         except IdentityMissing:
+            if tpm_tcti is None and key_file is None and has_tpm():
+                tpm_tcti = DEVICE
             seals = [TpmSealer(tpm_tcti)] if tpm_tcti else []
             identity = exchange.enroll(key_file=key_file, seals=seals)
         if out is not None:
@@ -98,6 +106,11 @@ def acknowledge(place: Place, file: Path, unlock_file: Path | None) -> None:
         entry = host.exchange.acknowledge(file)
     keys = ", ".join(kdk_id.hex() for kdk_id in entry.kdk_ids)
     click.echo(f"host {entry.name} ({entry.host_id}) has {keys}")
+
+
+def has_tpm() -> bool:
+    """Whether this host has a TPM that this program can talk to."""
+    return Path("/dev/tpmrm0").exists() and find_spec("tpm2_pytss") is not None
 
 
 def write_new(path: Path, content: bytes) -> None:
