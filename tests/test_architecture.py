@@ -20,6 +20,7 @@ LAYERS = [
     "manufacture",
     "control",
     "daemon",
+    "libvirt",
     "trace",
     "testing",
     "compat",

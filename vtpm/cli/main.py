@@ -9,10 +9,12 @@ import click
 from vtpm.cli.place import Place, default_run_dir, default_state_dir
 
 COMMANDS: Final = {
+    "attach": ("vtpm.cli.libvirt", "attach"),
     "audit": ("vtpm.cli.audit", "audit"),
     "compat-dir": ("vtpm.cli.compat", "compat_dir"),
     "create": ("vtpm.cli.vm", "create"),
     "delete": ("vtpm.cli.vm", "delete"),
+    "detach": ("vtpm.cli.libvirt", "detach"),
     "doctor": ("vtpm.cli.doctor", "doctor"),
     "export-swtpm": ("vtpm.cli.swtpm_state", "export_swtpm"),
     "import-swtpm": ("vtpm.cli.swtpm_state", "import_swtpm"),
@@ -25,6 +27,7 @@ COMMANDS: Final = {
     "show": ("vtpm.cli.vm", "show"),
     "simulator": ("vtpm.cli.simulator", "simulator"),
     "state": ("vtpm.cli.state", "state"),
+    "status": ("vtpm.cli.libvirt", "status"),
     "trace": ("vtpm.cli.trace", "trace"),
 }
 

@@ -1,0 +1,262 @@
+"""`vtpm attach`, `detach` and `status`, with the hypervisor that libvirt has for tests."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from nvstore import Host
+from vtpm.cli import libvirt as command
+from vtpm.cli.main import cli
+from vtpm.libvirt.hypervisor import User
+
+libvirt = pytest.importorskip("libvirt", reason="the extra `libvirt` is not installed")
+pytestmark = pytest.mark.slow
+
+URI = "test:///default"
+UUID = "0b4ff7d3-9d6f-4d1c-8e4a-0d9c2a5f3b10"
+TRANSIENT = f"""<domain type='test'><name>guest</name><uuid>{UUID}</uuid><memory>8192</memory>
+<os><type arch='x86_64'>hvm</type></os><devices><memballoon model='none'/></devices></domain>"""
+EMULATED = TRANSIENT.replace(
+    "<memballoon", "<tpm model='tpm-crb'><backend type='emulator' version='2.0'/></tpm><memballoon"
+)
+
+
+class Lab:
+    """An installation, and a connection that keeps the hypervisor of this process alive."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.connection = libvirt.open(URI)
+        self.host = Host(directory / "state")
+        self.host.providers.init("main")
+        self.socket = f"{directory}/run/guest.sock"
+
+    def run(self, *words: str) -> Result:
+        """Run a command."""
+        places = ["--state-dir", str(self.directory / "state"), "--run-dir", str(self.directory / "run")]
+        return CliRunner().invoke(cli, [*places, *words], catch_exceptions=False)
+
+    def attach(self, *words: str) -> Result:
+        """Attach a bare TPM."""
+        return self.run("attach", "guest", "--connect", URI, "--bare", "--allow-unverified", *words)
+
+    def define(self, text: str = TRANSIENT) -> Any:
+        """Define a domain."""
+        return self.connection.defineXML(text)
+
+    def names(self) -> dict[str, str]:
+        """The TPMs by UUID."""
+        return {str(state.vm): state.name for state in self.host.list_states()}
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    """A new installation, and a hypervisor without a domain called guest."""
+    monkeypatch.setattr(command, "SYSTEM_STATES", tmp_path / "emulators")
+    lab = Lab(tmp_path)
+    yield lab
+    for domain in lab.connection.listAllDomains():
+        if domain.name() != "test":
+            if domain.isActive():
+                domain.destroy()
+            if UUID in {found.UUIDString() for found in lab.connection.listAllDomains()}:
+                domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA)
+    lab.connection.close()
+
+
+class TestAttach:
+    """A domain gets a TPM"""
+
+    def test_persistent(self, lab: Lab) -> None:
+        """The TPM is bound to the domain's UUID, its socket is in the definition; again, nothing changes."""
+        domain = lab.define()
+
+        first, again = lab.attach(), lab.attach()
+
+        assert (first.exit_code, again.exit_code) == (0, 0), first.output + again.output
+        assert lab.names() == {UUID: "guest"}
+        assert f"<source type='unix' mode='connect' path='{lab.socket}'/>" in domain.XMLDesc()
+
+    def test_dry_run(self, lab: Lab) -> None:
+        """A dry run shows the change and makes none."""
+        domain = lab.define()
+        before = domain.XMLDesc()
+
+        shown = lab.attach("--dry-run")
+
+        assert (
+            f"+        <source type='unix' mode='connect' path='{lab.socket}'/>" in shown.stdout.splitlines()
+        )
+        assert (lab.names(), domain.XMLDesc()) == ({}, before)
+
+    def test_running(self, lab: Lab) -> None:
+        """For a domain that runs, the change is said to need another start."""
+        domain = lab.define()
+        domain.create()
+
+        result = lab.attach()
+
+        assert "shut down and started again" in result.stderr
+        assert lab.socket in domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+
+    def test_transient(self, lab: Lab) -> None:
+        """The definition of a transient domain is printed, for its next creation."""
+        domain = lab.connection.createXML(TRANSIENT)
+        assert not domain.isPersistent()
+
+        result = lab.attach()
+        domain.destroy()
+        domain = lab.connection.createXML(result.stdout)
+
+        assert lab.names() == {UUID: "guest"}
+        assert lab.socket in domain.XMLDesc()
+
+    def test_file(self, lab: Lab) -> None:
+        """A definition in a file is printed with the TPM."""
+        file = lab.directory / "guest.xml"
+        file.write_text(TRANSIENT)
+
+        result = lab.run("attach", "--file", str(file), "--bare", "--allow-unverified")
+
+        assert lab.socket in result.stdout
+        assert lab.names() == {UUID: "guest"}
+        assert file.read_text() == TRANSIENT
+
+    def test_other_name(self, lab: Lab) -> None:
+        """A TPM may have another name than its domain, and keeps it."""
+        lab.define()
+
+        assert lab.attach("--name", "other").exit_code == 0
+        assert lab.attach().exit_code == 0
+        assert lab.attach("--name", "guest").exit_code == 2
+        assert lab.names() == {UUID: "other"}
+
+    def test_emulator_with_state(self, lab: Lab) -> None:
+        """An emulator's state is not left behind: the message says how to import it."""
+        domain = lab.define(EMULATED)
+        state = lab.directory / "emulators" / UUID / "tpm2"
+        state.mkdir(parents=True)
+        (state / "tpm2-00.permall").touch()
+
+        refused = lab.attach()
+
+        assert refused.exit_code == 1
+        assert f"vtpm import-swtpm {state} guest --uuid {UUID}" in refused.stderr
+        assert "emulator" in domain.XMLDesc()
+        assert lab.names() == {}
+
+    def test_saved(self, lab: Lab) -> None:
+        """A saved domain goes on with the TPM it had, so it is refused."""
+        domain = lab.define()
+        domain.create()
+        domain.managedSave()
+
+        refused = lab.attach()
+
+        assert "is saved" in refused.stderr
+        assert lab.names() == {}
+        domain.managedSaveRemove()
+
+    def test_snapshots(self, lab: Lab) -> None:
+        """A snapshot has the definition of its time, which is told."""
+        lab.define().snapshotCreateXML("<domainsnapshot><name>before</name></domainsnapshot>")
+
+        assert "has snapshots (before)" in lab.attach().stderr
+
+    def test_unknown(self, lab: Lab) -> None:
+        """What libvirt says is passed on."""
+        refused = lab.attach()
+
+        assert refused.exit_code == 1
+        assert "Domain not found" in refused.stderr
+
+    def test_elsewhere(self, lab: Lab) -> None:
+        """The TPMs of another host are not here."""
+        refused = lab.run("attach", "guest", "--connect", "qemu+ssh://elsewhere/system")
+
+        assert "another host" in refused.stderr
+
+
+class TestDetach:
+    """A domain loses its TPM"""
+
+    def test_kept(self, lab: Lab) -> None:
+        """The TPM stays, for it to be attached again."""
+        domain = lab.define()
+        before = domain.XMLDesc()
+        lab.attach()
+
+        dry = lab.run("detach", "guest", "--connect", URI, "--dry-run")
+        result = lab.run("detach", "guest", "--connect", URI)
+
+        assert f"-        <source type='unix' mode='connect' path='{lab.socket}'/>" in dry.stdout.splitlines()
+        assert result.exit_code == 0
+        assert domain.XMLDesc() == before
+        assert lab.names() == {UUID: "guest"}
+
+    def test_not_ours(self, lab: Lab) -> None:
+        """A TPM of somebody else's stays."""
+        domain = lab.define(EMULATED)
+
+        assert lab.run("detach", "guest", "--connect", URI).exit_code == 1
+        assert "emulator" in domain.XMLDesc()
+
+
+class TestStatus:
+    """What is known of a domain's TPM"""
+
+    def test_not_served(self, lab: Lab) -> None:
+        """Whatever would keep the domain from starting is a problem, and the status is 1."""
+        lab.define()
+        lab.attach()
+
+        result = lab.run("status", "guest", "--connect", URI)
+
+        assert result.exit_code == 1
+        assert "guest is not served: start `vtpm serve`" in result.stdout
+        assert f"tpm-crb, external at {lab.socket}" in result.stdout
+
+    def test_no_tpm(self, lab: Lab) -> None:
+        """A domain without a TPM has no problem with one."""
+        lab.define()
+
+        result = lab.run("status", "guest", "--connect", URI)
+
+        assert (result.exit_code, "no TPM" in result.stdout) == (0, True)
+
+    def test_deleted(self, lab: Lab) -> None:
+        """A definition whose TPM was deleted has a problem."""
+        lab.define()
+        lab.attach()
+        lab.host.delete_state("guest")
+
+        assert "attach it" in lab.run("status", "guest", "--connect", URI).stdout
+
+
+class TestAccess:
+    """Who may connect to a socket"""
+
+    @pytest.mark.parametrize(
+        ("mode", "user", "may"),
+        [
+            (0o600, User(0x7000, 0x7000), False),
+            (0o660, User(0x7000, os.getgid()), True),
+            (0o606, User(0x7000, 0x7000), True),
+            (0o600, User(os.getuid(), 0x7000), True),
+            (0o600, None, True),
+        ],
+    )
+    def test_mode(self, tmp_path: Path, mode: int, user: User | None, *, may: bool) -> None:
+        """QEMU's user must be able to write to the socket; the complaint says how."""
+        socket = tmp_path / "guest.sock"
+        socket.touch()
+        socket.chmod(mode)
+
+        complaint = command.access_problem(socket, user)
+
+        assert (complaint == "") is may
+        assert may or "--owner" in complaint

@@ -1,0 +1,366 @@
+"""`vtpm attach`, `detach` and `status`: the TPMs of libvirt's domains."""
+
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from uuid import UUID
+
+import click
+
+from vtpm.cli.errors import explained
+from vtpm.cli.passphrase import passphrase_of, passphrase_options
+from vtpm.cli.place import Place
+from vtpm.cli.profile_choice import profile_option
+from vtpm.cli.provisioning import manufactured, provisioning_options
+from vtpm.cli.vm import as_json_option, check_socket_name, daemon_status, tell, unlock
+
+if TYPE_CHECKING:
+    from nvstore import Host
+    from vtpm.libvirt.definition import Definition
+    from vtpm.libvirt.hypervisor import Domain, Hypervisor, User
+
+SYSTEM_STATES: Final = Path("/var/lib/libvirt/swtpm")
+"""Where the libvirt of the system keeps the states of its emulators, and below it <uuid>/tpm2."""
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def making_options(command: F) -> F:
+    """The options that say how a TPM is made where there is none."""
+    for option in (
+        passphrase_options,
+        click.option("--allow-unverified", is_flag=True, help="Accept a provider without a verified backup."),
+        provisioning_options,
+        profile_option,
+        click.option("--group", default="", help="The group of VMs whose default provider it is made under."),
+        click.option("--provider", help="The key provider of a new TPM; the default one if it is not given."),
+    ):
+        command = option(command)
+    return command
+
+
+connect_option = click.option(
+    "--connect", "uri", metavar="URI", help="The libvirt to use, such as qemu:///session."
+)
+dry_run_option = click.option("--dry-run", is_flag=True, help="Only show what would change.")
+
+
+@dataclass(frozen=True)
+class Making:
+    """How a TPM is made where there is none: what `making_options` have given."""
+
+    provider: str | None
+    group: str
+    profile_name: str
+    banks: str | None
+    platform: str
+    passphrase_file: Path | None
+    passphrase_fd: int | None
+    provision: bool
+    allow_unverified: bool
+
+    def make(self, place: Place, host: "Host", name: str, uuid: UUID) -> None:
+        """Make the TPM of a domain, and have a daemon serve it."""
+        from vtpm.daemon.admin import ask  # noqa: PLC0415 - help needs no daemon
+
+        provider = self.provider or host.providers.default_of(self.group)
+        unlock(host, provider, passphrase_of(self.passphrase_file, self.passphrase_fd))
+        blobs = manufactured(
+            place, name, self.profile_name, provision=self.provision, banks=self.banks, platform=self.platform
+        )
+        host.create_state(
+            uuid, name, blobs, provider=provider, allow_unverified=self.allow_unverified, group=self.group
+        ).close()
+        ask(place.run_dir, "rescan")
+
+
+@click.command(short_help="Give a domain of libvirt a TPM.")
+@click.argument("domain", required=False)
+@click.option(
+    "--file",
+    "file",
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
+    help="Change the definition in this file instead, and print it: for `virsh create`.",
+)
+@click.option("--name", help="The name of a new TPM, and of its socket; the domain's if it is not given.")
+@click.option(
+    "--model", help="The device, such as tpm-crb or tpm-tis; the usual one of the machine if not given."
+)
+@connect_option
+@dry_run_option
+@making_options
+@click.pass_obj
+def attach(
+    place: Place,
+    /,
+    domain: str | None,
+    file: Path | None,
+    name: str | None,
+    model: str | None,
+    uri: str | None,
+    *,
+    dry_run: bool,
+    **making: Any,
+) -> None:
+    """
+    Have the definition of DOMAIN, a name or a UUID, use a TPM of this host, which is made if there is none.
+
+    The TPM is bound to the domain's UUID: it is kept when the domain is detached, and found again.
+    A domain that runs uses it after it was shut down and started again.
+    The definition of a transient domain is printed, for the next `virsh create`.
+    """
+    if (domain is None) is (file is None):
+        raise click.UsageError("give a DOMAIN or --file")
+    with explained():
+        from vtpm.libvirt.definition import Definition  # noqa: PLC0415 - help needs no libvirt
+
+        if file is not None:
+            with click.open_file(os.fspath(file)) as stream:
+                text = stream.read()
+            foreign = emulator_state(Definition(text), is_session=os.geteuid() != 0)
+            change = Change.of(place, text, name, model, foreign=foreign)
+            change.carry_out(place, Making(**making), dry_run=dry_run)
+            if not dry_run:
+                click.echo(change.text, nl=False)
+            return
+        hypervisor = connected(uri)
+        found = hypervisor.domain(domain or "")
+        attach_domain(place, hypervisor, found, name, model, Making(**making), dry_run=dry_run)
+
+
+def attach_domain(
+    place: Place,
+    hypervisor: "Hypervisor",
+    domain: "Domain",
+    name: str | None,
+    model: str | None,
+    making: Making,
+    *,
+    dry_run: bool,
+) -> None:
+    """Make the TPM of a domain if there is none, then change the domain's definition."""
+    from vtpm.libvirt.attachment import check_not_saved, remarks  # noqa: PLC0415 - help needs no libvirt
+
+    definition = domain.definition()
+    foreign = emulator_state(definition, is_session=hypervisor.is_session)
+    change = Change.of(place, definition.text, name, model, foreign=foreign)
+    if change.is_needed:
+        check_not_saved(domain)
+    change.carry_out(place, making, dry_run=dry_run)
+    if not dry_run and change.is_needed:
+        if domain.is_persistent:
+            hypervisor.define(change.text)
+        else:
+            click.echo(
+                f"{domain.name} is transient: give this definition to its next `virsh create`", err=True
+            )
+            click.echo(change.text)
+    for remark in remarks(domain) if change.is_needed else []:
+        click.echo(remark, err=True)
+    if not dry_run:
+        complaint = access_problem(Path(change.socket), hypervisor.user_of_guests())
+        if complaint:
+            click.echo(complaint, err=True)
+        click.echo(
+            f"{domain.name}: its TPM is {change.name}, at {change.socket}", err=not domain.is_persistent
+        )
+
+
+@dataclass(frozen=True)
+class Change:
+    """What attaching does to a definition and to this host."""
+
+    before: "Definition"
+    text: str
+    name: str
+    socket: str
+    is_known: bool
+    """Is there a TPM for this domain already?"""
+
+    @classmethod
+    def of(
+        cls, place: Place, text: str, name: str | None, model: str | None, *, foreign: Path | None
+    ) -> "Change":
+        """The change that a definition needs; an error if it would lose something."""
+        from vtpm.libvirt.attachment import check_attachable  # noqa: PLC0415 - help needs no libvirt
+        from vtpm.libvirt.definition import Definition  # noqa: PLC0415
+
+        definition = Definition(text)
+        known = known_name(place.host(), definition.uuid)
+        if known and name not in {None, known}:
+            raise click.UsageError(f"--name {name}: the TPM of {definition.name} is called {known}")
+        chosen = known or name or definition.name
+        check_socket_name(chosen)
+        socket = str(socket_of(place, chosen))
+        check_attachable(definition, socket, str(foreign) if foreign else None, is_known=bool(known))
+        return cls(definition, definition.with_socket(socket, model), chosen, socket, bool(known))
+
+    @property
+    def is_needed(self) -> bool:
+        """Does the definition change?"""
+        return self.text != self.before.text
+
+    def carry_out(self, place: Place, making: Making, *, dry_run: bool) -> None:
+        """Make the TPM if there is none, or say what would be done."""
+        from vtpm.libvirt.definition import difference  # noqa: PLC0415 - help needs no libvirt
+
+        if not dry_run:
+            if not self.is_known:
+                making.make(place, place.host(), self.name, self.before.uuid)
+            return
+        what = "is kept" if self.is_known else "would be made"
+        click.echo(f"the TPM {self.name} {what}, for {self.before.uuid}", err=True)
+        shown = difference(self.before.name, self.before.text, self.text)
+        click.echo(shown or f"the definition of {self.before.name} stays as it is")
+
+
+@click.command(short_help="Take the TPM from a domain of libvirt.")
+@click.argument("domain")
+@connect_option
+@dry_run_option
+@click.pass_obj
+def detach(place: Place, domain: str, uri: str | None, *, dry_run: bool) -> None:
+    """Remove the TPM from the definition of DOMAIN; the TPM itself is kept, for it to be attached again."""
+    with explained():
+        from vtpm.libvirt.attachment import (  # noqa: PLC0415 - help needs no libvirt
+            check_detachable,
+            check_not_saved,
+            remarks,
+        )
+        from vtpm.libvirt.definition import difference  # noqa: PLC0415
+
+        hypervisor = connected(uri)
+        found = hypervisor.domain(domain)
+        definition = found.definition()
+        name = known_name(place.host(), definition.uuid) or definition.name
+        check_detachable(definition, str(socket_of(place, name)))
+        if not found.is_persistent:
+            raise click.ClickException(f"{found.name} is transient: leave <tpm> out of its next definition")
+        check_not_saved(found)
+        text = definition.without_tpm()
+        if dry_run:
+            click.echo(difference(found.name, definition.text, text))
+            return
+        hypervisor.define(text)
+    for remark in remarks(found):
+        click.echo(remark, err=True)
+    click.echo(f"{found.name}: has no TPM; the TPM {name} is kept until `vtpm delete {name}`")
+
+
+@click.command(short_help="Show the TPM of a domain of libvirt.")
+@click.argument("domain")
+@connect_option
+@as_json_option
+@click.pass_obj
+def status(place: Place, domain: str, uri: str | None, *, as_json: bool) -> None:
+    """Show what DOMAIN is defined with, what its run has, and whether its TPM can be reached."""
+    with explained():
+        hypervisor = connected(uri)
+        facts = facts_of(place, hypervisor, hypervisor.domain(domain))
+    tell(facts, as_json=as_json)
+    if facts["problems"]:
+        raise click.exceptions.Exit(1)
+
+
+def facts_of(place: Place, hypervisor: "Hypervisor", domain: "Domain") -> dict[str, Any]:
+    """What is known of a domain and its TPM, and what is wrong with it."""
+    host, definition, running = place.host(), domain.definition(), domain.running_definition()
+    name = known_name(host, domain.uuid)
+    socket = socket_of(place, name or domain.name)
+    defined = definition.tpm
+    is_ours = defined is not None and defined.socket == str(socket)
+    problems = []
+    served = daemon_status(place).get(name or "", {})
+    if is_ours and name is None:
+        problems.append(f"there is no TPM for {domain.uuid}: attach it")
+    if name is not None:
+        known = host.show_state(name)
+        if known.problem:
+            problems.append(f"the state of {name}: {known.problem}; see `vtpm state verify {name}`")
+        if is_ours and not served:
+            problems.append(f"{name} is not served: start `vtpm serve`")
+    complaint = access_problem(socket, hypervisor.user_of_guests()) if is_ours and served else ""
+    return {
+        "domain": domain.name,
+        "uuid": str(domain.uuid),
+        "persistent": domain.is_persistent,
+        "running": domain.is_active,
+        "defined": described(definition),
+        "in_its_run": described(running) if running else None,
+        "tpm": name,
+        "generation": host.show_state(name).generation if name else None,
+        "socket": str(socket) if name else None,
+        "connected": served.get("connected"),
+        "problems": [*problems, complaint] if complaint else problems,
+    }
+
+
+def described(definition: "Definition") -> str:
+    """The TPM of a definition, in a line."""
+    tpm = definition.tpm
+    if tpm is None:
+        return "no TPM"
+    return f"{tpm.model}, {tpm.backend}{' at ' + tpm.socket if tpm.socket else ''}"
+
+
+def connected(uri: str | None) -> "Hypervisor":
+    """A connection to libvirt."""
+    from vtpm.libvirt.hypervisor import Hypervisor  # noqa: PLC0415 - help needs no libvirt
+
+    return Hypervisor(uri)
+
+
+def known_name(host: "Host", uuid: UUID) -> str | None:
+    """The name of the TPM that is bound to a UUID, if there is one."""
+    from nvstore import UnknownState  # noqa: PLC0415 - help needs no store
+
+    try:
+        return host.show_state(uuid).name
+    except UnknownState:
+        return None
+
+
+def socket_of(place: Place, name: str) -> Path:
+    """The control socket of a TPM, as a definition names it."""
+    return place.run_dir.absolute() / f"{name}.sock"
+
+
+def emulator_state(definition: "Definition", *, is_session: bool) -> Path | None:
+    """Where libvirt's emulator keeps a state of this domain, if it does."""
+    config = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    states = config / "libvirt/qemu/swtpm" if is_session else SYSTEM_STATES
+    tpm = definition.tpm
+    directory = Path(tpm.state) if tpm and tpm.state else states / str(definition.uuid) / "tpm2"
+    if directory.is_file():
+        return directory
+    return directory if directory.is_dir() and any(directory.iterdir()) else None
+
+
+def access_problem(socket: Path, user: "User | None") -> str:
+    """Why QEMU cannot connect to a socket; empty if it can, or if nothing listens yet."""
+    try:
+        facts = socket.stat()
+    except FileNotFoundError:
+        return ""
+    if user is None or user.uid == 0:
+        return ""
+    mode = facts.st_mode
+    may = (
+        mode & stat.S_IWUSR
+        if facts.st_uid == user.uid
+        else mode & stat.S_IWGRP
+        if facts.st_gid == user.gid
+        else mode & stat.S_IWOTH
+    )
+    if may:
+        return ""
+    import pwd  # noqa: PLC0415 - only a complaint needs names
+
+    try:
+        name = pwd.getpwuid(user.uid).pw_name
+    except KeyError:
+        name = str(user.uid)
+    return f"QEMU runs as {name}, which may not connect to {socket}: start `vtpm serve --owner {name}`"
