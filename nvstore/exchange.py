@@ -37,8 +37,9 @@ from nvstore.keys import (
 )
 from nvstore.provider import BackupEntry, HostEntry, Provider
 from nvstore.provider_errors import IdentityExists, IdentityMissing, PackageRefused, ProviderExists
-from nvstore.providers import Providers, Setting
+from nvstore.providers import Providers
 from nvstore.seal import Sealer, SealingKey, description_of, recover
+from nvstore.setting import Setting
 
 IDENTITY_FILE: Final = "nvstore host identity"
 PACKAGE_FILE: Final = "nvstore provider package"

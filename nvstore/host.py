@@ -44,10 +44,12 @@ from nvstore.place import (
     remove_state,
 )
 from nvstore.provider_files import ProviderFiles
-from nvstore.providers import Providers, Setting
+from nvstore.providers import Providers
 from nvstore.rekeying import Rekeying, States
 from nvstore.repair import repair, revert
 from nvstore.rotation import Rotations
+from nvstore.setting import Setting
+from nvstore.steps import Steps
 from nvstore.transfer import Surroundings, Transfers
 from nvstore.vm import StateStatus, Vm, check_vm_name, read_vm
 
@@ -104,6 +106,7 @@ class Host:
         )
         self.providers = Providers(setting)
         self.rotations = Rotations(setting)
+        self.steps = Steps(setting)
         self.exchange = Exchange(setting, self.providers, self.directory / "identity")
         self.rekeying = Rekeying(
             States(self._known, self._place, self._headers, self._move, self.delete_state),

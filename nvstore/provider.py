@@ -11,7 +11,8 @@ from typing import Any, Final, Self
 from nvstore.backup import KeyEntry
 from nvstore.document import BadDocument, pretty, read_document
 from nvstore.lifecycle import State, Step, state_after
-from nvstore.provider_errors import ProviderDamaged
+from nvstore.provider_errors import HostTpmRequired, ProviderDamaged
+from nvstore.seal import HOST_TPM
 
 FORMAT: Final = "nvstore provider"
 
@@ -220,3 +221,18 @@ def _state_of(fields: dict[str, Any], provider: Provider) -> State:
         return State.ACTIVE
     exported = any(provider.current in backup.kdk_ids for backup in provider.backups)
     return State.EXPORTED if exported else State.CREATED
+
+
+def obstacles_of(provider: Provider) -> list[str]:
+    """Return what keeps a verified provider from becoming active on this host."""
+    current = provider.current_key
+    if provider.require_host_tpm and current is not None and not current.sealed_by(HOST_TPM):
+        return [HostTpmRequired(provider.name).cause]
+    return []
+
+
+def activated(provider: Provider) -> Provider:
+    """Return it active, if it is verified and nothing stands in the way."""
+    if provider.state is State.VERIFIED and not obstacles_of(provider):
+        return provider.after(Step.ACTIVATE)
+    return provider

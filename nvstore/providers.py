@@ -1,11 +1,9 @@
 """The providers of one host: their life cycle, and the keys that stores ask of them."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
-from nvstore.audit import Audit
 from nvstore.backup import (
     Backup,
     BackupReport,
@@ -16,62 +14,25 @@ from nvstore.backup import (
     write_backup,
 )
 from nvstore.document import seconds_of, timestamp
-from nvstore.files import Files, create_file, host_name, read_file
-from nvstore.keyring import Keyring
-from nvstore.keys import KEY_SIZE, Entropy, kdk_id_of
-from nvstore.lifecycle import DAY, MIN_DAYS_TO_DELETION, UNPROVEN, USABLE, State, Step
-from nvstore.passphrase import Cost
-from nvstore.provider import BackupEntry, Provider, SealedKey
+from nvstore.files import create_file, host_name, read_file
+from nvstore.keys import KEY_SIZE, kdk_id_of
+from nvstore.lifecycle import DAY, UNPROVEN, USABLE, State, Step
+from nvstore.provider import BackupEntry, Provider, SealedKey, activated, obstacles_of
 from nvstore.provider_errors import (
     BackupExists,
     BackupMissing,
-    HostTpmRequired,
     KeyMissing,
     ProviderExists,
-    ProviderInUse,
     ProviderMissing,
     ProviderNotActive,
     ProviderUnverified,
-    TooEarly,
     WrongKey,
 )
-from nvstore.provider_files import ProviderFiles, check_provider_name
+from nvstore.provider_files import check_provider_name
 from nvstore.provider_status import ProviderStatus, backup_warnings, status_of
-from nvstore.seal import HOST_TPM, PASSPHRASE, KeyFileSealer, PassphraseSealer, Sealer, SealingKey
+from nvstore.seal import PASSPHRASE, Sealer, SealingKey
+from nvstore.setting import Setting
 from nvstore.shares import Share
-
-Users = Callable[[Collection[bytes], str], list[str]]
-"""Names the VMs of this host that need one of these keys, or are registered under a provider."""
-
-
-class Setting(NamedTuple):
-    """What the parts of a host's key provider share."""
-
-    book: ProviderFiles
-    ring: Keyring
-    files: Files
-    entropy: Entropy
-    clock: Callable[[], float]
-    audit: Audit
-    users: Users
-    key_directory: Path
-    host_cost: Cost
-    backup_cost: Cost
-
-    def now(self) -> str:
-        """Return the time as it is noted."""
-        return timestamp(self.clock())
-
-    def sealers(
-        self, name: str, passphrase: bytes | None, key_file: Path | None, seals: Sequence[Sealer]
-    ) -> list[Sealer]:
-        """Return the seals that were asked for; without any, a key file in the host's directory of keys."""
-        chosen = list(seals)
-        if passphrase is not None:
-            chosen.append(PassphraseSealer(passphrase, self.host_cost))
-        if key_file is not None or not chosen:
-            chosen.append(KeyFileSealer(key_file or self.key_directory / f"{name}.key"))
-        return chosen
 
 
 class Providers:
@@ -150,7 +111,7 @@ class Providers:
                 "kdk_id": provider.current.hex(),
                 "seal": ", ".join(one.description["kind"] for one in made),
             }
-            self._book.write(self._activated(replace(provider, keys=keys)))
+            self._book.write(activated(replace(provider, keys=keys)))
         return self.show(name)
 
     def backup(
@@ -272,51 +233,10 @@ class Providers:
                 after = replace(after, current=backup.current)
             if after.state in {State.CREATED, State.EXPORTED} and after.last_verified():
                 after = after.after(Step.VERIFY)
-            self._book.write(self._activated(after))
+            self._book.write(activated(after))
             for entry, kdk in zip(backup.keys, backup.kdks, strict=True):
                 self._ring.put(entry.kdk_id, kdk)
             self._adopt_default(name)
-
-    def disable(self, name: str) -> ProviderStatus:
-        """Make no new VMs under a provider; those that are there keep working."""
-        return self._step(Step.DISABLE, name)
-
-    def enable(self, name: str) -> ProviderStatus:
-        """Take `disable` or a canceled deletion back; ProviderUnverified without a verified backup."""
-        if self._book.read(name).last_verified() is None:
-            raise ProviderUnverified(name)
-        return self._step(Step.ENABLE, name)
-
-    def schedule_deletion(self, name: str, *, days: int = MIN_DAYS_TO_DELETION) -> ProviderStatus:
-        """Let the keys of a provider be destroyed in so many days; ProviderInUse while a VM needs them."""
-        if days < MIN_DAYS_TO_DELETION:
-            raise TooEarly(
-                name, f"cannot be destroyed in {days} days", f"wait at least {MIN_DAYS_TO_DELETION}"
-            )
-        delete_after = timestamp(self._setting.clock() + days * DAY)
-        return self._step(Step.SCHEDULE_DELETION, name, delete_after=delete_after)
-
-    def cancel_deletion(self, name: str) -> ProviderStatus:
-        """Take `schedule_deletion` back; the provider is disabled then."""
-        return self._step(Step.CANCEL_DELETION, name, delete_after=None)
-
-    def destroy(self, name: str) -> ProviderStatus:
-        """
-        Destroy the keys of a provider on this host, once the time of its scheduled deletion has come.
-
-        Its name and the ids of its keys stay known, so that the name is not used again for other keys.
-        """
-        provider = self._book.read(name)
-        due = provider.delete_after
-        if provider.state is State.PENDING_DELETION and due and self._setting.clock() < seconds_of(due):
-            raise TooEarly(name, f"may not be destroyed before {due}", "wait, or cancel the deletion")
-        retired = (*provider.retired, *(key.entry for key in provider.keys))
-        status = self._step(Step.DESTROY, name, keys=(), retired=retired, delete_after=None)
-        for key in provider.keys:
-            self._ring.drop(key.entry.kdk_id)
-        self._setting.files.remove(self._setting.key_directory / f"{name}.key")
-        self._setting.files.flush_directory(self._setting.key_directory)
-        return status
 
     def show(self, name: str) -> ProviderStatus:
         """Return the status of one provider."""
@@ -329,7 +249,7 @@ class Providers:
             unlocked=provider.current in self._ring or opens_itself,
             default=name == default,
             groups=sorted(group for group, chosen in groups.items() if chosen == name),
-            obstacles=_obstacles(provider),
+            obstacles=obstacles_of(provider),
             now=self._setting.clock(),
         )
 
@@ -389,7 +309,7 @@ class Providers:
             return chosen
         if provider.state in UNPROVEN and provider.last_verified() is None:
             raise ProviderUnverified(chosen)
-        raise ProviderNotActive(chosen, provider.state.value, _obstacles(provider))
+        raise ProviderNotActive(chosen, provider.state.value, obstacles_of(provider))
 
     def backup_warnings(self, name: str) -> Sequence[str]:
         """Return the warnings that every state under this provider repeats, until a backup is verified."""
@@ -429,25 +349,6 @@ class Providers:
         if self._book.find(backup.provider) is not None:
             self._note_verified(backup.provider, path, backup, drilled=self._setting.now())
 
-    def _step(self, step: Step, name: str, **changes: object) -> ProviderStatus:
-        """Take a step of a provider's life; nothing that leads to its end while a VM needs its keys."""
-        with self._audit.entry(f"provider-{step.value}", provider=name) as facts, self._book.exclusive():
-            provider = self._book.read(name)
-            facts["kdk_id"] = provider.current.hex()
-            after = provider.after(step, **changes)
-            if step in {Step.SCHEDULE_DELETION, Step.DESTROY}:
-                users = self._setting.users(provider.kdk_ids, name)
-                if users:
-                    raise ProviderInUse(name, users)
-            self._book.write(self._activated(after))
-        return self.show(name)
-
-    def _activated(self, provider: Provider) -> Provider:
-        """Return it active, if it is verified and nothing stands in the way."""
-        if provider.state is State.VERIFIED and not _obstacles(provider):
-            return provider.after(Step.ACTIVATE)
-        return provider
-
     def _adopt_default(self, name: str) -> None:
         default, groups = self._book.defaults()
         if default is None:
@@ -461,15 +362,7 @@ class Providers:
             provider = self._book.read(name).with_backup(entry)
             if provider.current in backup.kdk_ids:
                 provider = provider.after(Step.VERIFY)
-            self._book.write(self._activated(provider))
-
-
-def _obstacles(provider: Provider) -> list[str]:
-    """Return what keeps a verified provider from becoming active on this host."""
-    current = provider.current_key
-    if provider.require_host_tpm and current is not None and not current.sealed_by(HOST_TPM):
-        return [HostTpmRequired(provider.name).cause]
-    return []
+            self._book.write(activated(provider))
 
 
 def _epoch(provider: Provider, kdk_id: bytes) -> int:

@@ -16,7 +16,7 @@ from nvstore.lifecycle import State, Step
 from nvstore.provider import Provider, Rotation, SealedKey
 from nvstore.provider_errors import KeyInUse, KeyMissing, RotationRefused
 from nvstore.provider_status import without_successor
-from nvstore.providers import Setting
+from nvstore.setting import Setting
 
 
 class Rotations:

@@ -77,18 +77,19 @@ class TestTable:
         document = json.loads(path.read_text()) | {"state": state.value}
         path.write_text(json.dumps(document))
         operations = {
-            Step.DISABLE: host.providers.disable,
-            Step.ENABLE: host.providers.enable,
-            Step.SCHEDULE_DELETION: host.providers.schedule_deletion,
-            Step.CANCEL_DELETION: host.providers.cancel_deletion,
-            Step.DESTROY: host.providers.destroy,
+            Step.DISABLE: host.steps.disable,
+            Step.ENABLE: host.steps.enable,
+            Step.SCHEDULE_DELETION: host.steps.schedule_deletion,
+            Step.CANCEL_DELETION: host.steps.cancel_deletion,
+            Step.DESTROY: host.steps.destroy,
         }
         for step, operation in operations.items():
             path.write_text(json.dumps(document))
             if state in TRANSITIONS[step]:
                 expected = TRANSITIONS[step][state]
                 after = State.ACTIVE if expected is State.VERIFIED else expected
-                assert operation("main").state == after.value
+                operation("main")
+                assert host.providers.show("main").state == after.value
             else:
                 with pytest.raises(StepRefused, match=f"{state.value}, and {step.value}"):
                     operation("main")
@@ -101,13 +102,14 @@ class TestNewVms:
     def test_disabled(self, host: Host) -> None:
         """A disabled provider makes no new VMs, not even unverified ones; its VMs open and write."""
         host.create_state(VM, "guest", BLOBS).close()
-        host.providers.disable("main")
+        host.steps.disable("main")
         for allow_unverified in (False, True):
             with pytest.raises(ProviderNotActive, match="disabled"):
                 host.create_state(OTHER, "other", BLOBS, allow_unverified=allow_unverified)
         with host.open_state(VM) as store:
             store.commit({"a": b"1"})
-        assert host.providers.enable("main").state == "active"
+        host.steps.enable("main")
+        assert host.providers.show("main").state == "active"
         host.create_state(OTHER, "other", BLOBS).close()
 
     def test_defaults_of_groups(self, host: Host, tmp_path: Path) -> None:
@@ -133,19 +135,20 @@ class TestDeletion:
     def test_refused_while_needed(self, host: Host) -> None:
         """A VM whose state needs the key keeps it, and is named."""
         host.create_state(VM, "guest", BLOBS).close()
-        host.providers.disable("main")
+        host.steps.disable("main")
         with pytest.raises(ProviderInUse, match="guest"):
-            host.providers.schedule_deletion("main")
+            host.steps.schedule_deletion("main")
         host.delete_state(VM)
-        assert host.providers.schedule_deletion("main").state == "pending-deletion"
+        host.steps.schedule_deletion("main")
+        assert host.providers.show("main").state == "pending-deletion"
 
     def test_needed_by_what_cannot_be_read(self, host: Host, directory: Path) -> None:
         """A damaged state still needs its provider."""
         host.create_state(VM, "guest", BLOBS).close()
         (directory / f"states/{VM}.state").write_bytes(b"damaged")
-        host.providers.disable("main")
+        host.steps.disable("main")
         with pytest.raises(ProviderInUse, match="guest"):
-            host.providers.schedule_deletion("main")
+            host.steps.schedule_deletion("main")
 
     def test_needed_again_meanwhile(self, timed: Host, clock: Clock, tmp_path: Path) -> None:
         """A state that comes back before the keys are destroyed keeps them."""
@@ -153,40 +156,44 @@ class TestDeletion:
         states = tmp_path / f"timed/states/{VM}.state"
         content = states.read_bytes()
         timed.delete_state(VM)
-        timed.providers.disable("main")
-        timed.providers.schedule_deletion("main")
+        timed.steps.disable("main")
+        timed.steps.schedule_deletion("main")
         clock.now += 8 * DAY
         states.write_bytes(content)
         with pytest.raises(ProviderInUse, match=str(VM)):
-            timed.providers.destroy("main")
+            timed.steps.destroy("main")
 
     @pytest.mark.parametrize("days", [-1, 0, 6])
     def test_too_soon(self, host: Host, days: int) -> None:
         """Less than seven days are not possible."""
-        host.providers.disable("main")
+        host.steps.disable("main")
         with pytest.raises(TooEarly, match="7"):
-            host.providers.schedule_deletion("main", days=days)
+            host.steps.schedule_deletion("main", days=days)
         assert host.providers.show("main").state == "disabled"
 
     def test_waiting_and_canceling(self, timed: Host, clock: Clock) -> None:
         """Until the time has come the keys stay, every status says so, and the deletion can be canceled."""
-        timed.providers.disable("main")
-        status = timed.providers.schedule_deletion("main", days=10)
+        timed.steps.disable("main")
+        timed.steps.schedule_deletion("main", days=10)
+        status = timed.providers.show("main")
         assert status.delete_after == "2023-11-24T22:13:20Z"
         assert any(status.delete_after in warning for warning in status.warnings)
         clock.now += 9.9 * DAY
         with pytest.raises(TooEarly, match=status.delete_after):
-            timed.providers.destroy("main")
-        assert timed.providers.cancel_deletion("main").state == "disabled"
-        assert timed.providers.enable("main").state == "active"
+            timed.steps.destroy("main")
+        timed.steps.cancel_deletion("main")
+        assert timed.providers.show("main").state == "disabled"
+        timed.steps.enable("main")
+        assert timed.providers.show("main").state == "active"
 
     def test_destroyed(self, timed: Host, clock: Clock, tmp_path: Path) -> None:
         """The keys are gone, the name stays its own, and errors still name the backups that hold the key."""
         kdk_id = timed.providers.show("main").kdk_id
-        timed.providers.disable("main")
-        timed.providers.schedule_deletion("main")
+        timed.steps.disable("main")
+        timed.steps.schedule_deletion("main")
         clock.now += 8 * DAY
-        status = timed.providers.destroy("main")
+        timed.steps.destroy("main")
+        status = timed.providers.show("main")
         assert (status.state, status.keys, status.warnings) == ("destroyed", [], [])
         assert not (tmp_path / "timed/keys/main.key").exists()
         assert "box" not in (tmp_path / "timed/providers/main.provider").read_text()
@@ -198,10 +205,10 @@ class TestDeletion:
     def test_restored_after_destruction(self, timed: Host, clock: Clock, tmp_path: Path) -> None:
         """The backup brings a destroyed provider back."""
         kdk_id = timed.providers.show("main").kdk_id
-        timed.providers.disable("main")
-        timed.providers.schedule_deletion("main")
+        timed.steps.disable("main")
+        timed.steps.schedule_deletion("main")
         clock.now += 8 * DAY
-        timed.providers.destroy("main")
+        timed.steps.destroy("main")
         assert not timed.providers.verify(tmp_path / "timed.backup", PASSPHRASE).recorded
         timed.providers.restore(tmp_path / "timed.backup", PASSPHRASE)
         status = timed.providers.show("main")
@@ -211,10 +218,10 @@ class TestDeletion:
         """A canceled deletion does not make up for a missing backup."""
         host = host_at(tmp_path / "h")
         host.providers.init("main")
-        host.providers.schedule_deletion("main")
-        host.providers.cancel_deletion("main")
+        host.steps.schedule_deletion("main")
+        host.steps.cancel_deletion("main")
         with pytest.raises(ProviderUnverified):
-            host.providers.enable("main")
+            host.steps.enable("main")
 
 
 class TestWarnings:

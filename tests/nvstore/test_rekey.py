@@ -288,8 +288,9 @@ class TestMoving:
         verify(host, "spare", tmp_path / "spare.backup")
         assert host.rekeying.rekey(["guest"], provider="spare", deep=True).done == ["guest"]
         assert host.show_state("guest").provider == "spare"
-        host.providers.disable("main")
-        assert host.providers.schedule_deletion("main").state == "pending-deletion"
+        host.steps.disable("main")
+        host.steps.schedule_deletion("main")
+        assert host.providers.show("main").state == "pending-deletion"
 
     def test_a_state_that_does_not_open(self, host: Host, directory: Path) -> None:
         """It is left alone, with its error; the others are rekeyed."""

@@ -141,7 +141,7 @@ def default(place: Place, name: str, group: str | None) -> None:
 def disable(place: Place, name: str, *, as_json: bool) -> None:
     """Make no new VMs under a provider; those that are there keep working."""
     with explained():
-        place.host().providers.disable(name)
+        place.host().steps.disable(name)
         tell(place, name, as_json=as_json)
 
 
@@ -152,7 +152,7 @@ def disable(place: Place, name: str, *, as_json: bool) -> None:
 def enable(place: Place, name: str, *, as_json: bool) -> None:
     """Make new VMs under a disabled provider again."""
     with explained():
-        place.host().providers.enable(name)
+        place.host().steps.enable(name)
         tell(place, name, as_json=as_json)
 
 
@@ -165,11 +165,11 @@ def enable(place: Place, name: str, *, as_json: bool) -> None:
 def delete(place: Place, name: str, days: int, *, cancel: bool, as_json: bool) -> None:
     """Let a disabled provider's keys be destroyed in some days; refused while a VM needs them."""
     with explained():
-        providers = place.host().providers
+        steps = place.host().steps
         if cancel:
-            providers.cancel_deletion(name)
+            steps.cancel_deletion(name)
         else:
-            providers.schedule_deletion(name, days=days)
+            steps.schedule_deletion(name, days=days)
         tell(place, name, as_json=as_json)
 
 
@@ -181,11 +181,11 @@ def delete(place: Place, name: str, days: int, *, cancel: bool, as_json: bool) -
 def destroy(place: Place, name: str, *, yes: bool, as_json: bool) -> None:
     """Destroy a provider's keys on this host, after its deletion has waited."""
     with explained():
-        providers = place.host().providers
-        providers.show(name)
+        host = place.host()
+        host.providers.show(name)
         if not yes:
             click.confirm(f"Destroy the keys of provider {name} on this host?", abort=True)
-        providers.destroy(name)
+        host.steps.destroy(name)
         tell(place, name, as_json=as_json)
 
 
