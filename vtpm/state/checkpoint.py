@@ -30,13 +30,18 @@ class Layout(NamedTuple):
     """Which of the values change in place, and how each is copied."""
 
 
+def copied_lists(collection: dict[Any, list[Any]]) -> dict[Any, list[Any]]:
+    """A copy of a dict of lists."""
+    return {key: value[:] for key, value in collection.items()}
+
+
 def copied_items(collection: dict[Any, Any]) -> dict[Any, Any]:
-    """A copy of a dict of lists or of running digests."""
+    """A copy of a dict of running digests."""
     return {key: copy(value) for key, value in collection.items()}
 
 
 COPIES: tuple[tuple[str, Callable[[Any], Any]], ...] = (
-    ("dict[TPM_ALG, list[bytes]]", copied_items),
+    ("dict[TPM_ALG, list[bytes]]", copied_lists),
     ("dict[TPM_ALG, Running", copied_items),
     ("dict[", methodcaller("copy")),
     ("list[", methodcaller("copy")),
@@ -80,7 +85,7 @@ class Checkpoint:
 
     @staticmethod
     def _read(item: Any) -> Any:
-        layout = _layouts.get(type(item)) or _layouts.setdefault(type(item), layout_of(type(item)))
+        layout = _layouts.get(item.__class__) or _layouts.setdefault(type(item), layout_of(type(item)))
         values = layout.values(item)
         if not layout.collections:
             return values
