@@ -10,8 +10,8 @@ from tests.engine.uses import AUTH, Other, read, write, written
 from tests.keys import NULL_SIGNATURE_SCHEME, put_ecc, put_hmac, with_attributes
 from tests.scenarios import BY_HANDLER, Client, Password, Reply, parameters_of, reply_of, request_of
 from tests.sessions import HASHES, start_session
-from vtpm.spec.attributes import TPMA_SESSION
-from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_RH, TPM_SE
+from vtpm.spec.attributes import TPMA_NV, TPMA_SESSION
+from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_NT, TPM_RH, TPM_SE
 from vtpm.wire.error import TPM_RC
 
 A = TPM_ALG
@@ -334,6 +334,73 @@ class TestPolicy:
         session.auth, session.includes_auth = AUTH, True
 
         session.check(read(tpm, session))
+
+
+class TestPinByPolicy:
+    """Part 1, 34.2.6 and 34.2.8: the authValue of a PIN Index, asked for by a policy"""
+
+    KINDS = (TPM_NT.PIN_PASS, TPM_NT.PIN_FAIL)
+    MOST = 0xFFFFFFFF
+
+    def define_pin(self, tpm: Client, kind: TPM_NT, count: int, limit: int) -> None:
+        """A PIN Index whose policy is PolicyAuthValue; a limit of 0 leaves it unwritten."""
+        kinds = TPMA_NV(
+            TPM_NT=kind, OWNERREAD=True, OWNERWRITE=True, POLICYREAD=True, POLICYWRITE=True, NO_DA=True
+        )
+        assert define(tpm, kinds, auth=AUTH, policy=POLICY_AUTH_VALUE) == SUCCESS
+        if limit:
+            data = count.to_bytes(4, "big") + limit.to_bytes(4, "big")
+            tpm.nv_write(TPM_RH.OWNER, INDEX, data=data, offset=0).check()
+
+    def use(self, tpm: Client, auth: bytes, *, writes: bool = False) -> int:
+        """Read or write the Index by its policy."""
+        session = start_session(tpm, TPM_SE.POLICY)
+        tpm.policy_auth_value(session.handle).check()
+        session.auth, session.includes_auth = auth, True
+        rc = (write if writes else read)(tpm, session).rc
+        tpm.flush_context(flush_handle=session.handle)
+        return rc
+
+    def count(self, tpm: Client) -> int:
+        """The PIN count."""
+        data = tpm.nv_read(TPM_RH.OWNER, INDEX, size=8, offset=0).data
+        return int.from_bytes(data[:4], "big")
+
+    def test_pass(self, tpm: Client) -> None:
+        """Each success counts, until the limit is reached."""
+        self.define_pin(tpm, TPM_NT.PIN_PASS, 0, 2)
+
+        assert self.use(tpm, b"wrong") == BAD_AUTH
+        assert [self.use(tpm, AUTH) for _ in range(3)] == [SUCCESS, SUCCESS, TPM_RC.AUTH_UNAVAILABLE]
+        assert self.count(tpm) == 2
+
+    def test_fail(self, tpm: Client) -> None:
+        """Each failure counts, until the limit is reached; a success forgives them."""
+        self.define_pin(tpm, TPM_NT.PIN_FAIL, 0, 2)
+
+        assert [self.use(tpm, auth) for auth in (b"wrong", AUTH, b"wrong", b"wrong")] == [
+            BAD_AUTH,
+            SUCCESS,
+            BAD_AUTH,
+            BAD_AUTH,
+        ]
+        assert self.use(tpm, AUTH) == TPM_RC.AUTH_UNAVAILABLE
+        assert self.count(tpm) == 2
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_first_write(self, tpm: Client, kind: TPM_NT) -> None:
+        """Neither PolicyAuthValue nor PolicyPassword can be part of the policy of the first write."""
+        self.define_pin(tpm, kind, 0, 0)
+
+        assert self.use(tpm, AUTH, writes=True) == TPM_RC.AUTH_UNAVAILABLE
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_greatest_count(self, tpm: Client, kind: TPM_NT) -> None:
+        """A count never goes beyond the limit, so it never overflows."""
+        self.define_pin(tpm, kind, self.MOST, self.MOST)
+
+        assert [self.use(tpm, auth) for auth in (b"wrong", AUTH)] == [TPM_RC.AUTH_UNAVAILABLE] * 2
+        assert self.count(tpm) == self.MOST
 
 
 class TestDictionaryAttack:

@@ -182,3 +182,25 @@ class TestEncryption:
         roll([session], "nv_write", [INDEX, INDEX], tpm, b"\0\x08" + bytes(8) + b"\0\0")
 
         assert tpm.tpm.nv[INDEX].data != bytes(8)
+
+
+class TestAudited:
+    """Part 1, "cpHash": audits see the first parameter as it was sent"""
+
+    @pytest.mark.parametrize("audit_alg", [A.SHA256, A.SHA384])
+    def test_command_audit(self, tpm: Client, audit_alg: TPM_ALG) -> None:
+        """The command audit's hash is of the hidden parameters, whether or not it is that of the session."""
+        tpm.tpm.permanent.audit_alg = audit_alg
+        tpm.tpm.permanent.audited.add(TPM_CC.StirRandom)
+        session = start_session(tpm, symmetric=AES_128, bind=TPM_RH.OWNER)
+        session.authorizes = False
+        session.attributes = attributes("decrypt")
+        hidden = session.crypt(b"stir", session.next_nonce, session.nonce_tpm, encrypt=True)
+
+        roll([session], "stir_random", [], tpm, b"\0\x04stir").check()
+
+        alg, code = HASHES[audit_alg], TPM_CC.StirRandom.to_bytes(4, "big")
+        sent = hashlib.new(alg, code + b"\0\x04" + hidden).digest()
+        answered = hashlib.new(alg, bytes(4) + code).digest()
+        expected = hashlib.new(alg, bytes(len(sent)) + sent + answered).digest()
+        assert expected == tpm.tpm.reset.command_audit_digest

@@ -84,7 +84,7 @@ def check_authorization(tpm: TpmState, call: Call, use: SessionUse, entity: Enti
         if not entity.is_auth_value_available(use.role, code):
             raise TpmError(TPM_RC.AUTH_UNAVAILABLE)
     else:
-        if not entity.is_policy_available(use.role, code):
+        if not entity.is_policy_available(use.role, code) or is_pin_spent(use, entity):
             raise TpmError(TPM_RC.AUTH_UNAVAILABLE)
         check_policy(tpm, call, session, entity, use.role)
 
@@ -160,6 +160,11 @@ def refusal(tpm: TpmState, use: SessionUse, entity: Entity | None) -> TpmError:
     if changed:
         tpm.touch_permanent()
     return TpmError(TPM_RC.AUTH_FAIL)
+
+
+def is_pin_spent(use: SessionUse, entity: Entity) -> bool:
+    """Part 1, "PIN Indices": does a policy ask for the authValue of a PIN Index that has none to give?"""
+    return use.includes_auth and isinstance(entity, NvIndex) and entity.is_pin and not entity.is_pin_usable
 
 
 def count_pin(tpm: TpmState, use: SessionUse, entity: Entity, *, succeeded: bool) -> None:

@@ -57,9 +57,9 @@ def execute(tpm: TpmState, request: bytes, locality: int, now: Instant) -> Outco
         tag, command = command_of(tpm, request)  # 5.2, 5.3
         call, rest = resolve(tpm, command, request)  # 5.4
         check_sessions(tpm, call, tag, rest)  # 5.5, 5.6
-        decrypt_first_parameter(call)  # 5.7
         if command.code in tpm.permanent.audited:
-            call.cp_hash(tpm.permanent.audit_alg)
+            call.cp_hash(tpm.permanent.audit_alg)  # of the parameters as they were sent
+        decrypt_first_parameter(call)  # 5.7
         answer = run(tpm, call)  # 5.8
         response = respond(tpm, call, tag, answer)  # 5.9
         if tpm.permanent.shutdown is not None and command.code != TPM_CC.Shutdown:

@@ -93,6 +93,12 @@ class NvIndex:
         """PinCount and pinLimit of a written PIN Index."""
         return int.from_bytes(self.data[:4], "big"), int.from_bytes(self.data[4:8], "big")
 
+    @property
+    def is_pin_usable(self) -> bool:
+        """Part 1, 34.2.6: is the count of a PIN Index below its limit, so that its authValue may be tried?"""
+        count, limit = self.pin
+        return self.attributes.WRITTEN and count < limit
+
     def set_attributes(self, attributes: TPMA_NV) -> None:
         """Change the attributes, and with them the Name."""
         public = self.public
@@ -166,8 +172,7 @@ class NvIndex:
         if code in WRITES:
             return self.attributes.AUTHWRITE
         if self.is_pin:
-            count, limit = self.pin
-            return self.attributes.WRITTEN and count < limit
+            return self.is_pin_usable
         return self.attributes.AUTHREAD
 
     def is_policy_available(self, role: Role, code: TPM_CC) -> bool:
