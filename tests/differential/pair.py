@@ -20,7 +20,7 @@ REMAKERS = frozenset({TPM_CC.Clear, TPM_CC.ChangeEPS, TPM_CC.ChangePPS})
 
 AFTER_SHUTDOWN = frozenset(
     {TPM_CC.EC_Ephemeral, TPM_CC.Commit, TPM_CC.PCR_Extend, TPM_CC.PCR_Event, TPM_CC.PCR_Reset}
-    | {TPM_CC.EventSequenceComplete}
+    | {TPM_CC.EventSequenceComplete, TPM_CC.ContextSave, TPM_CC.ContextLoad}
 )
 """Commands that make what a Shutdown has saved stale for libtpms alone, or for this TPM alone."""
 
