@@ -1,12 +1,25 @@
 """The daemon's alarms."""
 
 import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from nvstore import Cost, Host
 from vtpm.daemon.alarm import INTERVAL, Alarm
+
+
+class AtOnce(Executor):
+    """Does what is submitted before `submit` returns."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Do it."""
+        future: Future[Any] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
 
 
 def test_alarm(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -15,7 +28,7 @@ def test_alarm(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     host = Host(tmp_path / "host", clock=lambda: now[0], passphrase_cost=Cost(64, 1, 1))
     host.providers.init("main")
     loop = asyncio.new_event_loop()
-    alarm = Alarm(loop, host)
+    alarm = Alarm(loop, AtOnce(), host)
     alarm.look()
     assert [record.getMessage() for record in caplog.records] == [
         f"alarm: {host.providers.show('main').warnings[0]}"
@@ -35,7 +48,7 @@ def test_what_cannot_be_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -
     host.providers.init("main")
     (tmp_path / "host/providers/main.provider").write_text("{}")
     loop = asyncio.new_event_loop()
-    alarm = Alarm(loop, host)
+    alarm = Alarm(loop, AtOnce(), host)
     alarm.look()
     assert "restore the provider" in caplog.text
     alarm.close()

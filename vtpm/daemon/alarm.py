@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from concurrent.futures import Executor
 from typing import Final
 
 from nvstore import Host, NvstoreError
@@ -15,19 +16,23 @@ INTERVAL: Final = 3600.0
 class Alarm:
     """Looks after the backups of a host's key providers."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, host: Host) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, executor: Executor, host: Host) -> None:
         self._loop = loop
+        self._executor = executor
         self._host = host
         self._next: asyncio.TimerHandle | None = None
 
     def look(self) -> None:
-        """Log what is due now, and look again in an hour."""
+        """Log what is due now, and look again in an hour; no TPM waits for the locks of the providers."""
+        self._executor.submit(self._raise)
+        self._next = self._loop.call_later(INTERVAL, self.look)
+
+    def _raise(self) -> None:
         try:
             for warning in self._host.providers.raise_alarms():
                 log.warning("alarm: %s", warning)
         except (NvstoreError, OSError) as error:
             log.error("the backups of key providers cannot be looked after: %s", error)  # noqa: TRY400 - no defect
-        self._next = self._loop.call_later(INTERVAL, self.look)
 
     def close(self) -> None:
         """Look no more."""

@@ -21,7 +21,7 @@ class Server:
         self._process = Process()
         self._run_dir = run_dir
         self._supervisor = Supervisor(self._process, host, run_dir, access, traces)
-        self._alarm = Alarm(self._process.loop, host)
+        self._alarm = Alarm(self._process.loop, self._process.executor, host)
         self._admin = AdminServer(
             {
                 "status": self._status,
