@@ -9,6 +9,7 @@ from cryptography import x509
 
 from vtpm.compat.arguments import ArgumentError
 from vtpm.compat.directory import make_directory
+from vtpm.compat.keys import Key
 from vtpm.compat.setup_arguments import check, parse
 from vtpm.daemon.authority import open_authority
 from vtpm.daemon.directory import opener
@@ -44,9 +45,9 @@ class Setup:
         assert "Traceback" not in done.stderr
         return done.stderr if status else done.stdout
 
-    def tpm(self, passphrase: bytes | None = None) -> Tpm:
+    def tpm(self, key: Key | None = None) -> Tpm:
         """The TPM that it made."""
-        store = opener(self.state, passphrase)()
+        store = opener(self.state, key.passphrase if key else None)()
         try:
             return Tpm.restore(store.load(), bytes)
         finally:
@@ -112,7 +113,7 @@ class TestManufacture:
         password.write_text("the password")
         password.chmod(0o600)
         setup.run("--pwdfile", str(password), "--cipher", "aes-256-cbc", "--createek")
-        assert setup.tpm(b"the password").persistent
+        assert setup.tpm(Key(b"the password", is_passphrase=True)).persistent
 
     def test_tool(self, setup: Setup) -> None:
         """The configured program signs; what it says when it fails is passed on."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 import signal
 import socket
 import subprocess
@@ -208,7 +209,7 @@ class TestLifetime:
         """A state that a passphrase seals is not opened by another one."""
         path = place / "s"
         options = ["--tpmstate", f"dir={place}/state", "--ctrl", f"type=unixio,path={path}"]
-        expected = {"first passphrase": bytes(4), "other passphrase": bytes.fromhex("00000009")}
+        expected = {"first passphrase": bytes(4), "other passphrase": bytes.fromhex("00000101")}
         for phrase, answer in expected.items():
             file = place / "phrase"
             file.write_text(phrase)
@@ -232,7 +233,7 @@ class TestMessages:
         assert {"tpm-2.0", "cmdarg-pwd-fd", "rsa-keysize-2048"} <= set(told["features"])
         assert "tpm-1.2" not in told["features"]
 
-    @pytest.mark.parametrize("words", [["chardev"], ["socket", "--tpm2", "--runas", "tss"], []])
+    @pytest.mark.parametrize("words", [["chardev"], ["socket", "--tpm2", "--chroot", "/"], []])
     def test_refusal(self, program: Path, words: list[str]) -> None:
         """A refusal is one line on standard error, with status 1."""
         done = run(program, *words)
@@ -242,14 +243,62 @@ class TestMessages:
         assert len(done.stderr.splitlines()) == 1
 
     def test_state_of_swtpm(self, program: Path, place: Path) -> None:
-        """A directory with the state of swtpm is refused; no other TPM is made beside it."""
+        """A state of swtpm that cannot be read is not replaced by another TPM."""
         (place / "tpm2-00.permall").write_bytes(b"state")
-        words = ["--tpm2", "--tpmstate", f"dir={place}", "--ctrl", f"type=unixio,path={place}/s"]
-        done = run(program, "socket", *words)
+        words = ["--tpm2", "--tpmstate", f"dir={place}", "--server", "type=unixio,path=s"]
+        done = run(program, "socket", *words, "--flags", "not-need-init")
 
         assert done.returncode == 1
-        assert "state of a TPM of swtpm" in done.stderr
-        assert [path.name for path in place.iterdir()] == ["tpm2-00.permall"]
+        assert "tpm2-00.permall: the file is too short" in done.stderr
+        assert not list(place.glob("states/*.state"))
+
+    def test_one_command(self, program: Path, place: Path) -> None:
+        """--server disconnect: a connection ends with its first response, and another one can follow."""
+        path = place / "d"
+        words = ["--tpmstate", f"dir={place}", "--server", f"type=unixio,path={path},disconnect"]
+        with running(program, *words, "--flags", "startup-clear"):
+            for _ in range(2):
+                with connect_unix(path) as data:
+                    assert len(ask(data, GET_RANDOM, 100)) == 20
+
+    def test_pcap(self, program: Path, place: Path) -> None:
+        """--pcap: commands and responses are written to a private file."""
+        path, file = place / "d", place / "p"
+        words = [
+            "--tpmstate",
+            f"dir={place}",
+            "--server",
+            f"type=unixio,path={path}",
+            "--pcap",
+            f"file={file}",
+        ]
+        with running(program, *words, "--flags", "startup-clear"), connect_unix(path) as data:
+            response = ask(data, GET_RANDOM, 20)
+            assert response in file.read_bytes()
+        assert file.stat().st_mode & 0o777 == 0o600
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+    def test_runas(self, place: Path) -> None:
+        """--runas: the process is another user's, before its socket is made."""
+        place.chmod(0o777)
+        program = make_directory([place / "programs"]) / "swtpm"
+        path = place / "s"
+        words = [
+            "--tpmstate",
+            f"dir={place}/state",
+            "--ctrl",
+            f"type=unixio,path={path}",
+            "--runas",
+            "nobody",
+        ]
+        nobody = pwd.getpwnam("nobody").pw_uid
+        try:
+            subprocess.run([program, "--version"], user="nobody", capture_output=True, check=True)
+        except (PermissionError, subprocess.CalledProcessError):
+            pytest.skip("another user may not read this interpreter")
+        with running(program, *words), connect_unix(path) as control:
+            assert ask(control, "0000000200000000") == bytes(4)
+            assert path.stat().st_uid == nobody
 
 
 def connect_tcp(port: int) -> socket.socket:

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,7 @@ from vtpm.wire.error import TPM_RC
 PERMANENT, VOLATILE, SAVESTATE = PTM_BLOB_TYPE
 
 
-def device_on(store: LastingStore, **options: bool) -> Device:
+def device_on(store: LastingStore, **options: Any) -> Device:
     options.setdefault("may_manufacture", True)
     return Device("vm", FakeTpm, lambda: store, clock=lambda: Instant(0), random=bytes, **options)
 
@@ -355,3 +356,36 @@ def test_costly(device: Device) -> None:
     assert not device.is_costly(READ)
     device.stop()
     assert not device.is_costly(CREATE)
+
+
+class TestSharedStorage:
+    """swtpm.8, --migration: a state directory that two hosts share"""
+
+    def test_released(self, store: LastingStore) -> None:
+        """Once released, nothing is written until the lock is taken again."""
+        device = device_on(store, releases_storage=True)
+        device.init()
+        device.execute(STARTUP)
+        device.release_storage()
+        assert device.execute(INCREMENT) == refusal(TPM_RC.NV_UNAVAILABLE)
+        device.lock_storage()
+        assert value_of(device.execute(INCREMENT)) == 1
+
+    def test_changed(self, store: LastingStore) -> None:
+        """A state that another host has changed meanwhile is not gone on with, and not written at the end."""
+        device = device_on(store, releases_storage=True)
+        device.init()
+        device.execute(STARTUP)
+        device.release_storage()
+        store.commit({"other": b"host"})
+        before = store.load()
+        for _ in range(2):
+            with pytest.raises(DeviceError, match="another host"):
+                device.lock_storage()
+        device.close()
+        assert store.load() == before
+
+    def test_not_asked_for(self, device: Device) -> None:
+        """Without the option the store is kept."""
+        device.release_storage()
+        assert value_of(device.execute(INCREMENT)) == 1

@@ -4,6 +4,7 @@ The command line of `swtpm socket` (swtpm 0.7 to 0.10, man page swtpm.8).
 Nothing is ignored: what this TPM does not do is refused by its name.
 """
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,10 +18,13 @@ class ArgumentError(Exception):
     """The command line cannot be obeyed; the text names the option."""
 
 
-WITH_VALUE: Final = frozenset(
-    {"port", "fd", "server", "ctrl", "tpmstate", "flags", "locality", "log", "pid", "key", "seccomp"}
-)
-WITHOUT_VALUE: Final = frozenset({"daemon", "terminate", "tpm2", "help", "print-capabilities", "version"})
+SIMPLE: Final = frozenset({"port", "fd", "runas", "print-info"})
+"""Options whose value is one word."""
+
+MESSAGES: Final = frozenset({"help", "version", "print-capabilities", "print-states", "print-profiles"})
+"""Switches that make the program print something, and end."""
+
+WITHOUT_VALUE: Final = frozenset({"daemon", "terminate", "tpm2"}) | MESSAGES
 SHORT: Final = {
     "d": "daemon",
     "h": "help",
@@ -31,21 +35,10 @@ SHORT: Final = {
     "R": "chroot",
 }
 
-NOT_YET: Final = frozenset(
-    {
-        "runas",
-        "chroot",
-        "migration-key",
-        "migration",
-        "print-states",
-        "profile",
-        "print-profiles",
-        "print-info",
-        "pcap",
-        "vtpm-proxy",
-    }
-)
+NOT_DONE: Final = frozenset({"chroot", "vtpm-proxy"})
 """swtpm's options that this program does not have."""
+
+KEY: Final = frozenset({"file", "fd", "format", "pwdfile", "pwdfd", "kdf", "mode", "remove"})
 
 VALUES: Final[Mapping[str, frozenset[str]]] = {
     "server": frozenset({"type", "port", "bindaddr", "path", "fd", "mode", "uid", "gid", "disconnect"}),
@@ -59,10 +52,22 @@ VALUES: Final[Mapping[str, frozenset[str]]] = {
     "locality": frozenset({"reject-locality-4", "allow-set-locality"}),
     "log": frozenset({"file", "fd", "level", "prefix", "truncate"}),
     "pid": frozenset({"file", "fd"}),
-    "key": frozenset({"file", "fd", "format", "pwdfile", "pwdfd", "kdf", "mode", "remove"}),
+    "key": KEY,
+    "migration-key": KEY,
+    "migration": frozenset({"incoming", "release-lock-outgoing"}),
+    "profile": frozenset({"name", "profile", "file", "fd", "remove-disabled"}),
+    "pcap": frozenset({"file", "truncate", "mode"}),
     "seccomp": frozenset({"action"}),
 }
 """What may stand in an option's value; `a=b` or, for a switch, `a` alone."""
+
+CHOICES: Final[Mapping[str, frozenset[str]]] = {
+    "mode": frozenset({"aes-cbc", "aes-128-cbc", "aes-256-cbc"}),
+    "kdf": frozenset({"pbkdf2", "sha512"}),
+    "format": frozenset({"hex", "binary"}),
+    "remove": frozenset({"true", "false"}),
+}
+"""What the values of a key may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,18 +93,18 @@ def parse(words: Sequence[str]) -> Arguments:
     rest = list(words)
     while rest:
         name, value = _next(rest)
-        if name in NOT_YET:
+        if name in NOT_DONE:
             raise ArgumentError(f"--{name} is not supported")
         if name in WITHOUT_VALUE:
             if value is not None:
                 raise ArgumentError(f"--{name} takes no value")
             switches.add(name)
-        elif name in WITH_VALUE:
+        elif name in SIMPLE or name in VALUES:
             if value is None:
                 if not rest:
                     raise ArgumentError(f"--{name} needs a value")
                 value = rest.pop(0)
-            options[name] = {name: value} if name in ("port", "fd") else split(name, value)
+            options[name] = {name: value} if name in SIMPLE else split(name, value)
         else:
             raise ArgumentError(f"--{name} is not an option of swtpm")
     return Arguments(frozenset(switches), options)
@@ -108,8 +113,13 @@ def parse(words: Sequence[str]) -> Arguments:
 def split(option: str, text: str) -> dict[str, str]:
     """The values in `a=b,c`; a switch has the value `true`."""
     values = {}
-    for part in filter(None, text.split(",")):
+    while text:
+        part, _, text = text.partition(",")
         name, equals, value = part.partition("=")
+        if name == "profile" and value.startswith("{"):
+            value, text = _document(f"{value},{text}")
+        if not part:
+            continue
         if name not in VALUES[option]:
             raise ArgumentError(f"--{option} {name}: not supported")
         values[name] = value if equals else TRUE
@@ -145,18 +155,16 @@ def state_directory(arguments: Arguments) -> Path:
     return Path(directory)
 
 
-def passphrase_source(arguments: Arguments) -> tuple[str, str] | None:
-    """Where the key of the state is, as (kind, place); None if no key was given."""
-    values = arguments.of("key")
+def key_source(option: str, values: Mapping[str, str]) -> tuple[str, str] | None:
+    """Where a key is, as (kind, place); None if no key was given."""
     if not values:
         return None
     given = [(kind, values[kind]) for kind in ("file", "fd", "pwdfile", "pwdfd") if kind in values]
     if len(given) != 1:
-        raise ArgumentError("--key: give one of file, fd, pwdfile and pwdfd")
-    if values.get("mode", "aes-256-cbc") not in ("aes-cbc", "aes-128-cbc", "aes-256-cbc"):
-        raise ArgumentError(f"--key mode={values['mode']}: not a mode of swtpm")
-    if values.get("remove", "false") != "false":
-        raise ArgumentError("--key remove: not supported")
+        raise ArgumentError(f"--{option}: give one of file, fd, pwdfile and pwdfd")
+    for name, choices in CHOICES.items():
+        if name in values and values[name] not in choices:
+            raise ArgumentError(f"--{option} {name}={values[name]}: give {' or '.join(sorted(choices))}")
     return given[0]
 
 
@@ -170,7 +178,19 @@ def check(arguments: Arguments) -> None:
     if not {"ctrl", "server", "port", "fd"} & arguments.options.keys():
         raise ArgumentError("--ctrl or --server is required: nobody could reach the TPM")
     state_directory(arguments)
-    passphrase_source(arguments)
+    for option in ("key", "migration-key"):
+        key_source(option, arguments.of(option))
+    if arguments.of("pcap") and "file" not in arguments.of("pcap"):
+        raise ArgumentError("--pcap: give file=<path>")
+
+
+def _document(text: str) -> tuple[str, str]:
+    """A JSON document, which has commas of its own, and what follows the comma behind it."""
+    try:
+        _, end = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        raise ArgumentError("--profile profile: the value is no JSON") from None
+    return text[:end], text[end:].removeprefix(",")
 
 
 def _next(rest: list[str]) -> tuple[str, str | None]:

@@ -7,17 +7,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from nvstore import NvstoreError, passphrase_from_fd, passphrase_from_file
-from vtpm.compat.arguments import ArgumentError, Arguments, number, passphrase_source, state_directory
+from nvstore import NvstoreError
+from vtpm.compat.arguments import TRUE, ArgumentError, Arguments, number, state_directory
+from vtpm.compat.foreign_state import StreamForm, take_over
+from vtpm.compat.keys import read_key
 from vtpm.compat.listeners import Listeners
-from vtpm.daemon.device import Device, DeviceError, command_of
-from vtpm.daemon.directory import DirectoryError, check_directory, opener
+from vtpm.compat.profiles import profile_of
+from vtpm.daemon.device import DeviceError, command_of
+from vtpm.daemon.directory import opener
 from vtpm.daemon.endpoint import Endpoint, Policy
 from vtpm.daemon.lane import Lane
 from vtpm.daemon.process import Process
 from vtpm.daemon.simulator import DataPort
+from vtpm.daemon.tap import TapError, check_tap, device_for
 from vtpm.spec.constants import TPM_CC, TPM_SU
-from vtpm.state.profile import SWTPM_COMPATIBLE
 
 STARTUPS: Final = {"startup-clear": TPM_SU.CLEAR, "startup-state": TPM_SU.STATE}
 CLOSED_LOCALITY: Final = 4
@@ -36,19 +39,24 @@ class Emulator:
     def __init__(self, arguments: Arguments, listeners: Listeners) -> None:
         start_log(arguments)
         directory = state_directory(arguments)
-        check_directory(directory)
+        profile = profile_of(arguments.of("profile"))
+        key = read_key("key", arguments.of("key"))
+        migration_key = read_key("migration-key", arguments.of("migration-key"))
         self._arguments = arguments
         self._listeners = listeners
-        self._process = Process(SWTPM_COMPATIBLE)
-        self._device = Device(
+        self._process = Process(profile)
+        self._device = device_for(
+            trace_file(arguments),
             "tpm",
             self._process.tpms,
-            opener(directory, passphrase(arguments)),
+            opener(directory, key.passphrase if key else None, lambda: take_over(directory, profile, key)),
             may_manufacture=True,
-            is_encrypted=bool(arguments.of("key")),
+            is_encrypted=key is not None,
             auto_shutdown=not arguments.has("flags", "disable-auto-shutdown"),
             allow_set_locality=arguments.has("locality", "allow-set-locality"),
-            profile=SWTPM_COMPATIBLE,
+            profile=profile,
+            form=StreamForm(profile, migration_key, key),
+            releases_storage=arguments.has("migration", "release-lock-outgoing"),
         )
         lane = Lane(self._process.loop, self._process.executor, self._device.fail)
         rejects = arguments.has("locality", "reject-locality-4")
@@ -57,7 +65,11 @@ class Emulator:
             self._device,
             lane,
             listeners.control,
-            policy=Policy(ends_with_control=False, rejected_locality=CLOSED_LOCALITY if rejects else None),
+            policy=Policy(
+                ends_with_control=False,
+                rejected_locality=CLOSED_LOCALITY if rejects else None,
+                one_command=arguments.has("server", "disconnect"),
+            ),
             others_wait=lambda: False,
             ended=self._control_ended,
             data_ended=self._data_ended,
@@ -69,7 +81,7 @@ class Emulator:
         try:
             self._power_on()
             pid_file = write_pid(self._arguments)
-        except (DeviceError, DirectoryError, NvstoreError, OSError) as error:
+        except (DeviceError, NvstoreError, OSError) as error:
             log.error("the TPM cannot be started: %s", error)  # noqa: TRY400 - the operator's to mend
             return 1
         if self._listeners.data is not None:
@@ -103,6 +115,7 @@ class Emulator:
             self._process.stop()
 
     async def _close(self) -> None:
+        self._listeners.unlink()
         if self._data_port is not None:
             self._data_port.close()
         await self._endpoint.close()
@@ -129,18 +142,21 @@ def start_log(arguments: Arguments) -> None:
     logging.basicConfig(stream=stream, level=level, format=f"{prefix.replace('%', '%%')}%(message)s")
 
 
-def passphrase(arguments: Arguments) -> bytes | None:
-    """The passphrase or key that --key names; a key in hexadecimal is as good a passphrase as any."""
-    source = passphrase_source(arguments)
-    if source is None:
+def trace_file(arguments: Arguments) -> Path | None:
+    """The file of --pcap, which is private whatever its `mode`; ArgumentError if it cannot be written to."""
+    values = arguments.of("pcap")
+    if not values:
         return None
-    kind, place = source
+    path = Path(values["file"]).absolute()
+    if "mode" in values:
+        number("pcap", "mode", values["mode"], 8)
     try:
-        if kind.endswith("fd"):
-            return passphrase_from_fd(number("key", kind, place))
-        return passphrase_from_file(Path(place))
-    except NvstoreError as error:
-        raise ArgumentError(f"--key {kind}: {error}") from None
+        check_tap(path)
+    except TapError as error:
+        raise ArgumentError(f"--pcap file: {error}") from None
+    if values.get("truncate") == TRUE:
+        os.truncate(path, 0)
+    return path
 
 
 def write_pid(arguments: Arguments) -> Path | None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from vtpm.compat.arguments import TRUE, ArgumentError, Arguments, number
+from vtpm.compat.arguments import ArgumentError, Arguments, number
 from vtpm.daemon.sockets import LOOPBACK, Access, listen_tcp, listen_unix, unlink_socket
 
 DEFAULT_MODE = 0o770
@@ -45,8 +45,6 @@ def listen(arguments: Arguments) -> Listeners:
     elif "fd" in server:
         made.data_client = passed("server", "fd", server)
     elif server:
-        if server.get("disconnect") == TRUE:
-            raise ArgumentError("--server disconnect: not supported")
         made.data = _listener("server", {"type": "tcp", **server}, made)
     return made
 

@@ -5,18 +5,23 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final, NoReturn
 
-from nvstore import NvstoreError, Store, passphrase_from_fd, passphrase_from_file
+from nvstore import NvstoreError, Store
 from vtpm.compat.arguments import ArgumentError, number
 from vtpm.compat.certificates_tool import ToolCertifier
+from vtpm.compat.description import spaced
+from vtpm.compat.foreign_state import take_over
+from vtpm.compat.keys import Key, key_of, read_descriptor, read_file
+from vtpm.compat.profiles import described, list_profiles, named
 from vtpm.compat.setup_arguments import SetupArguments, check, parse, read_configuration
 from vtpm.compat.version import own_version
 from vtpm.daemon.authority import LocalCertifier, default_directory, open_authority
 from vtpm.daemon.clock import entropy
-from vtpm.daemon.directory import check_directory, forget, opener
+from vtpm.daemon.directory import forget, opener
 from vtpm.daemon.errors import OperatorError
 from vtpm.engine.tpm import Tpm
 from vtpm.manufacture.certificates import Model
@@ -24,7 +29,7 @@ from vtpm.manufacture.identity import model_of, specification_of
 from vtpm.manufacture.provision import Certifier, Provisioning, provision
 from vtpm.manufacture.templates import EK
 from vtpm.spec.constants import TPM_ALG
-from vtpm.state.profile import SWTPM_COMPATIBLE
+from vtpm.state.profile import SWTPM_COMPATIBLE, Profile
 
 FEATURES: Final = (
     "tpm-2.0",
@@ -34,6 +39,7 @@ FEATURES: Final = (
     "cmdarg-create-config-files",
     "cmdarg-reconfigure-pcr-banks",
     "tpm2-rsa-keysize-2048",
+    "cmdarg-profile",
 )
 """What this program has of swtpm_setup's, in its words."""
 
@@ -56,6 +62,7 @@ The options of swtpm_setup 0.7 to 0.10, as far as `swtpm_setup --print-capabilit
   --pwdfile <file>  --pwdfile-fd <fd>  --keyfile <file>  --keyfile-fd <fd>  --cipher <cipher>
   --pcr-banks <banks>  --reconfigure  --overwrite  --not-overwrite  --config <file>  --logfile <file>
   --write-ek-cert-files <directory>  --create-config-files [skip-if-exist]  --display
+  --profile-name <name>  --profile <json>  --profile-file <file>  --profile-file-fd <fd>  --print-profiles
 """
 
 log = logging.getLogger(__name__)
@@ -84,7 +91,9 @@ def run(words: list[str]) -> int:
         sys.stdout.write(f"TPM emulator setup tool version {own_version()} (vtpm)\n")
     elif arguments.has("print-capabilities"):
         said = {"type": "swtpm_setup", "features": FEATURES, "version": own_version()}
-        sys.stdout.write(json.dumps(said) + "\n")
+        sys.stdout.write(spaced(said) + "\n")
+    elif arguments.has("print-profiles"):
+        sys.stdout.write(json.dumps(list_profiles()) + "\n")
     elif "create-config-files" in arguments.options:
         pass  # the local authority needs no configuration
     else:
@@ -99,11 +108,14 @@ def set_up(arguments: SetupArguments, configuration: Mapping[str, str]) -> int:
     directory = arguments.directory
     if not directory.is_dir():
         raise ArgumentError(f"--tpm-state {directory}: there is no such directory")
-    check_directory(directory)
+    key = key_from(arguments)
+    profile = profile_from(arguments, configuration)
+    initial: Callable[[], Mapping[str, bytes]] = partial(take_over, directory, profile, key)
     if arguments.has("overwrite"):
         forget(directory)
+        initial = dict
     log.info("Starting vTPM manufacturing @ %s", time.strftime("%c"))
-    store = opener(directory, passphrase_of(arguments))()
+    store = opener(directory, key.passphrase if key else None, initial)()
     try:
         blobs = store.load()
         if blobs and not arguments.has("reconfigure"):
@@ -116,7 +128,7 @@ def set_up(arguments: SetupArguments, configuration: Mapping[str, str]) -> int:
             with Provisioning(tpm) as work:
                 work.activate_banks(banks_of(arguments, configuration))
         else:
-            tpm = manufactured(arguments, configuration)
+            tpm = manufactured(arguments, configuration, profile)
         commit(store, blobs, tpm)
     finally:
         store.close()
@@ -125,9 +137,9 @@ def set_up(arguments: SetupArguments, configuration: Mapping[str, str]) -> int:
     return 0
 
 
-def manufactured(arguments: SetupArguments, configuration: Mapping[str, str]) -> Tpm:
+def manufactured(arguments: SetupArguments, configuration: Mapping[str, str], profile: Profile) -> Tpm:
     """A new TPM with what the command line asks for."""
-    tpm = Tpm.manufacture(entropy, SWTPM_COMPATIBLE)
+    tpm = Tpm.manufacture(entropy, profile)
     wants_keys = arguments.has("createek", "create-ek-cert", "create-platform-cert")
     wants_certificates = arguments.has("create-ek-cert", "create-platform-cert")
     provision(
@@ -183,15 +195,38 @@ def write_certificates(arguments: SetupArguments, tpm: Tpm) -> None:
             (Path(target) / name).write_bytes(index.data)
 
 
-def passphrase_of(arguments: SetupArguments) -> bytes | None:
+def key_from(arguments: SetupArguments) -> Key | None:
     """The passphrase or key that the command line names."""
     source = arguments.passphrase_source
     if source is None:
         return None
     option, place = source
+    is_passphrase = option.startswith("pwd")
     if option.endswith("fd"):
-        return passphrase_from_fd(number(option, "fd", place))
-    return passphrase_from_file(Path(place))
+        octets = read_descriptor(option, number(option, "fd", place))
+    else:
+        octets = read_file(option, Path(place))
+    return key_of(option, octets, is_passphrase=is_passphrase)
+
+
+def profile_from(arguments: SetupArguments, configuration: Mapping[str, str]) -> Profile:
+    """The profile of a new TPM."""
+    options = arguments.options
+    if "profile-name" in options:
+        return named(options["profile-name"])
+    if "profile" in options:
+        return described(options["profile"])
+    if "profile-file" in options:
+        octets = read_file("profile-file", Path(options["profile-file"]))
+        return described(octets.decode(errors="replace"))
+    if "profile-file-fd" in options:
+        octets = read_descriptor(
+            "profile-file-fd", number("profile-file-fd", "fd", options["profile-file-fd"])
+        )
+        return described(octets.decode(errors="replace"))
+    if configuration.get("profile"):
+        return described(configuration["profile"])
+    return SWTPM_COMPATIBLE
 
 
 def start_log(place: str | None) -> None:

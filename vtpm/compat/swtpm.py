@@ -1,40 +1,26 @@
 """`swtpm`: this TPM with swtpm's command line, for everything that looks for that program on PATH."""
 
 import gc
-import json
 import os
 import sys
 from collections.abc import Callable
 from typing import Final, NoReturn
 
-from vtpm.compat.arguments import ArgumentError, Arguments, check, parse
+from vtpm.compat.arguments import MESSAGES, ArgumentError, Arguments, check, parse
 from vtpm.compat.listeners import Listeners, listen
 from vtpm.compat.version import own_version
-from vtpm.daemon.sockets import SocketError
-
-FEATURES: Final = (
-    "tpm-2.0",
-    "tpm-send-command-header",
-    "flags-opt-startup",
-    "flags-opt-disable-auto-shutdown",
-    "ctrl-opt-terminate",
-    "cmdarg-key-fd",
-    "cmdarg-pwd-fd",
-    "nvram-backend-dir",
-    "tpmstate-opt-lock",
-    "tpmstate-dir-backend-opt-backup",
-    "tpmstate-dir-backend-opt-fsync",
-)
-"""What this program has of swtpm's, in swtpm's words."""
+from vtpm.daemon.errors import OperatorError
 
 USAGE: Final = """\
 Usage: swtpm socket --tpm2 --tpmstate dir=<directory> --ctrl <channel> [--server <channel>] [options]
 
 The options of swtpm 0.7 to 0.10, as far as `swtpm socket --print-capabilities` names them:
   --ctrl, --server type=unixio,path=…[,mode=][,uid=][,gid=] | type=tcp,port=…[,bindaddr=] | type=…,fd=…
-  --tpmstate dir=… | backend-uri=dir://…     --key pwdfile=|pwdfd=|file=|fd=…     -t, --terminate
+  --tpmstate dir=… | backend-uri=dir://…     --key, --migration-key pwdfile=|pwdfd=|file=|fd=…
   --flags not-need-init,startup-clear|startup-state,disable-auto-shutdown     -d, --daemon     --pid file=|fd=
   --log file=|fd=,level=,prefix=,truncate     --locality reject-locality-4,allow-set-locality
+  --migration incoming,release-lock-outgoing  --profile name=|profile=|file=|fd=     -t, --terminate
+  --pcap file=,truncate     -r, --runas <user>     --print-capabilities|-states|-profiles     --print-info <n>
 """
 
 
@@ -42,7 +28,7 @@ def main() -> NoReturn:
     """Run `swtpm` with the process's arguments."""
     try:
         status = run(sys.argv[1:])
-    except (ArgumentError, SocketError) as error:
+    except (ArgumentError, OperatorError) as error:
         sys.stderr.write(f"swtpm: {error}\n")
         status = 1
     except KeyboardInterrupt:
@@ -61,13 +47,13 @@ def run(words: list[str]) -> int:
     if words[:1] != ["socket"]:
         raise ArgumentError(f"{' '.join(words[:1]) or 'nothing'}: only the interface `socket` is supported")
     arguments = parse(words[1:])
-    if "help" in arguments.switches:
-        sys.stdout.write(USAGE)
-        return 0
-    if "print-capabilities" in arguments.switches:
-        sys.stdout.write(capabilities(tpm2="tpm2" in arguments.switches) + "\n")
+    told = message_of(arguments)
+    if told is not None:
+        sys.stdout.write(told)
         return 0
     check(arguments)
+    if arguments.of("runas"):
+        become(arguments.of("runas")["runas"])
     listeners = listen(arguments)
     try:
         return serve(arguments, listeners)
@@ -75,12 +61,39 @@ def run(words: list[str]) -> int:
         listeners.unlink()
 
 
-def capabilities(*, tpm2: bool) -> str:
-    """What this program can do, in the JSON that libvirt and swtpm_setup read."""
-    from vtpm.state.profile import SWTPM_COMPATIBLE  # noqa: PLC0415 - a server binds its sockets before
+def message_of(arguments: Arguments) -> str | None:
+    """What a command line asks the program to print before it ends; None if it is to serve."""
+    if "help" in arguments.switches:
+        return USAGE
+    if not arguments.switches & MESSAGES and not arguments.of("print-info"):
+        return None
+    from vtpm.compat import description  # noqa: PLC0415 - a server binds its sockets before
 
-    sizes = [f"rsa-keysize-{size}" for size in SWTPM_COMPATIBLE.rsa_key_bits] if tpm2 else []
-    return json.dumps({"type": "swtpm", "features": [*FEATURES, *sizes], "version": own_version()})
+    if "print-capabilities" in arguments.switches:
+        told = description.capabilities(tpm2="tpm2" in arguments.switches)
+    elif "print-profiles" in arguments.switches:
+        told = description.profiles()
+    elif "print-states" in arguments.switches:
+        told = description.states(arguments)
+    else:
+        told = description.info(arguments)
+    return f"{told}\n"
+
+
+def become(user: str) -> None:
+    """Go on as another user, with that user's groups; ArgumentError if that cannot be done."""
+    import pwd  # noqa: PLC0415 - rarely needed
+
+    try:
+        entry = pwd.getpwuid(int(user)) if user.isdecimal() else pwd.getpwnam(user)
+    except KeyError:
+        raise ArgumentError(f"--runas {user}: there is no such user") from None
+    try:
+        os.initgroups(entry.pw_name, entry.pw_gid)
+        os.setgid(entry.pw_gid)
+        os.setuid(entry.pw_uid)
+    except PermissionError:
+        raise ArgumentError(f"--runas {user}: only root can do that") from None
 
 
 def serve(arguments: Arguments, listeners: Listeners) -> int:

@@ -23,6 +23,9 @@ from vtpm.wire.structure import marshal, structure, unmarshal
 from vtpm.wire.vocabulary import ListOf, Octets, Tpm2b
 
 IDENTIFIER: Final = b"vTPM state\r\n\x1a\x00"
+ENVELOPE: Final = b"vTPM envelope\r\n\x1a\x00"
+"""The identifier of an encrypted blob (vtpm/control/envelope.py)."""
+
 VERSION: Final = 1
 DIGEST_SIZE: Final = 32
 MAX_PARTS: Final = 4096
@@ -30,6 +33,26 @@ MAX_PARTS: Final = 4096
 
 class BlobError(ValueError):
     """A state blob cannot be used; the text says why and what to do."""
+
+
+class BlobKeyError(BlobError):
+    """A state blob is encrypted, and there is no key for it."""
+
+
+class Form:
+    """How state blobs travel: as they are."""
+
+    is_encrypted = False
+
+    def wrap(self, blob: bytes) -> bytes:
+        """The octets to send for a blob."""
+        return blob
+
+    def unwrap(self, kind: PTM_BLOB_TYPE, octets: bytes) -> bytes:  # noqa: ARG002 - other forms differ by kind
+        """The blob in octets that came; BlobError if they hold none."""
+        if octets.startswith(ENVELOPE):
+            raise BlobKeyError("the state blob is encrypted; start this host's TPM with the migration key")
+        return octets
 
 
 @structure

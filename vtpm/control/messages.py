@@ -54,6 +54,7 @@ class TPM_RESULT(Constant):  # noqa: N801 - the protocol's name
     BAD_PARAMETER = 0x003
     FAIL = 0x009
     BAD_ORDINAL = 0x00A
+    KEYNOTFOUND = 0x00D
     SIZE = 0x011
     IOERROR = 0x01F
     BAD_LOCALITY = 0x03D
@@ -101,6 +102,9 @@ STATE_ENCRYPTED: Final = 2
 
 CONFIG_FILE_KEY: Final = 1
 """In the flags of GET_CONFIG: the stored state is encrypted."""
+
+CONFIG_MIGRATION_KEY: Final = 2
+"""In the flags of GET_CONFIG: state blobs are encrypted."""
 
 CODE = struct.Struct(">I")
 

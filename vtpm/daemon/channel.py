@@ -64,6 +64,7 @@ class DataChannel:
 
     `others_wait` says whether other TPMs would wait for a commit, so that it must run on a thread.
     `closed` is called once, when the client has gone.
+    With `one_command` the connection ends with the first response.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class DataChannel:
         *,
         others_wait: Callable[[], bool],
         closed: Callable[[], None],
+        one_command: bool = False,
     ) -> None:
         sock.settimeout(0)
         self._loop = loop
@@ -83,6 +85,7 @@ class DataChannel:
         self._lane = lane
         self._others_wait = others_wait
         self._closed = closed
+        self._one_command = one_command
         self._framing = Framing(device.set_buffer_size(0))
         self._outlet = Outlet(loop, sock)
         self._quiet: asyncio.TimerHandle | None = None
@@ -140,10 +143,7 @@ class DataChannel:
         if result.changes:
             self._conclude(partial(self._reply, Frame(command)), result)
             return
-        try:
-            self._outlet.send(result.response)
-        except OSError:
-            self.close()
+        self._send(result.response)
 
     def _give_up(self) -> None:
         self._quiet = None
@@ -170,9 +170,14 @@ class DataChannel:
             done(result.response)
 
     def _reply(self, frame: Frame, response: bytes | Defect) -> None:
-        if not self._is_open:
-            return
+        if self._is_open:
+            self._send(frame.reply(refusal() if isinstance(response, Defect) else response))
+
+    def _send(self, octets: bytes) -> None:
         try:
-            self._outlet.send(frame.reply(refusal() if isinstance(response, Defect) else response))
+            self._outlet.send(octets)
         except OSError:
+            self.close()
+            return
+        if self._one_command:
             self.close()

@@ -6,6 +6,7 @@ A method that changes the state returns after the change is durable.
 While the store cannot write, what would change the state ends in TPM_RC_NV_UNAVAILABLE and changes nothing.
 """
 
+import errno
 import hmac
 import logging
 from collections.abc import Callable, Mapping
@@ -13,7 +14,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from nvstore import FileStore, NvstoreError, Store
 from vtpm.control import blobs
-from vtpm.control.blobs import BlobError
+from vtpm.control.blobs import BlobError, Form
 from vtpm.control.frames import HEADER
 from vtpm.control.messages import CMD, PTM_BLOB_TYPE, TPM_RESULT
 from vtpm.control.transitions import Phase, phase_after
@@ -29,6 +30,9 @@ log = logging.getLogger(__name__)
 
 SUSPENDED: Final = "suspended"
 """The name in the store of the volatile state that STORE_VOLATILE made durable."""
+
+IN_THE_CLEAR: Final = Form()
+"""How state blobs travel unless something else is asked for."""
 
 MIN_BUFFER_SIZE: Final = 0xAF8
 """The smallest buffer in octets that can be set, the same as libtpms'."""
@@ -80,6 +84,11 @@ def without_suspended(stored: Mapping[str, bytes]) -> dict[str, bytes]:
     return {name: blob for name, blob in stored.items() if name != SUSPENDED}
 
 
+def digest_of_stored(store: Store) -> bytes:
+    """A digest of all that is in a store."""
+    return blobs.digest_of(blobs.pack(PTM_BLOB_TYPE.PERMANENT, store.load()))
+
+
 def command_of(code: TPM_CC, argument: TPM_SU) -> bytes:
     """Startup or Shutdown."""
     return HEADER.pack(TPM_ST.NO_SESSIONS, HEADER.size + 2, code) + argument.to_bytes(2)
@@ -109,6 +118,8 @@ class Device:
         auto_shutdown: bool = True,
         allow_set_locality: bool = False,
         profile: Profile = DEFAULT,
+        form: Form = IN_THE_CLEAR,
+        releases_storage: bool = False,
         clock: Clock = monotonic,
         random: Entropy = entropy,
     ) -> None:
@@ -121,7 +132,11 @@ class Device:
         self._allow_set_locality = allow_set_locality
         self._tpms = tpms
         self._open_store = open_store
+        self.form = form
         self._may_manufacture = may_manufacture
+        self._releases_storage = releases_storage
+        self._released: bytes | None = None
+        """The digest of the stored state that was released to another host."""
         self._profile = profile
         self._clock = clock
         self._random = random
@@ -179,6 +194,7 @@ class Device:
             orderly
             and self.auto_shutdown
             and not self._is_suspended
+            and self._released is None
             and code_of(self._last_command) != TPM_CC.Shutdown
         ):
             for kind in (TPM_SU.STATE, TPM_SU.CLEAR):
@@ -196,6 +212,7 @@ class Device:
             self._tpm, self._suspended, self._checkpoint = None, None, None
             self._incoming.clear()
             self._durability.end()
+            self._released = None
             self.locality, self.buffer_size = 0, None
             self.phase = Phase.BEFORE_INIT
             store, self._store = self._store, None
@@ -332,6 +349,7 @@ class Device:
             raise BlobError(
                 "a TPM 2.0 has no state of the kind SAVESTATE; send the permanent and volatile ones"
             )
+        blob = self.form.unwrap(kind, blob)
         state, companion = blobs.unpack(kind, blob)
         self._incoming[kind] = Incoming(state, companion, blobs.digest_of(blob))
 
@@ -344,8 +362,28 @@ class Device:
         return TPM_RESULT.SUCCESS
 
     def lock_storage(self) -> None:
-        """Open the store, which locks it; DeviceError if it cannot be."""
-        self._opened()
+        """Open the store, which locks it; DeviceError if it cannot be, or is not what was released."""
+        released, self._released = self._released, None
+        try:
+            store = self._opened()
+        except (DeviceError, NvstoreError):
+            self._released = released
+            raise
+        if released is None or hmac.compare_digest(released, digest_of_stored(store)):
+            return
+        self._released = released
+        self._store = None
+        store.close()
+        raise DeviceError("another host has changed the stored state since it was released; go on there")
+
+    def release_storage(self) -> None:
+        """Let another host have the store, if so asked for; nothing is written until `lock_storage`."""
+        if not self._releases_storage or self._store is None:
+            return
+        self._durability.commit_deferred()
+        self._released = digest_of_stored(self._store)
+        store, self._store = self._store, None
+        self._let_go(store)
 
     def rekey(self, *, deep: bool, provider: str | None) -> bool:
         """Write the stored state again under the current key of a provider; False if it is not open."""
@@ -360,6 +398,8 @@ class Device:
             self._tpm.fail(reason)
 
     def _opened(self) -> Store:
+        if self._released is not None:
+            raise PermissionError(errno.EACCES, "the stored state was released to another host")
         if self._store is None:
             try:
                 self._store = self._open_store()
@@ -371,6 +411,7 @@ class Device:
 
     def _load(self, *, delete_volatile: bool) -> None:
         """Bring the TPM up from the blobs that were given, or else from the stored ones."""
+        self.lock_storage()
         store = self._opened()
         stored = store.load()
         suspended = stored.pop(SUSPENDED, None)

@@ -9,7 +9,7 @@ but it protects nothing from somebody who reads the directory.
 
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -29,11 +29,16 @@ class DirectoryError(OperatorError):
     """The directory cannot be used; the text gives cause and remedy."""
 
 
-def opener(directory: Path, passphrase: bytes | None = None) -> Callable[[], Store]:
-    """How to open the directory's store, which is made, empty, where there never was one."""
+def opener(
+    directory: Path,
+    passphrase: bytes | None = None,
+    initial: Callable[[], Mapping[str, bytes]] = dict,
+) -> Callable[[], Store]:
+    """How to open the directory's store, which is made, with the initial state, where there never was one."""
 
     def open_store() -> Store:
         host = Host(directory)
+        state = {} if state_size(directory) is not None else initial()
         if host.providers.default is None:
             host.providers.init(PROVIDER, passphrase=passphrase)
         if passphrase is not None:
@@ -41,10 +46,20 @@ def opener(directory: Path, passphrase: bytes | None = None) -> Callable[[], Sto
         try:
             host.show_state(NAME)
         except UnknownState:
-            return host.create_state(uuid.uuid4(), NAME, {}, provider=PROVIDER, allow_unverified=True)
+            return host.create_state(uuid.uuid4(), NAME, state, provider=PROVIDER, allow_unverified=True)
         return host.open_state(NAME)
 
     return open_store
+
+
+def state_size(directory: Path) -> int | None:
+    """The size in octets of the TPM's state, which its key may or may not open; None if there is none."""
+    if not any((directory / name).is_dir() for name in PARTS):
+        return None
+    try:
+        return Host(directory).show_state(NAME).size
+    except UnknownState:
+        return None
 
 
 def forget(directory: Path) -> None:

@@ -36,6 +36,8 @@ class Policy:
     ends_with_control: bool = True
     """Does the TPM lose its power when the control client disconnects without SHUTDOWN?"""
     rejected_locality: int | None = None
+    one_command: bool = False
+    """Does the data connection end after one command?"""
 
 
 class Endpoint:
@@ -95,7 +97,13 @@ class Endpoint:
             self._data_ended()
 
         self.data = DataChannel(
-            self._loop, sock, self.device, self.lane, others_wait=self._others_wait, closed=gone
+            self._loop,
+            sock,
+            self.device,
+            self.lane,
+            others_wait=self._others_wait,
+            closed=gone,
+            one_command=self._policy.one_command,
         )
         return True
 

@@ -1,16 +1,18 @@
 """What each request of the control channel does to a device, and what it is answered."""
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from nvstore import NvstoreError
+from nvstore import Locked, NvstoreError
 from vtpm.control import messages
-from vtpm.control.blobs import BlobError
+from vtpm.control.blobs import BlobError, BlobKeyError
 from vtpm.control.messages import CMD, PTM_BLOB_TYPE, PTM_CAP, SUCCESS, TPM_RESULT, Malformed, Request, Result
 from vtpm.control.transitions import is_legal, may_set_buffer_size
 from vtpm.daemon.device import MAX_LOCALITY, MIN_BUFFER_SIZE, Device, DeviceError
 from vtpm.daemon.info import describe
+from vtpm.wire.error import TPM_RC
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +23,14 @@ BAD_ORDINAL: Final = Result(TPM_RESULT.BAD_ORDINAL)
 BAD_PARAMETER: Final = Result(TPM_RESULT.BAD_PARAMETER)
 FAIL: Final = Result(TPM_RESULT.FAIL)
 BAD_LOCALITY: Final = Result(TPM_RESULT.BAD_LOCALITY)
+KEYNOTFOUND: Final = Result(TPM_RESULT.KEYNOTFOUND)
+NOT_STARTED: Final = Result(TPM_RC.FAILURE)
+"""What swtpm answers to an INIT that fails: the code of a TPM in failure mode."""
+
+LOCK_INTERVAL: Final = 0.01
+"""Seconds between two attempts of LOCK_STORAGE, as with swtpm."""
+
+MAX_LOCK_RETRIES: Final = 1000
 
 SLOW: Final = frozenset(
     {
@@ -56,10 +66,10 @@ def answer(device: Device, request: Request, *, rejected_locality: int | None = 
         return ANSWERS[request.command](device, request)
     except BlobError as error:
         log.error("%s: %s", device.name, error)  # noqa: TRY400 - the operator's to mend: no bug, no traceback
-        return BAD_PARAMETER
+        return KEYNOTFOUND if isinstance(error, BlobKeyError) else BAD_PARAMETER
     except (DeviceError, NvstoreError) as error:
         log.error("%s: %s", device.name, error)  # noqa: TRY400 - as above
-        return FAIL
+        return NOT_STARTED if command == CMD.INIT else FAIL
 
 
 def get_capability(_device: Device, _request: messages.GetCapability) -> messages.Capability:
@@ -134,24 +144,30 @@ def get_state_blob(device: Device, request: messages.GetStateBlob) -> messages.S
     """The rest of a blob from an offset; RETRY where there is no such state, as QEMU expects it."""
     if request.type not in set(PTM_BLOB_TYPE):
         return messages.StateBlob(TPM_RESULT.FAIL, 0, 0, b"")
-    blob = device.state_blob(PTM_BLOB_TYPE(request.type))
-    rest = blob[request.offset :]
-    return messages.StateBlob(TPM_RESULT.SUCCESS if blob else TPM_RESULT.RETRY, 0, len(rest), rest)
+    kind = PTM_BLOB_TYPE(request.type)
+    blob = device.state_blob(kind)
+    if kind is PTM_BLOB_TYPE.SAVESTATE:
+        device.release_storage()
+    if not blob:
+        return messages.StateBlob(TPM_RESULT.RETRY, 0, 0, b"")
+    flags = messages.STATE_ENCRYPTED if device.form.is_encrypted else 0
+    rest = device.form.wrap(blob)[request.offset :]
+    return messages.StateBlob(TPM_RESULT.SUCCESS, flags, len(rest), rest)
 
 
 def set_state_blob(device: Device, request: messages.SetStateBlob) -> Result:
     """Give the state for the next INIT."""
     if request.type not in set(PTM_BLOB_TYPE):
         return BAD_PARAMETER
-    if request.state_flags & messages.STATE_ENCRYPTED:
-        raise BlobError("the state blob is encrypted, which cannot be read; send it decrypted")
     device.set_state_blob(PTM_BLOB_TYPE(request.type), request.data)
     return SUCCESS
 
 
 def get_config(device: Device, _request: messages.GetConfig) -> messages.Config:
-    """Is the stored state encrypted?"""
-    return messages.Config(TPM_RESULT.SUCCESS, messages.CONFIG_FILE_KEY if device.is_encrypted else 0)
+    """Are the stored state and the state blobs encrypted?"""
+    flags = messages.CONFIG_FILE_KEY if device.is_encrypted else 0
+    flags |= messages.CONFIG_MIGRATION_KEY if device.form.is_encrypted else 0
+    return messages.Config(TPM_RESULT.SUCCESS, flags)
 
 
 def set_buffer_size(device: Device, request: messages.SetBufferSize) -> messages.BufferSize | Result:
@@ -171,8 +187,15 @@ def get_info(device: Device, request: messages.GetInfo) -> messages.Info | Resul
     return messages.Info(TPM_RESULT.SUCCESS, len(text), part)
 
 
-def lock_storage(device: Device, _request: messages.LockStorage) -> Result:
-    """Take the lock on the stored state; it is held from INIT on, so that there is nothing to retry."""
+def lock_storage(device: Device, request: messages.LockStorage) -> Result:
+    """Take the lock on the stored state, which another host may be about to release."""
+    for _ in range(min(request.retries, MAX_LOCK_RETRIES)):
+        try:
+            device.lock_storage()
+        except Locked:
+            time.sleep(LOCK_INTERVAL)
+        else:
+            return SUCCESS
     device.lock_storage()
     return SUCCESS
 

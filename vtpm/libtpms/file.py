@@ -80,6 +80,14 @@ def key_of_file(content: bytes) -> bytes:
     raise ForeignStateError("the key file holds neither 16 or 32 octets nor as many in hexadecimal")
 
 
+def is_state(octets: bytes) -> bool:
+    """Do the octets begin with the header of a state of swtpm, and end where it says?"""
+    if len(octets) < HEADER.size:
+        return False
+    version, oldest, size, _flags, total = HEADER.unpack_from(octets)
+    return bool(0 < oldest <= version <= VERSION and size >= HEADER.size and total == len(octets))
+
+
 def is_encrypted(octets: bytes) -> bool:
     """Is the state in the file encrypted?"""
     flags, _ = _header_of(octets)

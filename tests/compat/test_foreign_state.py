@@ -1,0 +1,289 @@
+"""A guest that ran on swtpm goes on here: vtpm/compat/foreign_state.py."""
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.compat.runs import LIMIT, serving
+from vtpm.compat.arguments import ArgumentError
+from vtpm.compat.directory import make_directory
+from vtpm.compat.foreign_state import StreamForm, take_over
+from vtpm.compat.keys import Key, key_of, read_key
+from vtpm.control import blobs
+from vtpm.control.blobs import BlobError, BlobKeyError
+from vtpm.control.messages import PTM_BLOB_TYPE
+from vtpm.daemon.device import DeviceError
+from vtpm.daemon.directory import opener
+from vtpm.engine.tpm import Tpm
+from vtpm.libtpms import file
+from vtpm.libtpms.exporting import export_state
+from vtpm.state.profile import SWTPM_COMPATIBLE
+
+STATE = "tpm2-00.permall"
+SECRET = Key(b"a\0secret\nof libvirt", is_passphrase=True)
+PERMANENT, VOLATILE, SAVESTATE = PTM_BLOB_TYPE
+NEEDS_SWTPM = pytest.mark.skipif(shutil.which("swtpm") is None, reason="swtpm is not installed")
+
+
+@pytest.fixture(scope="module")
+def made() -> Tpm:
+    """A TPM that swtpm could hold."""
+    return Tpm.manufacture(bytes, SWTPM_COMPATIBLE)
+
+
+@pytest.fixture
+def permanent(made: Tpm) -> bytes:
+    """Its state as libtpms writes it."""
+    return export_state(made.snapshot(), bytes).state
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory whose path is short enough for sockets."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        yield Path(name)
+
+
+def wrapped(permanent: bytes, key: Key | None = None) -> bytes:
+    """The file, encrypted under a key."""
+    return file.wrap(permanent, key.of_size(32) if key else None, bytes(32))
+
+
+class TestDirectory:
+    """`--tpmstate dir=` of a guest of swtpm"""
+
+    @pytest.mark.parametrize("key", [None, SECRET, Key(bytes(16), is_passphrase=False)])
+    def test_taken_over(self, tmp_path: Path, made: Tpm, permanent: bytes, key: Key | None) -> None:
+        """The first opening takes it over; the file stays as it is and is never read again."""
+        size = 32 if key is None or key.is_passphrase else 16
+        octets = file.wrap(permanent, key.of_size(size) if key else None, bytes(size))
+        (tmp_path / STATE).write_bytes(octets)
+        for _ in range(2):
+            open_store = opener(
+                tmp_path,
+                key.passphrase if key else None,
+                lambda: take_over(tmp_path, SWTPM_COMPATIBLE, key),
+            )
+            store = open_store()
+            found = Tpm.restore(store.load(), bytes)
+            store.close()
+            assert found.owner.seed == made.owner.seed
+            assert found.endorsement.proof == made.endorsement.proof
+        assert (tmp_path / STATE).read_bytes() == octets
+
+    def test_not_there(self, tmp_path: Path) -> None:
+        """Without a file there is nothing to take over."""
+        assert take_over(tmp_path, SWTPM_COMPATIBLE, None) == {}
+
+    @pytest.mark.parametrize(
+        ("key", "given", "said"),
+        [
+            (SECRET, None, "is encrypted"),
+            (SECRET, Key(b"another", is_passphrase=True), "is not the state's"),
+            (SECRET, Key(SECRET.secret, is_passphrase=True, kdf="sha512"), "is not the state's"),
+        ],
+    )
+    def test_wrong_key(
+        self, tmp_path: Path, permanent: bytes, key: Key, given: Key | None, said: str
+    ) -> None:
+        """Without its key nothing is taken over, and nothing is made beside it."""
+        (tmp_path / STATE).write_bytes(wrapped(permanent, key))
+        with pytest.raises(DeviceError, match=said):
+            opener(tmp_path, None, lambda: take_over(tmp_path, SWTPM_COMPATIBLE, given))()
+        assert not list(tmp_path.glob("states/*.state"))
+
+    def test_suspended(self, tmp_path: Path, permanent: bytes) -> None:
+        """A volatile state is not lost by mistake."""
+        (tmp_path / STATE).write_bytes(wrapped(permanent))
+        (tmp_path / "tpm2-00.volatilestate").write_bytes(b"state")
+        with pytest.raises(DeviceError, match=r"tpm2-00\.volatilestate .* is not read"):
+            take_over(tmp_path, SWTPM_COMPATIBLE, None)
+
+    def test_damaged(self, tmp_path: Path, permanent: bytes) -> None:
+        """A damaged file is named."""
+        (tmp_path / STATE).write_bytes(wrapped(permanent)[:-1])
+        with pytest.raises(DeviceError, match=STATE):
+            take_over(tmp_path, SWTPM_COMPATIBLE, None)
+
+
+class TestBlobs:
+    """State blobs that swtpm has written"""
+
+    def test_permanent(self, made: Tpm, permanent: bytes) -> None:
+        """A permanent blob becomes one of this TPM's."""
+        form = StreamForm(SWTPM_COMPATIBLE, None, None)
+        state, _ = blobs.unpack(PERMANENT, form.unwrap(PERMANENT, wrapped(permanent)))
+        assert Tpm.restore(state, bytes).owner.seed == made.owner.seed
+
+    def test_keys(self, permanent: bytes) -> None:
+        """An encrypted one needs the key."""
+        octets = wrapped(permanent, SECRET)
+        assert StreamForm(SWTPM_COMPATIBLE, SECRET, None).unwrap(PERMANENT, octets)
+        assert StreamForm(SWTPM_COMPATIBLE, None, SECRET).unwrap(PERMANENT, octets)
+        with pytest.raises(BlobKeyError, match="--migration-key"):
+            StreamForm(SWTPM_COMPATIBLE, None, None).unwrap(PERMANENT, octets)
+        with pytest.raises(BlobError, match="is not the state's"):
+            StreamForm(SWTPM_COMPATIBLE, Key(b"x", is_passphrase=True), None).unwrap(PERMANENT, octets)
+
+    def test_volatile(self, permanent: bytes) -> None:
+        """A volatile one is refused by its format's name."""
+        with pytest.raises(BlobError, match="format of libtpms"):
+            StreamForm(SWTPM_COMPATIBLE, None, None).unwrap(VOLATILE, wrapped(permanent))
+
+
+class TestEncryption:
+    """--migration-key"""
+
+    def test_there_and_back(self) -> None:
+        """Equal blobs are equal in the stream, hidden, and the other end reads them."""
+        blob = blobs.pack(PERMANENT, {"name": b"secret state"})
+        sender, receiver = (StreamForm(SWTPM_COMPATIBLE, SECRET, None) for _ in range(2))
+        sent = sender.wrap(blob)
+        assert b"secret" not in sent
+        assert sent == sender.wrap(blob)
+        assert receiver.unwrap(PERMANENT, sent) == blob
+        assert receiver.wrap(blob) != sent
+        assert receiver.unwrap(PERMANENT, blob) == blob
+
+    def test_refusals(self) -> None:
+        """Another key, no key, and an altered blob."""
+        sent = StreamForm(SWTPM_COMPATIBLE, SECRET, None).wrap(blobs.pack(PERMANENT, {}))
+        with pytest.raises(BlobKeyError, match="migration key"):
+            StreamForm(SWTPM_COMPATIBLE, None, SECRET).unwrap(PERMANENT, sent)
+        other = StreamForm(SWTPM_COMPATIBLE, Key(b"other", is_passphrase=True), None)
+        with pytest.raises(BlobError, match="another migration key"):
+            other.unwrap(PERMANENT, sent)
+        same = StreamForm(SWTPM_COMPATIBLE, SECRET, None)
+        for at in (20, 40, len(sent) - 1):
+            altered = sent[:at] + bytes((sent[at] ^ 1,)) + sent[at + 1 :]
+            with pytest.raises(BlobError):
+                same.unwrap(PERMANENT, altered)
+        with pytest.raises(BlobError, match="incomplete"):
+            same.unwrap(PERMANENT, sent[:30])
+
+
+class TestKeys:
+    """--key"""
+
+    def test_read(self, tmp_path: Path) -> None:
+        """Passphrases as they are, keys in hexadecimal or binary; `remove` removes the file."""
+        path = tmp_path / "key"
+        path.write_bytes(b"pass\nphrase\n")
+        key = read_key("key", {"pwdfile": str(path), "kdf": "sha512", "remove": "true"})
+        assert key == Key(b"pass\nphrase\n", is_passphrase=True, kdf="sha512")
+        assert not path.exists()
+        path.write_text("0x" + "ab" * 16 + "\n")
+        assert read_key("key", {"file": str(path)}) == Key(b"\xab" * 16, is_passphrase=False)
+        assert "nphrase" not in repr(key)
+
+    @pytest.mark.parametrize(
+        ("octets", "is_passphrase", "said"),
+        [(b"", True, "is empty"), (b"short", False, "neither 16 or 32 octets")],
+    )
+    def test_refused(self, octets: bytes, *, is_passphrase: bool, said: str) -> None:
+        """What is no key is named."""
+        with pytest.raises(ArgumentError, match=f"--key x: .*{said}"):
+            key_of("key x", octets, is_passphrase=is_passphrase)
+
+    def test_absent(self, tmp_path: Path) -> None:
+        """So is a file that is not there."""
+        with pytest.raises(ArgumentError, match=r"--key file=.*No such file"):
+            read_key("key", {"file": str(tmp_path / "none")})
+
+
+@pytest.mark.slow
+class TestProcesses:
+    """The programs, as libvirt starts them"""
+
+    @NEEDS_SWTPM
+    def test_existing_domain(self, place: Path) -> None:
+        """A state that swtpm has made and encrypted runs here; the log says so, swtpm's file stays."""
+        programs = make_directory([place / "programs"])
+        state, secret = place / "state", place / "secret"
+        state.mkdir()
+        secret.write_bytes(b"a secret of libvirt")
+        key = ["--key", f"pwdfile={secret},mode=aes-256-cbc"]
+        migration = ["--migration-key", f"pwdfile={secret},mode=aes-256-cbc"]
+        with serving(programs, state, *key, *migration, own=False) as server:
+            server.ioctl("-i")
+            server.ioctl("--save", "permanent", str(place / "blob"))
+            server.ioctl("-s")
+            server.process.wait(LIMIT)
+        before = (state / STATE).read_bytes()
+        with serving(programs, state, *key, *migration) as server:
+            server.ioctl("-i")
+            assert server.ioctl("-g") == "ptm configuration flags: 0x3\n"
+            said = server.shut_down()
+        assert said.count("is taken over") == 1
+        assert (state / STATE).read_bytes() == before
+        with serving(programs, state, *key, *migration) as server:
+            server.ioctl("--load", "permanent", str(place / "blob"))
+            server.ioctl("-i")
+            assert "a state blob of swtpm is taken over" in server.shut_down()
+
+    def test_migration(self, place: Path) -> None:
+        """Blobs travel encrypted to a host with the same key, and to no other."""
+        programs = make_directory([place / "programs"])
+        for name in ("source", "target", "other"):
+            (place / name).mkdir()
+        secret = place / "secret"
+        secret.write_bytes(b"short")
+        key = ["--migration-key", f"pwdfile={secret}", "--migration", "incoming,release-lock-outgoing"]
+        kinds = {kind: str(place / kind) for kind in ("permanent", "volatile", "savestate")}
+        with serving(programs, place / "source", *key) as server:
+            server.ioctl("-i")
+            assert server.ioctl("-g") == "ptm configuration flags: 0x2\n"
+            for kind, name in kinds.items():
+                server.ioctl("--save", kind, name)
+            server.ioctl("--lock-storage", "5")
+        with serving(programs, place / "target", *key) as server:
+            for kind in ("permanent", "volatile"):
+                server.ioctl("--load", kind, kinds[kind])
+            server.ioctl("-i")
+            server.shut_down()
+        with serving(programs, place / "other") as server:
+            refused = server.ioctl("--load", "permanent", kinds["permanent"], status=1)
+            assert "PTM_SET_STATEBLOB: 0xd" in refused
+
+    def test_shared_storage(self, place: Path) -> None:
+        """The lock goes to the destination once everything has been read, and the source cannot go on."""
+        programs = make_directory([place / "programs"])
+        state = place / "state"
+        state.mkdir()
+        options = ["--migration", "release-lock-outgoing", "--flags", "startup-clear"]
+        with serving(programs, state, *options) as source:
+            source.ioctl("-e")
+            incoming = ["--migration", "incoming,release-lock-outgoing"]
+            with serving(programs, state, *incoming, name="target") as target:
+                assert "PTM_LOCK_STORAGE: 0x9" in target.ioctl("--lock-storage", "2", status=1)
+                for kind in ("permanent", "volatile", "savestate"):
+                    source.ioctl("--save", kind, str(place / kind))
+                target.ioctl("--load", "permanent", str(place / "permanent"))
+                target.ioctl("--load", "volatile", str(place / "volatile"))
+                target.ioctl("-i")
+                assert "PTM_LOCK_STORAGE: 0x9" in source.ioctl("--lock-storage", "2", status=1)
+                target.shut_down()
+            assert "PTM_LOCK_STORAGE: 0x9" in source.ioctl("--lock-storage", "2", status=1)
+            assert "another host has changed" in source.shut_down()
+
+    def test_setup(self, place: Path) -> None:
+        """swtpm_setup does not overwrite it; told to, it makes a new TPM beside it."""
+        programs = make_directory([place / "programs"])
+        made = Tpm.manufacture(bytes, SWTPM_COMPATIBLE)
+        (place / STATE).write_bytes(wrapped(export_state(made.snapshot(), bytes).state))
+
+        def seed(*words: str) -> bytes:
+            words = ("--tpm2", "--tpm-state", str(place), "--config", "/dev/null", *words)
+            subprocess.run([programs / "swtpm_setup", *words], check=True, capture_output=True, timeout=LIMIT)
+            store = opener(place)()
+            found = Tpm.restore(store.load(), bytes)
+            store.close()
+            return bytes(found.owner.seed)
+
+        assert seed("--createek", "--not-overwrite") == made.owner.seed
+        assert seed("--reconfigure", "--pcr-banks", "sha384") == made.owner.seed
+        assert seed("--overwrite") != made.owner.seed

@@ -1,0 +1,110 @@
+"""What `swtpm socket` prints of itself and of its state, in JSON (swtpm.8)."""
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from vtpm.compat.arguments import ArgumentError, Arguments, state_directory
+from vtpm.compat.version import own_version
+
+FEATURES: Final = (
+    "tpm-2.0",
+    "tpm-send-command-header",
+    "flags-opt-startup",
+    "flags-opt-disable-auto-shutdown",
+    "ctrl-opt-terminate",
+    "cmdarg-key-fd",
+    "cmdarg-pwd-fd",
+    "cmdarg-print-states",
+    "cmdarg-migration",
+    "nvram-backend-dir",
+)
+"""What this program has of swtpm's, in swtpm's words and order."""
+
+LATER_FEATURES: Final = (
+    "cmdarg-profile",
+    "cmdarg-print-profiles",
+    "cmdarg-print-info",
+    "tpmstate-opt-lock",
+    "tpmstate-dir-backend-opt-backup",
+    "tpmstate-dir-backend-opt-fsync",
+    "cmdarg-pcap",
+)
+"""What comes after the sizes of keys."""
+
+ACTIVE_PROFILE: Final = 0x20
+AVAILABLE_PROFILES: Final = 0x40
+"""Bits of --print-info that ask for profiles."""
+
+
+def spaced(document: dict[str, Any]) -> str:
+    """JSON with the spaces that swtpm puts, by which some scripts recognize it."""
+    text = json.dumps(document)
+    return f"{{ {text[1:-1]} }}".replace("[", "[ ").replace("]", " ]").replace("[  ]", "[]")
+
+
+def capabilities(*, tpm2: bool) -> str:
+    """What this program can do."""
+    from vtpm.state.profile import SWTPM_COMPATIBLE  # noqa: PLC0415 - a server binds its sockets before
+
+    sizes = [f"rsa-keysize-{size}" for size in SWTPM_COMPATIBLE.rsa_key_bits] if tpm2 else []
+    features = [*FEATURES, *sizes, *LATER_FEATURES]
+    return spaced({"type": "swtpm", "features": features, "version": own_version()})
+
+
+def states(arguments: Arguments) -> str:
+    """The states in the directory: this TPM's, or else swtpm's."""
+    from vtpm.daemon.directory import SWTPM_STATE, state_size  # noqa: PLC0415 - as above
+
+    directory = state_directory(arguments)
+    own = state_size(directory)
+    foreign = directory / SWTPM_STATE
+    size = foreign.stat().st_size if own is None and foreign.is_file() else own
+    found = [] if size is None else [{"name": "permall", "size": size}]
+    return spaced({"type": "swtpm", "states": found})
+
+
+def profiles() -> str:
+    """The profiles that --profile may name."""
+    from vtpm.compat.profiles import list_profiles  # noqa: PLC0415 - as above
+
+    return json.dumps(list_profiles(), separators=(",", ":"))
+
+
+def info(arguments: Arguments) -> str:
+    """The description of a new TPM, or of the one in the directory if there is one."""
+    from vtpm.compat.keys import read_key  # noqa: PLC0415 - as above
+    from vtpm.compat.profiles import list_profiles, profile_of, shown_name  # noqa: PLC0415
+    from vtpm.daemon.info import describe  # noqa: PLC0415
+
+    text = arguments.of("print-info")["print-info"]
+    try:
+        flags = int(text, 0)
+    except ValueError:
+        raise ArgumentError(f"--print-info {text}: not a number") from None
+    profile = profile_of(arguments.of("profile"))
+    if arguments.of("tpmstate"):
+        key = read_key("key", arguments.of("key"))
+        profile = stored_profile(state_directory(arguments), key) or profile
+    parts = json.loads(describe(flags, profile))
+    if flags & ACTIVE_PROFILE and arguments.of("tpmstate"):
+        parts["ActiveProfile"] = {"Name": shown_name(profile)}
+    if flags & AVAILABLE_PROFILES:
+        parts |= list_profiles()
+    return json.dumps(parts, separators=(",", ":"))
+
+
+def stored_profile(directory: Path, key: Any) -> Any:
+    """The profile of the TPM in a directory; None if there is none."""
+    from vtpm.daemon.clock import entropy  # noqa: PLC0415 - as above
+    from vtpm.daemon.directory import opener, state_size  # noqa: PLC0415
+    from vtpm.engine.tpm import Tpm  # noqa: PLC0415
+
+    if state_size(directory) is None:
+        return None
+    store = opener(directory, key.passphrase if key else None)()
+    try:
+        blobs = store.load()
+    finally:
+        store.close()
+    return Tpm.restore(blobs, entropy).profile if blobs else None
