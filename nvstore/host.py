@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Final
 from uuid import UUID
@@ -17,7 +16,6 @@ from nvstore.drill import DrillReport
 from nvstore.envelope import Header
 from nvstore.errors import (
     AnchorUnavailable,
-    Locked,
     MarkDamaged,
     NvstoreError,
     RevertRefused,
@@ -231,6 +229,12 @@ class Host:
         place = self._place(uuid)
         find_newest(place, uuid, self.providers, reader=Still(place))
         return self._status(uuid)
+
+    def read_state(self, vm: UUID | str) -> dict[str, bytes]:
+        """Return the blobs of a state, which may be in use, or raise what opening it would raise."""
+        uuid = self._uuid_of(vm)
+        place = self._place(uuid)
+        return find_newest(place, uuid, self.providers, reader=Still(place)).blobs.as_dict()
 
     def repair_state(self, vm: UUID | str, *, generation: int | None = None, reason: str) -> StateStatus:
         """

@@ -25,10 +25,10 @@ def admin_path(run_dir: Path) -> Path:
     return run_dir / NAME
 
 
-def ask(run_dir: Path, request: str, **arguments: Any) -> Any:
-    """Ask the daemon; None if there is none, AdminError if it refuses."""
+def ask(run_dir: Path, request: str, *, timeout: float = TIMEOUT, **arguments: Any) -> Any:
+    """Ask the daemon; None if there is none, AdminError if it refuses, or is silent for `timeout` seconds."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-        sock.settimeout(TIMEOUT)
+        sock.settimeout(timeout)
         try:
             sock.connect(str(admin_path(run_dir)))
         except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):

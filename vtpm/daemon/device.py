@@ -22,6 +22,7 @@ from vtpm.daemon.clock import Clock, Entropy, entropy, monotonic
 from vtpm.daemon.durability import Durability, are_marks, is_derived
 from vtpm.daemon.errors import OperatorError
 from vtpm.spec.constants import TPM_CC, TPM_ST, TPM_SU
+from vtpm.state.checkpoint import Checkpoint
 from vtpm.state.profile import DEFAULT, Profile
 from vtpm.state.saved import SavedStateError
 from vtpm.wire.error import TPM_RC
@@ -391,6 +392,28 @@ class Device:
             return False
         self._store.rekey(deep=deep, provider=provider)
         return True
+
+    def copied(self) -> tuple[dict[str, bytes], int] | None:
+        """The running TPM as blobs, and the milliseconds since its last command; None if it is off."""
+        if not self.is_running:
+            return None
+        tpm = self._tpm
+        return tpm.snapshot() | tpm.snapshot_volatile(), self._clock().milliseconds - tpm.clock.last
+
+    def reset_lockout(self) -> int | None:
+        """Forgive failed authorizations; how many there were, or None if no TPM is loaded."""
+        tpm = self._tpm
+        if tpm is None or self.has_failed:
+            return None
+        self._is_suspended = False
+        tries, checkpoint = tpm.lockout.failed_tries, Checkpoint(tpm)
+        tpm.lockout.forgive()
+        tpm.touch_permanent()
+        if not self._durability.commit(tpm.changes()):
+            checkpoint.put_back()
+            self._durability.defer(tpm.changes())
+            raise DeviceError(f"the store does not take changes: {self._durability.alarm}; mend that first")
+        return int(tries)
 
     def fail(self, reason: str) -> None:
         """Enter failure mode, until the next INIT goes back to what is durable."""

@@ -9,9 +9,10 @@ from typing import Any
 from nvstore import Host, NvstoreError
 from vtpm.daemon.admin import AdminServer, admin_path
 from vtpm.daemon.alarm import Alarm
+from vtpm.daemon.errors import OperatorError
 from vtpm.daemon.process import Process
 from vtpm.daemon.sockets import Access, unlink_socket
-from vtpm.daemon.supervisor import Supervisor, SupervisorError
+from vtpm.daemon.supervisor import Supervisor
 
 
 class Server:
@@ -28,8 +29,10 @@ class Server:
                 "rescan": self._rescan,
                 "release": self._release,
                 "rekey": self._rekey,
+                "view": self._supervisor.view,
+                "lockout-reset": self._supervisor.reset_lockout,
             },
-            (SupervisorError, NvstoreError),
+            (OperatorError, NvstoreError),
         )
 
     def run(self, admin: socket.socket, ready: Callable[[int], None]) -> None:

@@ -4,6 +4,7 @@ Many VMs in one process: a socket each, made when the state appears and removed 
 A VM's state is opened at its first INIT: a state that cannot be opened stops its own VM and no other.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
@@ -17,6 +18,7 @@ from vtpm.daemon.lane import Lane
 from vtpm.daemon.process import Process
 from vtpm.daemon.sockets import Access, SocketError, listen_unix, unlink_socket
 from vtpm.daemon.tap import device_for
+from vtpm.daemon.views import shown
 
 log = logging.getLogger(__name__)
 
@@ -82,19 +84,56 @@ class Supervisor:
         endpoint = self._endpoints.get(name)
         if endpoint is None:
             return False
+        work = partial(endpoint.device.rekey, deep=deep, provider=provider)
+        return await self._between_commands(endpoint, work) is True
+
+    async def reset_lockout(self, name: str) -> int | None:
+        """Forgive the failed authorizations of a TPM; how many, or None if the VM has none loaded here."""
+        endpoint = self._endpoints.get(name)
+        if endpoint is None:
+            return None
+        tries = await self._between_commands(endpoint, endpoint.device.reset_lockout)
+        return tries if isinstance(tries, int) else None
+
+    async def view(self, name: str, view: str) -> Any:
+        """What a view shows of a running TPM; None if the VM is not running here."""
+        endpoint = self._endpoints.get(name)
+        if endpoint is None:
+            return None
+        copied = await self._at_rest(endpoint)
+        if copied is None:
+            return None
+        look = partial(shown, view, *copied, restore=self._process.tpms.restore)
+        return await self._process.loop.run_in_executor(self._process.executor, look)
+
+    async def _between_commands(self, endpoint: Endpoint, work: Callable[[], Any]) -> Any:
+        """The result of a change of the state that is no command, or what it raises for the operator."""
         ended = self._process.loop.create_future()
 
-        def work() -> bool | NvstoreError:
+        def attempt() -> Any:
             try:
-                return endpoint.device.rekey(deep=deep, provider=provider)
-            except NvstoreError as error:
+                return work()
+            except (NvstoreError, OperatorError) as error:
                 return error
 
-        endpoint.lane.enter(partial(endpoint.lane.run, work, ended.set_result, on_thread=True))
+        endpoint.lane.enter(partial(endpoint.lane.run, attempt, ended.set_result, on_thread=True))
         result = await ended
-        if isinstance(result, NvstoreError):
+        if isinstance(result, (NvstoreError, OperatorError)):
             raise result
-        return result is True
+        return result
+
+    async def _at_rest(self, endpoint: Endpoint) -> tuple[dict[str, bytes], int] | None:
+        """A copy of a running TPM, taken between two commands; what goes wrong is nothing to the TPM."""
+        copied: asyncio.Future[tuple[dict[str, bytes], int] | None] = self._process.loop.create_future()
+
+        def step() -> None:
+            try:
+                copied.set_result(endpoint.device.copied())
+            except Exception as error:  # noqa: BLE001 - raised again below, where no TPM fails by it
+                copied.set_exception(error)
+
+        endpoint.lane.enter(step)
+        return await copied
 
     async def close(self) -> None:
         """End every VM's run."""

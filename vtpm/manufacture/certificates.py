@@ -33,6 +33,8 @@ SET, UTF8_STRING = 0x31, 0x0C
 NEVER = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 """RFC 5280, 4.1.2.5: there is no well-defined end."""
 
+PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
+
 CURVE_CLASSES: dict[TPM_ECC_CURVE, type[ec.EllipticCurve]] = {
     TPM_ECC_CURVE.NIST_P256: ec.SECP256R1,
     TPM_ECC_CURVE.NIST_P384: ec.SECP384R1,
@@ -187,7 +189,7 @@ def specification_attribute(specification: Specification) -> bytes:
     return element(SEQUENCE, attribute)
 
 
-def public_key_of(public: TPMT_PUBLIC) -> rsa.RSAPublicKey | ec.EllipticCurvePublicKey:
+def public_key_of(public: TPMT_PUBLIC) -> PublicKey:
     """The public key of an object, as X.509 knows it."""
     if isinstance(public.parameters, TPMS_RSA_PARMS):
         assert isinstance(public.unique, bytes)

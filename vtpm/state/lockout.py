@@ -71,6 +71,11 @@ class Lockout:
         self.recovery_time = self.lockout_recovery = RECOVERY_TIME
         self.auth_enabled = True
 
+    def forgive(self) -> None:
+        """Forget all failures, lockoutAuth's own among them: for whoever runs the TPM, no command does that."""
+        self.failed_tries = 0
+        self.auth_enabled = True
+
     def count_failure(self, time: int) -> bool:
         """A protected entity's authorization failed; was the permanent state changed?"""
         self.self_heal_timer = time

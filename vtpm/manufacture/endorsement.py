@@ -1,0 +1,125 @@
+"""The endorsement keys of a TPM and their certificates (TCG EK Credential Profile for TPM 2.0, 2.5)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from vtpm.manufacture.certificates import PublicKey, public_key_of
+from vtpm.spec.algorithms import TPMS_SYMCIPHER_PARMS
+from vtpm.spec.constants import TPM_RH
+from vtpm.spec.objects import TPMS_ECC_PARMS, TPMS_RSA_PARMS, TPMT_PUBLIC
+from vtpm.state.hierarchy import base_of
+from vtpm.state.tpm import TpmState
+
+EK_HANDLES = range(0x81010000, 0x81020000)
+"""TCG Registry of Reserved TPM 2.0 Handles, 2.3.1: persistent objects of the endorsement hierarchy."""
+
+EK_INDICES = range(0x01C00000, 0x01C08000)
+"""2.2: the NV Indices of endorsement keys' certificates, and of chains, nonces and templates."""
+
+
+@dataclass(frozen=True)
+class Endorsement:
+    """An endorsement key or its certificate, mostly both."""
+
+    handle: int | None
+    public: TPMT_PUBLIC | None
+    index: int | None
+    certificate: x509.Certificate | None
+
+
+def endorsements_of(tpm: TpmState) -> Iterator[Endorsement]:
+    """The persistent endorsement keys, each with its certificate, then certificates of no such key."""
+    certificates = dict(certificates_of(tpm))
+    for handle in sorted(handle for handle in tpm.persistent if handle in EK_HANDLES):
+        item = tpm.persistent[handle]
+        if base_of(item.hierarchy) != TPM_RH.ENDORSEMENT or not item.is_parent:
+            continue
+        index = next((at for at, found in certificates.items() if certifies(found, item.public)), None)
+        yield Endorsement(handle, item.public, index, certificates.pop(index) if index else None)
+    for index, certificate in certificates.items():
+        yield Endorsement(None, None, index, certificate)
+
+
+def certificates_of(tpm: TpmState) -> Iterator[tuple[int, x509.Certificate]]:
+    """The certificates in NV and the Indices that they are in; what is no certificate is passed over."""
+    for handle in sorted(handle for handle in tpm.nv if handle in EK_INDICES):
+        index = tpm.nv[handle]
+        certificate = parsed(index.data) if index.attributes.WRITTEN else None
+        if certificate is not None:
+            yield handle, certificate
+
+
+def parsed(octets: bytes) -> x509.Certificate | None:
+    """A certificate that can be read to its end; None for other octets, which a guest may have written."""
+    try:
+        certificate = x509.load_der_x509_certificate(octets)
+        certificate.public_key()
+        list(certificate.extensions)
+        list(certificate.subject)
+        list(certificate.issuer)
+        certificate.not_valid_after_utc.isoformat()
+    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension):
+        return None
+    return certificate
+
+
+def certifies(certificate: x509.Certificate, public: TPMT_PUBLIC) -> bool:
+    """Is it a certificate of this key?"""
+    key = known_key_of(public)
+    return key is not None and certificate.public_key() == key
+
+
+def known_key_of(public: TPMT_PUBLIC) -> PublicKey | None:
+    """The public key of an object as X.509 knows it; None if X.509 knows none of its kind."""
+    try:
+        return public_key_of(public)
+    except KeyError:
+        return None
+
+
+def kind_of(public: TPMT_PUBLIC) -> str:
+    """What an object is, in words: `RSA 2048`."""
+    if isinstance(public.parameters, TPMS_RSA_PARMS):
+        return f"RSA {public.parameters.key_bits}"
+    if isinstance(public.parameters, TPMS_ECC_PARMS):
+        return f"ECC {public.parameters.curve_id.name}"
+    if isinstance(public.parameters, TPMS_SYMCIPHER_PARMS):
+        return f"{public.parameters.sym.algorithm.name} {public.parameters.sym.key_bits}"
+    return "keyed hash"
+
+
+def describe_endorsement(tpm: TpmState, now: datetime) -> list[dict[str, Any]]:
+    """The endorsement keys and certificates, for an operator to hand on: all of it is public."""
+    del now
+    return [_described(item) for item in endorsements_of(tpm)]
+
+
+def _described(item: Endorsement) -> dict[str, Any]:
+    facts: dict[str, Any] = {"key": None, "handle": None, "public_key": None}
+    if item.public is not None:
+        key = known_key_of(item.public)
+        facts = {
+            "key": kind_of(item.public),
+            "handle": f"0x{item.handle:08x}",
+            "public_key": key and key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode(),
+        }
+    facts |= {"index": None, "certificate": None}
+    if item.certificate is not None:
+        certificate = item.certificate
+        facts |= {
+            "index": f"0x{item.index:08x}",
+            "certificate": certificate.public_bytes(Encoding.PEM).decode(),
+            "subject": certificate.subject.rfc4514_string(),
+            "issuer": certificate.issuer.rfc4514_string(),
+            "serial": f"{certificate.serial_number:x}",
+            "not_after": certificate.not_valid_after_utc.isoformat(),
+            "sha256": certificate.fingerprint(SHA256()).hex(),
+        }
+    return facts
