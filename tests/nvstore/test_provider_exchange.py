@@ -175,6 +175,7 @@ class TestHandOver:
             other.exchange.receive(tmp_path / "p", kdk_id=bytes.fromhex(origin.providers.show("main").kdk_id))
 
 
+@pytest.mark.slow
 def test_rotation_waits_for_hosts(host: Host, other: Host, tmp_path: Path) -> None:
     """The successor is promoted when every host has it; no host is ever without a key it needs."""
     old = host.providers.show("main").kdk_id

@@ -70,6 +70,7 @@ class TestShamir:
             for chosen in itertools.combinations(shares.items(), size):
                 assert combine(dict(chosen)) == secret
 
+    @pytest.mark.slow
     def test_fewer_tell_nothing(self) -> None:
         """One share of two fits every secret: some coefficient explains it."""
         for secret in range(256):
