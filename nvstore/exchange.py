@@ -76,7 +76,6 @@ class Exchange:
     def __init__(self, setting: Setting, providers: Providers, directory: Path) -> None:
         self._setting, self._providers, self._path = setting, providers, directory / "host.identity"
         self._book, self._ring, self._audit = setting.book, setting.ring, setting.audit
-        setting.files.make_directory(directory)
 
     def __repr__(self) -> str:
         return f"Exchange({str(self._path)!r})"
@@ -86,6 +85,7 @@ class Exchange:
         with self._audit.entry("enroll") as facts, self._book.exclusive():
             if self._setting.files.exists(self._path):
                 raise IdentityExists(self._path)
+            self._setting.files.make_directory(self._path.parent)
             sealer, *_ = self._setting.sealers("host", None, key_file, seals)
             sealing = sealer.make(self._setting.files, self._setting.entropy, "this host's identity")
             secret = self._setting.entropy(KEY_SIZE)

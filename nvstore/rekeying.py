@@ -1,7 +1,6 @@
 """Rekeying of many states, which of them are behind, and how far it went; and the destruction of one."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, NamedTuple
@@ -119,6 +118,8 @@ class Rekeying:
         `in_use` is told of each VM whose state somebody else has open, and says whether it was rekeyed there.
         What was interrupted is repeated with what `stale` still returns.
         """
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - slow to import, rarely used
+
         chosen = self._resolve(vms)
         names = list(chosen.values())
         if provider is not None:
