@@ -30,13 +30,13 @@ class TestReadClock:
 
     def test_power_cycle(self, tpm: Client) -> None:
         """Time begins again with power, Clock goes on after a Shutdown."""
-        tpm.clock_set(TPM_RH.OWNER, new_time=1)
-        tpm.wait(4999)
+        tpm.clock_set(TPM_RH.OWNER, new_time=1 << 22)
+        tpm.wait(5000)
         tpm.power_cycle()
         tpm.wait(10)
 
         info = time_info(tpm)
-        assert (info.time, info.clock_info.clock, info.clock_info.safe) == (10, 5010, True)
+        assert (info.time, info.clock_info.clock, info.clock_info.safe) == (10, (1 << 22) + 5010, True)
 
     def test_loss_of_power(self, tpm: Client) -> None:
         """Without Shutdown Clock may go back to what was saved, and says that it is not safe."""
@@ -107,6 +107,19 @@ class TestClockSet:
         tpm.power_cycle(shutdown=None)
 
         assert time_info(tpm).clock_info.clock == DAY
+
+    def test_not_safe_yet(self, tpm: Client) -> None:
+        """Part 1, 33: a greater Clock may have been reported, but none beyond the next regular saving."""
+        tpm.wait(5000)
+        assert time_info(tpm).clock_info.clock == 5000
+        tpm.power_cycle(shutdown=None)
+        lost = time_info(tpm).clock_info
+        assert (lost.clock, lost.safe) == (0, False)
+
+        tpm.clock_set(TPM_RH.OWNER, new_time=10)
+        assert not time_info(tpm).clock_info.safe
+        tpm.clock_set(TPM_RH.OWNER, new_time=tpm.tpm.profile.clock_update)
+        assert time_info(tpm).clock_info.safe
 
     def test_whose_it_is(self, tpm: Client) -> None:
         """The owner and the platform set Clock."""

@@ -11,7 +11,7 @@ from tests.scenarios import Client
 from tests.sessions import CallerSession
 from vtpm.spec.algorithms import TPMT_SYM_DEF
 from vtpm.spec.constants import TPM_ALG, TPM_RH, TPM_SE, TPM_SU
-from vtpm.spec.structures import TPML_DIGEST_VALUES, TPMT_TK_HASHCHECK
+from vtpm.spec.structures import TPML_DIGEST_VALUES, TPMS_PCR_SELECTION, TPMT_TK_HASHCHECK
 from vtpm.wire.error import TPM_RC
 from vtpm.wire.structure import marshal
 
@@ -246,6 +246,20 @@ class TestEventSequence:
 
         assert [value.hash_alg for value in reply.results] == HASH_ALGS
         assert before == tpm.tpm.pcr.banks
+
+    def test_banks_without_pcr(self, tpm: Client) -> None:
+        """17.9: there is a digest of every bank, even of one in which no PCR is allocated."""
+        only = [TPMS_PCR_SELECTION(alg, b"\xff\xff\xff") for alg in (TPM_ALG.SHA256,)]
+        none = [TPMS_PCR_SELECTION(alg, bytes(3)) for alg in HASH_ALGS if alg is not TPM_ALG.SHA256]
+        tpm.pcr_allocate(TPM_RH.PLATFORM, pcr_allocation=(*only, *none)).check()
+        tpm.power_cycle()
+
+        reply = tpm.event_sequence_complete(16, start(tpm, TPM_ALG.NULL), buffer=b"event")
+
+        assert [value.hash_alg for value in reply.results] == HASH_ALGS
+        assert [*tpm.tpm.pcr.banks] == [TPM_ALG.SHA256]
+        value = hashlib.sha256(bytes(32) + hashlib.sha256(b"event").digest()).digest()
+        assert tpm.tpm.pcr.banks[TPM_ALG.SHA256][16] == value
 
     def test_kind(self, tpm: Client) -> None:
         """Each kind of sequence has its own end."""

@@ -5,7 +5,7 @@ import pytest
 from tests.scenarios import HEADER, Client
 from tests.sessions import start_session
 from vtpm.spec.attributes import TPMA_SESSION
-from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_RH, TPM_ST, TPM_SU
+from vtpm.spec.constants import TPM_ALG, TPM_CAP, TPM_CC, TPM_PT, TPM_RH, TPM_ST, TPM_SU
 from vtpm.spec.structures import TPMS_PCR_SELECTION
 from vtpm.wire.error import TPM_RC
 
@@ -66,7 +66,7 @@ class TestStartup:
 
     @pytest.mark.parametrize("before", [False, True])
     def test_resume_with_another_root_of_trust(self, powered: Client, before: bool) -> None:  # noqa: FBT001
-        """If hardware measured before the first start, it does so before a Resume, and only then."""
+        """If hardware measured before the first start, it does so before a Resume; else TPM_RC_LOCALITY."""
         if before:
             measure(powered)
         powered.startup(startup_type=TPM_SU.CLEAR)
@@ -75,7 +75,7 @@ class TestStartup:
         powered.lose_power()
         if not before:
             measure(powered)
-        assert powered.startup(startup_type=TPM_SU.STATE).rc == TPM_RC.VALUE.parameter(1)
+        assert powered.startup(startup_type=TPM_SU.STATE).rc == TPM_RC.LOCALITY
         powered.lose_power()
         if before:
             measure(powered)
@@ -92,6 +92,27 @@ class TestStartup:
         measure(powered)
 
         assert powered.startup(startup_type=TPM_SU.STATE, locality=0).rc == TPM_RC.SUCCESS
+
+    @pytest.mark.parametrize("blob", ["reset", "clear"])
+    def test_state_that_cannot_be_restored(self, tpm: Client, blob: str) -> None:
+        """If a Resume cannot restore what was saved, the TPM enters failure mode."""
+        tpm.shutdown(shutdown_type=TPM_SU.STATE)
+        tpm.durable[blob] = tpm.durable[blob][:-1]
+        tpm.lose_power()
+
+        assert tpm.startup(startup_type=TPM_SU.STATE).rc == TPM_RC.FAILURE
+        assert tpm.get_test_result().test_result == TPM_RC.FAILURE
+
+    def test_reported_in_failure_mode(self, powered: Client) -> None:
+        """A TPM in failure mode reports its result and capabilities before Startup."""
+        powered.tpm.fail("for the test")
+
+        assert powered.startup(startup_type=TPM_SU.CLEAR).rc == TPM_RC.FAILURE
+        assert powered.get_test_result().test_result == TPM_RC.FAILURE
+        reply = powered.get_capability(
+            capability=TPM_CAP.TPM_PROPERTIES, property=TPM_PT.MANUFACTURER, property_count=1
+        )
+        assert reply.capability_data.data[0].property == TPM_PT.MANUFACTURER
 
 
 class TestShutdown:

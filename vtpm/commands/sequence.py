@@ -57,7 +57,8 @@ def hash_sequence_start(
 ) -> SequenceStartResponse:
     """17.4: begin the digest of data that comes in parts; without an algorithm, an event for every bank."""
     if hash_alg is TPM_ALG.NULL:
-        states = {alg: RunningDigest(alg) for alg in tpm.pcr.banks}
+        # 17.9: a bank counts that could be allocated, whether or not it is.
+        states = {alg: RunningDigest(alg) for alg in tpm.pcr.sizes}
         sequence = Sequence(SequenceKind.EVENT, auth, dict(states))
     else:
         sequence = Sequence(SequenceKind.HASH, auth, {hash_alg: RunningDigest(hash_alg)})

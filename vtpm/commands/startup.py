@@ -19,11 +19,9 @@ def startup(tpm: TpmState, /, startup_type: TPM_SU_TYPE) -> None:
     kind = TRANSITIONS.get((permanent.shutdown, startup_type))
     if kind is None:
         raise TpmError(TPM_RC.VALUE, at="startup_type")
-    if kind is StartupKind.RESUME:
-        if hcrtm is not permanent.hcrtm:
-            raise TpmError(TPM_RC.VALUE, at="startup_type")
-        if locality != permanent.startup_locality:
-            raise TpmError(TPM_RC.LOCALITY)
+    before = (permanent.hcrtm, permanent.startup_locality)
+    if kind is StartupKind.RESUME and (hcrtm, locality) != before:
+        raise TpmError(TPM_RC.LOCALITY)
 
     start(tpm, kind, locality)
 

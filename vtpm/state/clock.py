@@ -52,6 +52,6 @@ class Clock:
         return True
 
     def set(self, value: int) -> None:
-        """TPM2_ClockSet: advance Clock, which is then saved, and so safe."""
+        """TPM2_ClockSet: advance Clock; it is safe if that passes a multiple of its interval."""
+        self.safe = self.safe or value // self.interval > self.clock // self.interval
         self.clock = value
-        self.safe = True
