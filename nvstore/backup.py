@@ -91,11 +91,6 @@ class Backup:
             **({"share_set": self.share_set} if self.share_set else {}),
         }
 
-    def check_host_tpm(self, kinds: Collection[str]) -> None:
-        """Raise HostTpmRequired if these seals are not what the provider requires of its hosts."""
-        if self.require_host_tpm:
-            check_host_tpm(self.provider, kinds)
-
     @property
     def secret(self) -> bytes:
         """Return what is encrypted in it."""

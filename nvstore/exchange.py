@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
 from nvstore import box
-from nvstore.backup import Backup
+from nvstore.backup import Backup, check_host_tpm
 from nvstore.document import BadDocument, canonical, pretty, read_document
 from nvstore.files import create_file, host_name, read_file, replace_file
 from nvstore.keys import (
@@ -266,7 +266,8 @@ class Exchange:
         if here is not None and current is not None:
             return self._ring.sealing_of(here.name, current)
         sealers = self._setting.sealers(backup.provider, passphrase, key_file, seals)
-        backup.check_host_tpm([sealer.kind for sealer in sealers])
+        if backup.require_host_tpm:
+            check_host_tpm(backup.provider, [sealer.kind for sealer in sealers])
         return self._ring.make(sealers, backup.provider)
 
     def _acknowledgment(self, backup: Backup, identity: Identity) -> bytes:

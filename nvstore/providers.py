@@ -199,7 +199,8 @@ class Providers:
             if here is not None and here.current not in backup.kdk_ids:
                 raise ProviderExists(name, here.current, backup.current, here.holders(here.current))
             sealers = self._setting.sealers(name, seal_passphrase, key_file, seals)
-            backup.check_host_tpm([sealer.kind for sealer in sealers])
+            if backup.require_host_tpm or (here is not None and here.require_host_tpm):
+                check_host_tpm(name, [sealer.kind for sealer in sealers])
             if not dry_run:
                 self.install(name, backup, self._ring.make(sealers, name))
                 self._note_verified(name, path, backup)
@@ -224,7 +225,7 @@ class Providers:
                 here,
                 keys=tuple(sorted((*others, *keys), key=lambda key: key.entry.epoch)),
                 state=State.CREATED if here.state is State.DESTROYED else here.state,
-                require_host_tpm=backup.require_host_tpm,
+                require_host_tpm=here.require_host_tpm or backup.require_host_tpm,
                 retired=tuple(entry for entry in here.retired if entry.kdk_id not in backup.kdk_ids),
             )
             for known in backups:

@@ -9,6 +9,7 @@ import pytest
 
 from nvstore import (
     Host,
+    HostTpmRequired,
     KeyMissing,
     NvstoreError,
     ProviderExists,
@@ -272,6 +273,30 @@ class TestForeignKeys:
         """Who holds the key that is in the way is named."""
         with pytest.raises(ProviderExists, match=r"main\.backup"):
             host.providers.init("main")
+
+
+class TestRequirement:
+    """`require_host_tpm`"""
+
+    def test_not_taken_back_by_a_backup(self, host: Host, directory: Path, tmp_path: Path) -> None:
+        """A backup from before the requirement does not lift it."""
+        path = directory / "providers/main.provider"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"require_host_tpm": True}))
+        with pytest.raises(HostTpmRequired):
+            host.providers.restore(tmp_path / "main.backup", PASSPHRASE)
+        assert host.providers.show("main").require_host_tpm
+
+    def test_a_verified_provider_waits_for_its_seal(self, host: Host, directory: Path) -> None:
+        """Without the TPM it stays verified, says why, and makes no new VMs."""
+        path = directory / "providers/main.provider"
+        document = json.loads(path.read_text()) | {"require_host_tpm": True, "state": "disabled"}
+        path.write_text(json.dumps(document))
+        host.steps.enable("main")
+        status = host.providers.show("main")
+        assert status.state == "verified"
+        assert "TPM" in status.warnings[0]
+        with pytest.raises(ProviderNotActive, match="TPM"):
+            host.create_state(VM, "guest", BLOBS)
 
 
 class TestFile:
