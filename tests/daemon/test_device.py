@@ -24,6 +24,7 @@ from vtpm.control.blobs import BlobError
 from vtpm.control.messages import PTM_BLOB_TYPE, TPM_RESULT
 from vtpm.control.transitions import Phase
 from vtpm.daemon.device import SUSPENDED, Device, DeviceError, Result, refusal
+from vtpm.engine.tpm import Tpm
 from vtpm.state.clock import Instant
 from vtpm.wire.error import TPM_RC
 
@@ -356,6 +357,18 @@ def test_costly(device: Device) -> None:
     assert not device.is_costly(READ)
     device.stop()
     assert not device.is_costly(CREATE)
+
+
+def test_buffer_size(store: LastingStore) -> None:
+    """What SET_BUFFERSIZE sets is what the TPM says from the next INIT on."""
+    device = Device("vm", Tpm, lambda: store, may_manufacture=True)
+    for size in (4000, 0):
+        device.set_buffer_size(size)
+        device.init()
+        device.execute(STARTUP)
+        response = device.execute(bytes.fromhex("8001000000160000017a000000060000011e00000002"))
+        assert response[-16:].hex() == "0000011e00000fa00000011f00000fa0"
+        device.stop()
 
 
 class TestSharedStorage:

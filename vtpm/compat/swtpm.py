@@ -45,7 +45,8 @@ def run(words: list[str]) -> int:
         sys.stdout.write(USAGE)
         return 0
     if words[:1] != ["socket"]:
-        raise ArgumentError(f"{' '.join(words[:1]) or 'nothing'}: only the interface `socket` is supported")
+        named = " ".join(words[:1])
+        raise ArgumentError(f"Unsupported TPM interface {named!r}: only `socket` is supported")
     arguments = parse(words[1:])
     told = message_of(arguments)
     if told is not None:

@@ -179,6 +179,7 @@ class Device:
             self._load(delete_volatile=delete_volatile)
         else:
             self._tpm.power_on(self._clock())
+        self._tpm.buffer_size = self.buffer_size
         self._last_command = b""
         self.phase = phase_after(CMD.INIT, self.phase)
 

@@ -26,7 +26,6 @@ def hash_end(tpm: TpmState) -> None:
     started = tpm.volatile.started
     if started:
         tpm.pcr.drtm_reset()
-        tpm.reset.pcr_counter += 1
         tpm.reset.restart_count += 1
     else:
         tpm.volatile.hcrtm = True
@@ -34,3 +33,5 @@ def hash_end(tpm: TpmState) -> None:
     for alg, bank in tpm.pcr.banks.items():
         old = bank[index] if started else HCRTM_LOCALITY.to_bytes(tpm.pcr.sizes[alg], "big")
         bank[index] = digest(alg, old, digest(alg, measured))
+        if started and tpm.pcr.exists(alg, index):
+            tpm.count_pcr_change(index)

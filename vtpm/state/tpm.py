@@ -68,6 +68,8 @@ class TpmState:
         self.pcr = PcrBanks({alg: digest_size(alg) for alg in profile.pcr_banks})
         self.locality = 0
         self.physical_presence = False
+        self.buffer_size: int | None = None
+        """Octets that the platform's interface takes, if less than the profile allows."""
         self.established = False
         """TPM_ACCESS.tpmEstablishment of the platform interface: has a dynamic launch happened?"""
         self.saved: dict[str, bytes] = {}
