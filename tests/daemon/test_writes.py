@@ -95,7 +95,7 @@ def use(guest: Guest, sealed_data: dict[str, Any]) -> None:
 
 def test_boots() -> None:
     """
-    Provisioning writes once for each thing that is kept; a later boot at its start, at its end, and once more.
+    Provisioning writes once for each thing that is kept; a later boot at its start, its end, and once more.
 
     That once is the first use of an entity that is protected from dictionary attacks.
     A loss of power afterwards counts as a failure, so it must be durable.
