@@ -5,8 +5,9 @@ import hashlib
 import pytest
 
 from tests.scenarios import Client
-from vtpm.spec.constants import TPM_ALG, TPM_CAP, TPM_RH, TPM_SU
+from vtpm.spec.constants import TPM_ALG, TPM_CAP, TPM_PT_PCR, TPM_RH, TPM_SU
 from vtpm.spec.structures import TPMS_PCR_SELECTION, TPMT_HA
+from vtpm.state.profile import PC_CLIENT
 from vtpm.wire.error import TPM_RC
 
 A = TPM_ALG
@@ -243,6 +244,50 @@ class TestReset:
 
         assert value_of(tpm, DEBUG, A.SHA1) == bytes(20)
         assert value_of(tpm, DEBUG, A.SHA512) == bytes(64)
+
+
+class TestPcClient:
+    """PC Client Platform TPM Profile 1.07: PCR attributes, in the profile that has them"""
+
+    @pytest.fixture
+    def tpm(self) -> Client:
+        """A TPM of the profile."""
+        return Client(profile=PC_CLIENT)
+
+    @pytest.mark.parametrize("index", [20, 21, 22])
+    def test_reset(self, tpm: Client, index: int) -> None:
+        """Localities 2 and 3 reset the PCR of a dynamic OS."""
+        found = {locality: tpm.pcr_reset(index, locality=locality).rc for locality in (0, 1, 2, 3, 4)}
+
+        no, yes = TPM_RC.LOCALITY, TPM_RC.SUCCESS
+        assert found == {0: no, 1: no, 2: yes, 3: yes, 4: no}
+
+    @pytest.mark.parametrize("index", range(24))
+    def test_no_groups(self, tpm: Client, index: int) -> None:
+        """No PCR has an authValue or an authPolicy."""
+        policy = tpm.pcr_set_auth_policy(
+            TPM_RH.PLATFORM, auth_policy=bytes(32), hash_alg=A.SHA256, pcr_num=index
+        )
+
+        assert tpm.pcr_set_auth_value(index, auth=b"x").rc == TPM_RC.VALUE
+        assert policy.rc == TPM_RC.VALUE.parameter(3)
+
+    def test_reported(self, tpm: Client) -> None:
+        """The capabilities say so."""
+        reply = tpm.get_capability(capability=TPM_CAP.PCR_PROPERTIES, property=0, property_count=64)
+        found = {TPM_PT_PCR(element.tag): element.pcr_select for element in reply.capability_data.data}
+
+        assert found.keys() == set(TPM_PT_PCR)
+        assert found[TPM_PT_PCR.POLICY] == found[TPM_PT_PCR.AUTH] == bytes(3)
+        assert found[TPM_PT_PCR.RESET_L2] == found[TPM_PT_PCR.RESET_L3] == bytes.fromhex("0000f1")
+        assert found[TPM_PT_PCR.RESET_L4] == bytes.fromhex("00007e")
+        assert found[TPM_PT_PCR.NO_INCREMENT] == bytes.fromhex("0000e1")
+
+    def test_kept(self, tpm: Client) -> None:
+        """The TPM stays one of the profile."""
+        tpm.power_cycle()
+
+        assert tpm.pcr_reset(20, locality=3).rc == TPM_RC.SUCCESS
 
 
 class TestAllocate:

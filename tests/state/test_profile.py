@@ -23,6 +23,7 @@ from vtpm.state.narrowed import narrowing_of
 from vtpm.state.profile import ALL_COMMANDS, DEFAULT, PC_CLIENT, PROFILES, SWTPM_COMPATIBLE, Profile
 from vtpm.state.profile_check import LIMITS, ProfileError, check_profile
 from vtpm.state.profile_document import document_of, profile_from
+from vtpm.state.saved import SavedStateError
 from vtpm.state.saved_profile import load_profile, save_profile
 from vtpm.wire.error import TPM_RC
 from vtpm.wire.vocabulary import codec_of
@@ -54,6 +55,18 @@ class TestProfiles:
     def test_saved(self, profile: Profile) -> None:
         """What is saved is read again."""
         assert load_profile(save_profile(profile)) == profile
+
+    def test_saved_before_layouts(self) -> None:
+        """A TPM whose profile says nothing of its PCR has those of libtpms, and is saved as it was."""
+        for profile in (DEFAULT, SWTPM_COMPATIBLE):
+            assert profile.pcr_layout == "reference"
+            assert save_profile(profile)[:2] == b"\0\1"
+        assert save_profile(PC_CLIENT)[:2] == b"\0\2"
+
+    def test_saved_with_another_layout(self) -> None:
+        """A layout that this program does not know is not read."""
+        with pytest.raises(SavedStateError, match="pcr_layout: 'other' is refused"):
+            load_profile(save_profile(replace(DEFAULT, pcr_layout="other")))
 
     def test_all_commands(self) -> None:
         """A profile chooses from the command table, and the default one has all of it."""
@@ -144,6 +157,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "active_banks: SHA1, SHA384, SHA512 is refused; allowed are SHA256",
     ),
     "no active bank": ({"active_banks": []}, "active_banks: no bank is refused"),
+    "layout": (
+        {"pcr_layout": "other"},
+        "pcr_layout: 'other' is refused; allowed are pc-client, reference",
+    ),
+    "layout that is no name": ({"pcr_layout": 1}, "pcr_layout: 1 is refused; it is a text"),
     "boolean": ({"transient_slots": True}, "transient_slots: True is refused; it is a number"),
     "sessions": (
         {"loaded_sessions": 16, "active_sessions": 8},
@@ -331,6 +349,22 @@ class TestMigration:
         assert migration.losses == []
         assert all(tpm.tpm.hierarchies[h].seed == seed for h, seed in seeds.items() if h != TPM_RH.NULL)
         assert tpm.read_public(0x81000001).rc == tpm.nv_read_public(INDEX).rc == TPM_RC.SUCCESS
+
+    def test_pcr_policy(self) -> None:
+        """A profile whose PCR have no authorization has no place for the policy of a group of PCR."""
+        tpm = Client()
+        policy = {"auth_policy": bytes(32), "hash_alg": A.SHA256, "pcr_num": 20}
+        tpm.pcr_set_auth_policy(TPM_RH.PLATFORM, **policy).check()
+        tpm.shutdown(shutdown_type=TPM_SU.CLEAR)
+        profile = replace(DEFAULT, name="own", pcr_layout="pc-client")
+
+        with pytest.raises(MigrationError, match="PCR policy"):
+            self.migrated(tpm, profile)
+        migration = self.migrated(tpm, profile, allow_loss=True)
+
+        assert migration.changes == ("name: default becomes own", "pcr_layout: reference becomes pc-client")
+        assert tpm.tpm.pcr_group.policy_alg is A.NULL
+        assert tpm.pcr_reset(20, locality=3).rc == TPM_RC.SUCCESS
 
     def test_loss(self) -> None:
         """What the profile cannot keep is named, refused, and deleted only if that is allowed."""

@@ -36,7 +36,7 @@ from vtpm.wire.structure import marshal, structure
 Found = tuple[tuple[Any, ...], bool]
 """The elements of a list, and whether there are more."""
 
-PCR_TAGS = tuple(sorted(tag for tag in TPM_PT_PCR if property_select(tag) is not None))
+PCR_TAGS = tuple(sorted(TPM_PT_PCR))
 
 
 def page(ordered: Sequence[int], first: int, count: int, size: int) -> Found:
@@ -128,10 +128,10 @@ def tpm_properties(tpm: TpmState, first: int, count: int) -> Found:
     return tuple(TPMS_TAGGED_PROPERTY(tag, property_of(tpm, tag)) for tag in found), more
 
 
-def pcr_properties(_: TpmState, first: int, count: int) -> Found:
+def pcr_properties(tpm: TpmState, first: int, count: int) -> Found:
     """TPM_CAP_PCR_PROPERTIES."""
     found, more = page(PCR_TAGS, first, count, 4 + 1 + PCR_SELECT_SIZE)
-    return tuple(TPMS_TAGGED_PCR_SELECT(tag, property_select(tag) or b"") for tag in found), more
+    return tuple(TPMS_TAGGED_PCR_SELECT(tag, property_select(tpm.pcr.layout, tag)) for tag in found), more
 
 
 def curves(tpm: TpmState, first: int, count: int) -> Found:

@@ -19,7 +19,7 @@ from vtpm.spec.structures import (
 )
 from vtpm.state.entity import Role, without_trailing_zeros
 from vtpm.state.hierarchy import Hierarchy
-from vtpm.state.pcr import DRTM_PCR, GROUP_PCR, HCRTM_PCR, IMPLEMENTED_PCR, Pcr
+from vtpm.state.pcr import DRTM_PCR, HCRTM_PCR, IMPLEMENTED_PCR, Pcr
 from vtpm.state.tpm import TpmState
 from vtpm.wire.error import TPM_RC, TpmError
 from vtpm.wire.integers import UINT32
@@ -151,7 +151,7 @@ def pcr_set_auth_policy(
     """22.6: the authPolicy of the group that a PCR belongs to."""
     if len(auth_policy) != digest_length(hash_alg):
         raise TpmError(TPM_RC.SIZE, at="auth_policy")
-    if pcr_num not in GROUP_PCR:
+    if pcr_num not in tpm.pcr.layout.group:
         raise TpmError(TPM_RC.VALUE, at="pcr_num")
 
     tpm.pcr_group.auth_policy = auth_policy

@@ -52,7 +52,7 @@ from vtpm.spec.structures import TPMS_PCR_SELECTION
 from vtpm.state import saved, suspended
 from vtpm.state.nv import NvIndex
 from vtpm.state.object import Object, name_of
-from vtpm.state.pcr import ATTRIBUTES, PCR_SELECT_SIZE
+from vtpm.state.pcr import PCR_SELECT_SIZE, REFERENCE
 from vtpm.state.tpm import TpmState
 from vtpm.wire.structure import marshal
 
@@ -65,7 +65,7 @@ INDEX_OVERHEAD, OBJECT_SIZE = 152, 2608
 """What an NV Index without data, and an object, take of that area."""
 
 WORD = 8
-PCR_SAVED = sum(attributes.saved for attributes in ATTRIBUTES)
+PCR_SAVED = sum(attributes.saved for attributes in REFERENCE.attributes)
 CONTEXTS = 64
 SLOT_MASK = 0xFFFF
 SEED_OF_GENERATOR = 48
@@ -281,7 +281,7 @@ def orderly_ram_of(tpm: TpmState) -> IndexOrderlyRam:
         OrderlyIndex(
             size=ORDERLY_ENTRY_HEAD + index.public.data_size,
             handle=index.handle,
-            attributes=int(index.attributes),
+            attributes=index.attributes,
             data=index.data.ljust(index.public.data_size, b"\0"),
         )
         for index in _orderly(tpm)

@@ -10,7 +10,7 @@ from vtpm.spec.objects import TPMT_PUBLIC_NULL
 from vtpm.state.narrowed import Narrowing, narrowing_of
 from vtpm.state.nv import NvIndex
 from vtpm.state.object import Object
-from vtpm.state.pcr import DRTM_PCR, HCRTM_PCR
+from vtpm.state.pcr import DRTM_PCR, HCRTM_PCR, LAYOUTS
 from vtpm.state.permanent import DEFAULT_AUDIT, DEFAULT_PHYSICAL_PRESENCE, Permanent
 from vtpm.state.profile import ALL_PCR, Profile
 from vtpm.state.profile_check import words
@@ -133,6 +133,8 @@ class Migration:
             "lockout": tpm.lockout,
             "PCR": tpm.pcr_group,
         }
+        if not LAYOUTS[self._profile.pcr_layout].group and tpm.pcr_group.policy_alg is not TPM_ALG.NULL:
+            self._lose("PCR policy: no PCR has one in the profile", _drop_policy(holders.pop("PCR")))
         for name, holder in holders.items():
             if holder.policy_alg not in there:
                 self._lose(f"{name} policy, which is of {holder.policy_alg.name}", _drop_policy(holder))

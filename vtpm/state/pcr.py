@@ -1,6 +1,6 @@
-"""Part 1, "PCR Operations", with the attributes of the PC Client Platform TPM Profile, 4.6."""
+"""Part 1, "PCR Operations", with the attributes that a platform gives its PCR."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_PT_PCR
 from vtpm.state.entity import Role
@@ -28,57 +28,60 @@ class PcrAttributes:
 
 
 STATIC = PcrAttributes(saved=True, extend_localities=0b11111, reset_localities=0)
-ATTRIBUTES: tuple[PcrAttributes, ...] = (
-    *[STATIC] * 16,
-    PcrAttributes(saved=False, extend_localities=0b11111, reset_localities=0b01111, increments=False),
-    PcrAttributes(
-        saved=False, extend_localities=0b11100, reset_localities=0b10000, drtm_reset=True, starts_as_ones=True
-    ),
-    PcrAttributes(
-        saved=False, extend_localities=0b11100, reset_localities=0b10000, drtm_reset=True, starts_as_ones=True
-    ),
-    PcrAttributes(
-        saved=False, extend_localities=0b01100, reset_localities=0b10000, drtm_reset=True, starts_as_ones=True
-    ),
-    PcrAttributes(
-        saved=False,
-        extend_localities=0b01110,
-        reset_localities=0b10100,
-        drtm_reset=True,
-        starts_as_ones=True,
-    ),
-    PcrAttributes(
-        saved=False,
-        extend_localities=0b00100,
-        reset_localities=0b10100,
-        increments=False,
-        drtm_reset=True,
-        starts_as_ones=True,
-    ),
-    PcrAttributes(
-        saved=False,
-        extend_localities=0b00100,
-        reset_localities=0b10100,
-        increments=False,
-        drtm_reset=True,
-        starts_as_ones=True,
-    ),
-    PcrAttributes(saved=False, extend_localities=0b11111, reset_localities=0b01111, increments=False),
+FREE = PcrAttributes(saved=False, extend_localities=0b11111, reset_localities=0b01111, increments=False)
+LAUNCH = PcrAttributes(
+    saved=False, extend_localities=0b11100, reset_localities=0b10000, drtm_reset=True, starts_as_ones=True
 )
-"""PC Client Platform TPM Profile, Table 5: PCR 0 to 23."""
+DYNAMIC = replace(LAUNCH, extend_localities=0b00100, reset_localities=0b10100, increments=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PcrLayout:
+    """What a platform makes of its PCR."""
+
+    attributes: tuple[PcrAttributes, ...]
+    group: range
+    """The PCR of the authValue group and of the policy group, which are one."""
+
+
+REFERENCE = PcrLayout(
+    attributes=(
+        *[STATIC] * 16,
+        FREE,
+        LAUNCH,
+        LAUNCH,
+        replace(LAUNCH, extend_localities=0b01100),
+        replace(DYNAMIC, extend_localities=0b01110, increments=True),
+        DYNAMIC,
+        DYNAMIC,
+        FREE,
+    ),
+    group=range(20, 23),
+)
+"""PCR 0 to 23 as the reference code and libtpms have them: locality 2 resets those of a dynamic OS."""
+
+PC_CLIENT = PcrLayout(
+    attributes=tuple(
+        replace(attributes, reset_localities=attributes.reset_localities | 0b01000)
+        if attributes.drtm_reset and attributes.reset_localities & 0b00100
+        else attributes
+        for attributes in REFERENCE.attributes
+    ),
+    group=range(0),
+)
+"""PC Client Platform TPM Profile 1.07: locality 3 resets them, too, and no PCR has an authorization."""
+
+LAYOUTS = {"reference": REFERENCE, "pc-client": PC_CLIENT}
+"""The layouts by the names that profiles have for them."""
 
 
 @dataclass(slots=True, eq=False)
 class PcrGroup:
-    """The authorization that PCR 20 to 22 share: the authValue is kept as clear data, the policy for good."""
+    """The authorization that some PCR share: the authValue is kept as clear data, the policy for good."""
 
     auth_value: bytes = field(default=b"", repr=False)
     auth_policy: bytes = b""
     policy_alg: TPM_ALG = TPM_ALG.NULL
-
-
-GROUP_PCR = range(20, 23)
-"""The PCR of the authValue group and of the policy group, which are one."""
 
 
 @dataclass(slots=True, eq=False)
@@ -131,6 +134,7 @@ class PcrBanks:
     """The values of all PCR, by bank; `sizes` holds the digest size of every bank that can be allocated."""
 
     sizes: dict[TPM_ALG, int]
+    layout: PcrLayout
     banks: dict[TPM_ALG, list[bytes]] = field(default_factory=dict)
     selected: dict[TPM_ALG, int] = field(default_factory=dict)
     """Which PCR of a bank exist, as bits (PCR_Allocate)."""
@@ -154,20 +158,25 @@ class PcrBanks:
         """
         for alg, bank in self.banks.items():
             size = self.sizes[alg]
-            for index, attributes in enumerate(ATTRIBUTES):
+            for index, attributes in enumerate(self.layout.attributes):
                 if not (resume and attributes.saved):
                     bank[index] = b"\xff" * size if attributes.starts_as_ones else bytes(size)
             if not resume:
                 bank[HCRTM_PCR] = locality.to_bytes(size, "big")
-        return sum(attributes.increments and not (resume and attributes.saved) for attributes in ATTRIBUTES)
+        return sum(
+            attributes.increments and not (resume and attributes.saved)
+            for attributes in self.layout.attributes
+        )
 
     def may_extend(self, index: int, locality: int) -> bool:
         """May this locality extend the PCR?"""
-        return bool(ATTRIBUTES[index].extend_localities >> locality & 1)
+        return bool(self.layout.attributes[index].extend_localities >> locality & 1)
 
     def may_reset(self, index: int, locality: int) -> bool:
         """May this locality reset the PCR? Locality 4 does so by a dynamic launch, never by command."""
-        return locality != DRTM_LOCALITY and bool(ATTRIBUTES[index].reset_localities >> locality & 1)
+        return locality != DRTM_LOCALITY and bool(
+            self.layout.attributes[index].reset_localities >> locality & 1
+        )
 
     def reset(self, index: int) -> None:
         """TPM2_PCR_Reset: zeros in every bank."""
@@ -176,7 +185,7 @@ class PcrBanks:
 
     def drtm_reset(self) -> None:
         """_TPM_Hash_Start after Startup: the dynamic root of trust begins with zeros."""
-        for index, attributes in enumerate(ATTRIBUTES):
+        for index, attributes in enumerate(self.layout.attributes):
             if attributes.drtm_reset:
                 self.reset(index)
 
@@ -192,21 +201,22 @@ class PcrBanks:
         return [value for index, value in enumerate(self.banks.get(alg, ())) if chosen >> index & 1]
 
 
-def property_select(tag: TPM_PT_PCR) -> bytes:
+def property_select(layout: PcrLayout, tag: TPM_PT_PCR) -> bytes:
     """Part 2, 6.14: which PCR have a property."""
     if tag == TPM_PT_PCR.SAVE:
-        chosen = [a.saved for a in ATTRIBUTES]
+        chosen = [a.saved for a in layout.attributes]
     elif tag == TPM_PT_PCR.NO_INCREMENT:
-        chosen = [not a.increments for a in ATTRIBUTES]
+        chosen = [not a.increments for a in layout.attributes]
     elif tag == TPM_PT_PCR.DRTM_RESET:
-        chosen = [a.drtm_reset for a in ATTRIBUTES]
+        chosen = [a.drtm_reset for a in layout.attributes]
     elif tag in (TPM_PT_PCR.POLICY, TPM_PT_PCR.AUTH):
-        chosen = [index in GROUP_PCR for index in range(IMPLEMENTED_PCR)]
+        chosen = [index in layout.group for index in range(IMPLEMENTED_PCR)]
     else:
         assert TPM_PT_PCR.EXTEND_L0 <= tag <= TPM_PT_PCR.RESET_L4
         locality, reset = divmod(tag - TPM_PT_PCR.EXTEND_L0, 2)
         chosen = [
-            bool((a.reset_localities if reset else a.extend_localities) >> locality & 1) for a in ATTRIBUTES
+            bool((a.reset_localities if reset else a.extend_localities) >> locality & 1)
+            for a in layout.attributes
         ]
     bits = sum(1 << index for index, there in enumerate(chosen) if there)
     return bits.to_bytes(PCR_SELECT_SIZE, "little")

@@ -101,6 +101,8 @@ class Profile:
     """Fixed properties that have other values than those of this program."""
     algorithm_attributes: tuple[tuple[TPM_ALG, int], ...] = ()
     """TPMA_ALGORITHM where it is another than the algorithm registry's."""
+    pcr_layout: str = "reference"
+    """Which of `vtpm.state.pcr.LAYOUTS` says what may happen to each PCR."""
 
     @property
     def has_limited_hierarchies(self) -> bool:
@@ -147,9 +149,12 @@ PC_CLIENT = replace(
     persistent_slots=16,
     nv_capacity=64 * 1024,
     reported=((TPM_PT.HR_PERSISTENT_MIN, 9),),
+    pcr_layout="pc-client",
 )
 """
 The PC Client Platform TPM Profile: its mandatory algorithms, curves, PCR and minima.
+
+Only here do PCR have its attributes: guests of the other profiles find those that libtpms gives to every VM.
 
 The optional algorithms are left out that no PC's firmware or operating system asks for; SHA-1 is optional.
 """

@@ -5,6 +5,7 @@ from collections.abc import Collection
 from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_ECC_CURVE
 from vtpm.spec.interface import CURVES, HASHES, SYMMETRIC_KEY_BITS
 from vtpm.spec.limits import MAX_ACTIVE_SESSIONS, MAX_LOADED_OBJECTS, MAX_NV_INDEX_SIZE, RSA_KEY_BITS
+from vtpm.state.pcr import LAYOUTS
 from vtpm.state.profile import ALL_ALGORITHMS, ALL_COMMANDS, Profile
 
 A, C = TPM_ALG, TPM_CC
@@ -125,6 +126,7 @@ def check_profile(profile: Profile) -> None:
         if not chosen:
             raise ProfileError(name, "no size", f"{alg.name} needs one of {words(sizes)}")
     check_banks(profile)
+    check_layout(profile)
     for name, allowed in LIMITS.items():
         value = getattr(profile, name)
         if value not in allowed:
@@ -155,6 +157,14 @@ def check_banks(profile: Profile) -> None:
     _check_subset("active_banks", profile.active_banks, profile.pcr_banks)
     if not profile.active_banks:
         raise ProfileError("active_banks", "no bank", f"at least one of {words(profile.pcr_banks)} is needed")
+
+
+def check_layout(profile: Profile) -> None:
+    """The attributes of PCR are some that there are."""
+    if profile.pcr_layout not in LAYOUTS:
+        raise ProfileError(
+            "pcr_layout", repr(profile.pcr_layout), f"allowed are {', '.join(sorted(LAYOUTS))}"
+        )
 
 
 def _check_subset(field: str, chosen: Collection[int], allowed: Collection[int]) -> None:

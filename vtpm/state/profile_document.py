@@ -37,6 +37,7 @@ def document_of(profile: Profile) -> dict[str, Any]:
         document[name] = getattr(profile, name)
     for name in PAIRS:
         document[name] = {tag.name: value for tag, value in getattr(profile, name)}
+    document["pcr_layout"] = profile.pcr_layout
     return document
 
 
@@ -133,5 +134,6 @@ READERS: Final[dict[str, Callable[[str, Any], Any]]] = {
     **dict.fromkeys(KEY_BITS, _numbers),
     **dict.fromkeys(LIMITS, _number),
     **dict.fromkeys(PAIRS, _pairs),
+    "pcr_layout": _name,
 }
 """How the value of each field is read, but for the name."""

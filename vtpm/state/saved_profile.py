@@ -9,13 +9,16 @@ from typing import Annotated
 
 from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_ECC_CURVE, TPM_PT
 from vtpm.state.profile import PROFILES, Profile
-from vtpm.state.profile_check import KEY_BITS, LIMITS, ProfileError, check_banks
+from vtpm.state.profile_check import KEY_BITS, LIMITS, ProfileError, check_banks, check_layout
 from vtpm.state.saved import LIST_MAX, OCTETS, SavedStateError, read, versioned
 from vtpm.wire.integers import UINT16, UINT32
 from vtpm.wire.structure import structure
 from vtpm.wire.vocabulary import ListOf
 
 PROFILE = "profile"
+
+LAYOUT_1 = "reference"
+"""The attributes of PCR in version 1, which does not name them."""
 
 NUMBERS = Annotated[tuple[int, ...], ListOf(UINT16, LIST_MAX)]
 CODES = Annotated[tuple[int, ...], ListOf(UINT32, LIST_MAX)]
@@ -63,30 +66,41 @@ class SavedProfile:
     algorithm_attributes: VALUES
 
 
+@structure
+class SavedProfile2:
+    """Version 2 of `profile`, only written where the attributes of PCR are others than version 1 knows."""
+
+    pcr_layout: OCTETS
+    others: SavedProfile
+
+
 def save_profile(profile: Profile) -> bytes:
     """The blob `profile`."""
-    return versioned(
-        1,
-        SavedProfile(
-            name=profile.name.encode(),
-            algorithms=tuple(sorted(profile.algorithms)),
-            curves=tuple(sorted(profile.curves)),
-            commands=tuple(sorted(profile.commands)),
-            pcr_banks=profile.pcr_banks,
-            active_banks=profile.active_banks,
-            reported=tuple(SavedValue(tag, value) for tag, value in profile.reported),
-            algorithm_attributes=tuple(SavedValue(*pair) for pair in profile.algorithm_attributes),
-            **{name: getattr(profile, name) for name in (*LIMITS, *KEY_BITS)},
-        ),
+    form = SavedProfile(
+        name=profile.name.encode(),
+        algorithms=tuple(sorted(profile.algorithms)),
+        curves=tuple(sorted(profile.curves)),
+        commands=tuple(sorted(profile.commands)),
+        pcr_banks=profile.pcr_banks,
+        active_banks=profile.active_banks,
+        reported=tuple(SavedValue(tag, value) for tag, value in profile.reported),
+        algorithm_attributes=tuple(SavedValue(*pair) for pair in profile.algorithm_attributes),
+        **{name: getattr(profile, name) for name in (*LIMITS, *KEY_BITS)},
     )
+    if profile.pcr_layout == LAYOUT_1:
+        return versioned(1, form)
+    return versioned(2, SavedProfile2(pcr_layout=profile.pcr_layout.encode(), others=form))
 
 
 @lru_cache(maxsize=64)
 def load_profile(blob: bytes) -> Profile:
     """A profile from its blob; SavedStateError if it cannot be read."""
-    form: SavedProfile = read(PROFILE, blob, {1: SavedProfile})
+    read_form: SavedProfile | SavedProfile2 = read(PROFILE, blob, {1: SavedProfile, 2: SavedProfile2})
+    layout = LAYOUT_1.encode() if isinstance(read_form, SavedProfile) else read_form.pcr_layout
+    form = read_form if isinstance(read_form, SavedProfile) else read_form.others
     try:
         profile = Profile(
+            pcr_layout=layout.decode(),
             name=form.name.decode(),
             algorithms=frozenset(map(TPM_ALG, form.algorithms)),
             curves=frozenset(map(TPM_ECC_CURVE, form.curves)),
@@ -98,6 +112,7 @@ def load_profile(blob: bytes) -> Profile:
             **{name: getattr(form, name) for name in (*LIMITS, *KEY_BITS)},
         )
         check_banks(profile)
+        check_layout(profile)
     except (ValueError, ProfileError) as error:
         raise SavedStateError(PROFILE, f"it is of no TPM of this release ({error})") from None
     return profile

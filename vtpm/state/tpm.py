@@ -18,7 +18,7 @@ from vtpm.state.lockout import Lockout
 from vtpm.state.narrowed import narrowing_of
 from vtpm.state.nv import NvIndex
 from vtpm.state.object import Object
-from vtpm.state.pcr import ATTRIBUTES, GROUP_PCR, Pcr, PcrBanks, PcrGroup
+from vtpm.state.pcr import LAYOUTS, Pcr, PcrBanks, PcrGroup
 from vtpm.state.permanent import Permanent
 from vtpm.state.primary import (
     MOST,
@@ -65,7 +65,7 @@ class TpmState:
         self.nv: dict[int, NvIndex] = {}
         self.persistent: dict[int, Object] = {}
         self.pcr_group = PcrGroup()
-        self.pcr = PcrBanks({alg: digest_size(alg) for alg in profile.pcr_banks})
+        self.pcr = PcrBanks({alg: digest_size(alg) for alg in profile.pcr_banks}, LAYOUTS[profile.pcr_layout])
         self.locality = 0
         self.physical_presence = False
         self.buffer_size: int | None = None
@@ -167,7 +167,7 @@ class TpmState:
 
     def pcr_entity(self, handle: int) -> Pcr:
         """The entity behind a PCR handle."""
-        return Pcr(handle, self.pcr_group if handle in GROUP_PCR else None)
+        return Pcr(handle, self.pcr_group if handle in self.pcr.layout.group else None)
 
     def act_entity(self) -> ActEntity:
         """The entity behind the handle of the Authenticated Countdown Timer."""
@@ -175,7 +175,7 @@ class TpmState:
 
     def count_pcr_change(self, index: int) -> None:
         """Part 1, "PCR Update Counter": most changes of PCR invalidate policies that depend on PCR."""
-        if ATTRIBUTES[index].increments:
+        if self.pcr.layout.attributes[index].increments:
             self.reset.pcr_counter = (self.reset.pcr_counter + 1) & 0xFFFFFFFF
 
     def begin(self, locality: int, now: Instant) -> None:
