@@ -258,6 +258,30 @@ class Host:
                 raise
         return self._put_in_force(revert, "revert", vm, generation, reason)
 
+    def admit_revert(self, vm: UUID | str) -> None:
+        """
+        Note that a hypervisor puts another state in the place of the stored one, as a snapshot of it does.
+
+        RevertRefused: the policy of this VM forbids it.
+        """
+        uuid = self._uuid_of(vm)
+        with self.audit.entry("revert", vm=uuid, name=self._name_of(uuid), reason="by the hypervisor"):
+            self._check_revertible(uuid)
+
+    def rename(self, vm: UUID | str, name: str) -> None:
+        """Give a VM another name; StateExists where that is another's."""
+        check_vm_name(name)
+        uuid = self._uuid_of(vm)
+        with self._exclusive(), self.audit.entry("rename", vm=uuid, name=name) as facts:
+            registration = self._registration(uuid)
+            if registration is None:
+                raise UnknownState(str(vm))
+            namesake = next((known for known in self._registered() if known.name == name), None)
+            if namesake is not None and namesake.uuid != uuid:
+                raise StateExists(name, f"a state under this name, with the UUID {namesake.uuid}")
+            facts |= {"formerly": registration.name}
+            self._register(replace(registration, name=name))
+
     def _check_revertible(self, vm: UUID) -> None:
         registration = self._registration(vm)
         if registration is not None and not registration.reverts:

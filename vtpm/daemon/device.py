@@ -85,9 +85,18 @@ def without_suspended(stored: Mapping[str, bytes]) -> dict[str, bytes]:
     return {name: blob for name, blob in stored.items() if name != SUSPENDED}
 
 
-def digest_of_stored(store: Store) -> bytes:
-    """A digest of all that is in a store."""
-    return blobs.digest_of(blobs.pack(PTM_BLOB_TYPE.PERMANENT, store.load()))
+def digest_of_state(state: Mapping[str, bytes]) -> bytes:
+    """What a permanent state is recognized by."""
+    return blobs.digest_of(blobs.pack(PTM_BLOB_TYPE.PERMANENT, state))
+
+
+def is_same(first: Mapping[str, bytes], second: Mapping[str, bytes]) -> bool:
+    """Are two permanent states of the same moment, whatever is derived or passes with time?"""
+    digests = [
+        digest_of_state({name: blob for name, blob in state.items() if not is_derived([name])})
+        for state in (first, second)
+    ]
+    return hmac.compare_digest(*digests)
 
 
 def command_of(code: TPM_CC, argument: TPM_SU) -> bytes:
@@ -106,6 +115,8 @@ class Device:
 
     `open_store` opens the stored state, or raises DeviceError; it is called at the first INIT.
     A store without state is an error, unless the device `may_manufacture`.
+    `admit_revert` is asked before a state that was given takes the place of another one;
+    it raises NvstoreError to refuse that.
     """
 
     def __init__(
@@ -121,6 +132,7 @@ class Device:
         profile: Profile = DEFAULT,
         form: Form = IN_THE_CLEAR,
         releases_storage: bool = False,
+        admit_revert: Callable[[], None] = lambda: None,
         clock: Clock = monotonic,
         random: Entropy = entropy,
     ) -> None:
@@ -136,6 +148,7 @@ class Device:
         self.form = form
         self._may_manufacture = may_manufacture
         self._releases_storage = releases_storage
+        self._admit_revert = admit_revert
         self._released: bytes | None = None
         """The digest of the stored state that was released to another host."""
         self._profile = profile
@@ -334,9 +347,14 @@ class Device:
         return self.buffer_size or maximum
 
     def state_blob(self, kind: PTM_BLOB_TYPE) -> bytes:
-        """The state as a blob; empty for a kind that a TPM 2.0 does not have."""
+        """
+        The state as a blob; empty for a kind that a TPM 2.0 does not have.
+
+        The run may go on elsewhere, so that a loss of power before the next command is no shutdown here.
+        """
         if kind is PTM_BLOB_TYPE.SAVESTATE:
             return b""
+        self._is_suspended = True
         permanent = blobs.pack(PTM_BLOB_TYPE.PERMANENT, self._tpm.snapshot())
         if kind is PTM_BLOB_TYPE.PERMANENT:
             return permanent
@@ -371,7 +389,7 @@ class Device:
         except (DeviceError, NvstoreError):
             self._released = released
             raise
-        if released is None or hmac.compare_digest(released, digest_of_stored(store)):
+        if released is None or hmac.compare_digest(released, digest_of_state(store.load())):
             return
         self._released = released
         self._store = None
@@ -383,7 +401,7 @@ class Device:
         if not self._releases_storage or self._store is None:
             return
         self._durability.commit_deferred()
-        self._released = digest_of_stored(self._store)
+        self._released = digest_of_state(self._store.load())
         store, self._store = self._store, None
         self._let_go(store)
 
@@ -441,9 +459,9 @@ class Device:
         suspended = stored.pop(SUSPENDED, None)
         given = self._incoming.get(PTM_BLOB_TYPE.PERMANENT)
         state = stored if given is None else given.state
-        volatile = self._volatile_for(
-            given.digest if given else blobs.digest_of(blobs.pack(PTM_BLOB_TYPE.PERMANENT, stored)), suspended
-        )
+        if given is not None and stored and not is_same(given.state, stored):
+            self._admit_revert()
+        volatile = self._volatile_for(given.digest if given else digest_of_state(stored), suspended)
         if not state and not self._may_manufacture:
             raise DeviceError("the store holds no TPM; create it, or restore the store from a backup")
         try:

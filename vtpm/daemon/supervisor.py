@@ -151,7 +151,14 @@ class Supervisor:
         self._broken.discard(name)
         trace = None if self._traces is None else self._traces / f"{name}.pcapng"
         open_store = partial(self._host.open_state, name)
-        device = device_for(trace, name, self._process.tpms, open_store, is_encrypted=True)
+        device = device_for(
+            trace,
+            name,
+            self._process.tpms,
+            open_store,
+            is_encrypted=True,
+            admit_revert=partial(self._host.admit_revert, name),
+        )
         lane = Lane(self._process.loop, self._process.executor, device.fail)
         self._endpoints[name] = Endpoint(
             self._process.loop, device, lane, listener, others_wait=self._others_wait(name)
