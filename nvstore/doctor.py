@@ -1,13 +1,12 @@
 """The check-up of a host: what is wrong, or soon may be, and what to do about it."""
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from nvstore.errors import NvstoreError, StateError
+from nvstore.files import file_system_of, free_space
 from nvstore.provider_errors import ProviderLocked
 from nvstore.provider_status import ProviderStatus
 from nvstore.vm import StateStatus
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 LEAST_SPACE: Final = 64 << 20
 """Octets that should be free where states are; a state that grows needs room for a second file of its own."""
 
-MOUNTS: Final = Path("/proc/self/mountinfo")
 UNSAFE_FILE_SYSTEMS: Final = {
     "tmpfs": "it is lost when the host restarts",
     "ramfs": "it is lost when the host restarts",
@@ -173,8 +171,7 @@ def _of_host(host: "Host", providers: dict[str, ProviderStatus]) -> Iterator[Fin
         host.audit.verify()
     except NvstoreError as error:
         yield Finding(Level.ERROR, "audit log", error.cause, error.remedy)
-    disk = os.statvfs(host.directory)
-    free = disk.f_bavail * disk.f_frsize
+    free = free_space(host.directory)
     if free < LEAST_SPACE:
         problem = f"{free >> 20} MiB are free at {host.directory}: a state that grows may find no room"
         yield Finding(Level.WARNING, "disk", problem, "make room")
@@ -182,19 +179,3 @@ def _of_host(host: "Host", providers: dict[str, ProviderStatus]) -> Iterator[Fin
     if kind in UNSAFE_FILE_SYSTEMS:
         problem = f"{host.directory} is on {kind}: {UNSAFE_FILE_SYSTEMS[kind]}"
         yield Finding(Level.WARNING, "disk", problem, "move the states to a local disk")
-
-
-def file_system_of(path: Path) -> str:
-    """Return the kind of file system that a directory is on; empty where this system does not tell."""
-    try:
-        lines = MOUNTS.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return ""
-    found, kind = Path("/"), ""
-    resolved = path.resolve()
-    for line in lines:
-        before, _, after = line.partition(" - ")
-        mounted = Path(before.split()[4].encode().decode("unicode_escape"))
-        if resolved.is_relative_to(mounted) and mounted.is_relative_to(found):
-            found, kind = mounted, after.split()[0]
-    return kind

@@ -26,6 +26,7 @@ PRIVATE_DIRECTORY: Final = 0o700
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 _WRITABLE_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
 _NO_LINK: Final = os.O_NOFOLLOW | os.O_CLOEXEC
+MOUNTS: Final = Path("/proc/self/mountinfo")
 _WHOLE_FILE: Final = struct.pack("hhqqi0q", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 
 
@@ -281,6 +282,28 @@ def _owner_record() -> bytes:
     boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     record = {"pid": os.getpid(), "host": host_name(), "boot": boot, "since": int(time.time())}
     return json.dumps(record).encode()
+
+
+def free_space(path: Path) -> int:
+    """Return how many octets this user may still write where a directory is."""
+    disk = os.statvfs(path)
+    return disk.f_bavail * disk.f_frsize
+
+
+def file_system_of(path: Path) -> str:
+    """Return the kind of file system that a directory is on; empty where this system does not tell."""
+    try:
+        lines = MOUNTS.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ""
+    found, kind = Path("/"), ""
+    resolved = path.resolve()
+    for line in lines:
+        before, _, after = line.partition(" - ")
+        mounted = Path(before.split()[4].encode().decode("unicode_escape"))
+        if resolved.is_relative_to(mounted) and mounted.is_relative_to(found):
+            found, kind = mounted, after.split()[0]
+    return kind
 
 
 def host_name() -> str:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from nvstore import Host, examine
-from nvstore.doctor import Level, file_system_of
+from nvstore.doctor import Level
+from nvstore.files import file_system_of
 from tests.nvstore.conftest import BLOBS, OTHER, PASSPHRASE, VM, host_at
 
 
