@@ -279,11 +279,24 @@ class TestProcesses:
         def seed(*words: str) -> bytes:
             words = ("--tpm2", "--tpm-state", str(place), "--config", "/dev/null", *words)
             subprocess.run([programs / "swtpm_setup", *words], check=True, capture_output=True, timeout=LIMIT)
-            store = opener(place)()
+            store = opener(place, None, lambda: take_over(place, SWTPM_COMPATIBLE, None))()
             found = Tpm.restore(store.load(), bytes)
             store.close()
             return bytes(found.owner.seed)
 
-        assert seed("--createek", "--not-overwrite") == made.owner.seed
         assert seed("--reconfigure", "--pcr-banks", "sha384") == made.owner.seed
+        (place / STATE).rename(place / "away")
+        assert seed("--createek", "--not-overwrite") == made.owner.seed
+        (place / "away").rename(place / STATE)
         assert seed("--overwrite") != made.owner.seed
+
+    def test_setup_keeps(self, place: Path) -> None:
+        """With --not-overwrite even a state that nobody can read is left alone."""
+        programs = make_directory([place / "programs"])
+        (place / STATE).write_text("DUMMY")
+        words = ["--tpm2", "--tpm-state", str(place), "--config", "/dev/null"]
+        for option, status in (("--not-overwrite", 0), ("--createek", 1)):
+            done = subprocess.run([programs / "swtpm_setup", *words, option], check=False, timeout=LIMIT)
+            assert done.returncode == status
+        assert (place / STATE).read_text() == "DUMMY"
+        assert not (place / "states").exists()

@@ -23,8 +23,9 @@ class Listeners:
     paths: tuple[Path, ...] = ()
 
     def unlink(self) -> None:
-        """Remove the sockets' files."""
-        for path in self.paths:
+        """Remove the sockets' files, once: another process may listen at the same paths soon."""
+        paths, self.paths = self.paths, ()
+        for path in paths:
             unlink_socket(path)
 
 

@@ -21,7 +21,7 @@ from vtpm.compat.setup_arguments import SetupArguments, check, parse, read_confi
 from vtpm.compat.version import own_version
 from vtpm.daemon.authority import LocalCertifier, default_directory, open_authority
 from vtpm.daemon.clock import entropy
-from vtpm.daemon.directory import forget, opener
+from vtpm.daemon.directory import forget, is_foreign, opener
 from vtpm.daemon.errors import OperatorError
 from vtpm.engine.tpm import Tpm
 from vtpm.manufacture.certificates import Model
@@ -114,15 +114,14 @@ def set_up(arguments: SetupArguments, configuration: Mapping[str, str]) -> int:
     if arguments.has("overwrite"):
         forget(directory)
         initial = dict
+    elif not arguments.has("reconfigure") and is_foreign(directory):
+        return keep(arguments)
     log.info("Starting vTPM manufacturing @ %s", time.strftime("%c"))
     store = opener(directory, key.passphrase if key else None, initial)()
     try:
         blobs = store.load()
         if blobs and not arguments.has("reconfigure"):
-            if arguments.has("not-overwrite"):
-                log.info("Not overwriting existing state.")
-                return 0
-            raise ArgumentError(f"{directory} holds a TPM already; give --overwrite or --not-overwrite")
+            return keep(arguments)
         if blobs:
             tpm = Tpm.restore(blobs, entropy)
             with Provisioning(tpm) as work:
@@ -134,6 +133,14 @@ def set_up(arguments: SetupArguments, configuration: Mapping[str, str]) -> int:
         store.close()
     write_certificates(arguments, tpm)
     log.info("Ending vTPM manufacturing @ %s", time.strftime("%c"))
+    return 0
+
+
+def keep(arguments: SetupArguments) -> int:
+    """Leave a TPM that is there, if --not-overwrite says so."""
+    if not arguments.has("not-overwrite"):
+        raise ArgumentError(f"{arguments.directory} holds a TPM already; give --overwrite or --not-overwrite")
+    log.info("Not overwriting existing state.")
     return 0
 
 

@@ -62,6 +62,11 @@ def state_size(directory: Path) -> int | None:
         return None
 
 
+def is_foreign(directory: Path) -> bool:
+    """Does a directory hold swtpm's state, and none of this TPM's?"""
+    return (directory / SWTPM_STATE).exists() and state_size(directory) is None
+
+
 def forget(directory: Path) -> None:
     """Remove the TPM and its key provider, and nothing else, from the directory."""
     for name in PARTS:
