@@ -8,6 +8,8 @@ from pathlib import Path
 
 from tests.differential.comparison import COUNTERS, attest
 from tests.differential.pair import Exchange, Pair
+from tests.scenarios import HEADER
+from vtpm.spec.attributes import TPMA_SESSION
 from vtpm.spec.constants import TPM_HT, TPM_RH, TPM_ST
 from vtpm.state.object import Object
 from vtpm.state.sequence import Sequence
@@ -20,6 +22,9 @@ LARGE = 250
 
 THEIR_HASHES, OUR_HASHES = 4, 16
 """The most elements of a TPML_PCR_SELECTION."""
+
+AUDIT_EXCLUSIVE, AUDIT_RESET = TPMA_SESSION.auditExclusive.mask, TPMA_SESSION.auditReset.mask
+AUDIT = TPMA_SESSION.audit.mask | AUDIT_EXCLUSIVE | AUDIT_RESET
 
 Condition = Callable[[Exchange, Pair], bool]
 
@@ -123,6 +128,21 @@ def by_session(exchange: Exchange, _: Pair) -> bool:
     return any(auth.session != TPM_RH.TPM_RS_PW for auth in exchange.request.auths)
 
 
+def audits_nothing(exchange: Exchange, _: Pair) -> bool:
+    """Has a session auditExclusive or auditReset, but not audit?"""
+    sent = exchange.sent
+    place = HEADER.size + 4 * len(exchange.request.command.handles)
+    end = min(place + 4 + int.from_bytes(sent[place : place + 4], "big"), len(sent))
+    place += 4
+    while place < end:
+        place += 6 + int.from_bytes(sent[place + 4 : place + 6], "big")
+        attributes = sent[place] if place < end else 0
+        if attributes & AUDIT in (AUDIT_EXCLUSIVE, AUDIT_RESET, AUDIT_EXCLUSIVE | AUDIT_RESET):
+            return True
+        place += 3 + int.from_bytes(sent[place + 1 : place + 3], "big")
+    return False
+
+
 def without_sign(exchange: Exchange, pair: Pair) -> bool:
     """Is the first handle a keyed hash that is not for signing?"""
     item = pair.tpm.volatile.objects.get(exchange.request.handles[0])
@@ -150,6 +170,7 @@ CONDITIONS: dict[str, Condition] = {
     for condition in (
         always,
         anonymized,
+        audits_nothing,
         both_refuse,
         by_session,
         fewer_banks,

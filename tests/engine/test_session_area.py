@@ -33,7 +33,7 @@ class TestArea:
     """Part 3, 5.5: which sessions a command may have"""
 
     def test_most(self, tpm: Client) -> None:
-        """Three at most."""
+        """Three at most: what follows them makes authorizationSize too large."""
         sessions = [start_session(tpm) for _ in range(4)]
         for session in sessions:
             session.attributes = TPMA_SESSION(audit=True, continueSession=True)
@@ -42,7 +42,7 @@ class TestArea:
         assert tpm.get_random(bytes_requested=4, sessions=sessions).rc == TPM_RC.ATTRIBUTES.session(2)
         password = Other(TPM_RH.TPM_RS_PW, b"")
         four = [password] * 4
-        assert tpm.get_random(bytes_requested=4, sessions=four).rc == TPM_RC.SIZE.session(4)
+        assert tpm.get_random(bytes_requested=4, sessions=four).rc == TPM_RC.AUTHSIZE
 
     def test_idle(self, tpm: Client) -> None:
         """A session that does nothing at all is not accepted."""
@@ -122,6 +122,17 @@ class TestArea:
         session.attributes = TPMA_SESSION(audit=True)
 
         assert tpm.get_random(bytes_requested=4, sessions=[session]).rc == TPM_RC.ATTRIBUTES.session(1)
+
+    @pytest.mark.parametrize("names", ["auditExclusive", "auditReset", "auditExclusive auditReset"])
+    @pytest.mark.parametrize("kind", [TPM_SE.HMAC, TPM_SE.POLICY])
+    def test_no_audit(self, tpm: Client, kind: TPM_SE, names: str) -> None:
+        """Part 2, 8.4: auditExclusive and auditReset need audit."""
+        session = start_session(tpm, kind, symmetric=AES_128)
+        session.attributes, session.authorizes = attributes(f"encrypt {names}"), False
+
+        reply = tpm.get_random(bytes_requested=4, sessions=[session])
+
+        assert reply.rc == TPM_RC.ATTRIBUTES.session(1)
 
     def test_trial(self, tpm: Client) -> None:
         """A trial session has no place in an authorization area, not even to encrypt."""

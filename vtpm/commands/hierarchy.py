@@ -193,7 +193,7 @@ def clear(tpm: TpmState, auth: Annotated[Hierarchy | Lockout, TPMI_RH_CLEAR, Rol
     tpm.lockout.set_defaults()
     tpm.permanent.audit_counter = 0
     tpm.permanent.reset_count = tpm.reset.restart_count = tpm.reset.clear_count = 0
-    tpm.clock.set(0)
+    tpm.clock.restart()
     tpm.count_pcr_change(0)
     tpm.touch_permanent()
     tpm.touch_orderly()

@@ -41,7 +41,7 @@ def sessions_of(tpm: TpmState, call: Call, area: bytes) -> None:
     while stream.tell() < len(area):
         number = len(call.sessions) + 1
         if number > MAX_SESSIONS:
-            raise TpmError(TPM_RC.SIZE, at=Session(number))
+            raise TpmError(TPM_RC.AUTHSIZE)
         try:
             auth = AUTH_COMMAND._parse(stream, None, "")  # noqa: SLF001 - how a construct reads from a stream
         except TpmError as error:
@@ -105,17 +105,22 @@ def check_attributes(tpm: TpmState, call: Call, use: SessionUse, session: Loaded
         if session.symmetric.algorithm is TPM_ALG.NULL:
             raise TpmError(TPM_RC.SYMMETRIC, at=at)
         call.encrypt = use
-    if use.attributes.audit:
-        if call.audit or session.is_policy:
-            raise TpmError(TPM_RC.ATTRIBUTES, at=at)
-        if (
-            use.attributes.auditExclusive
-            and not use.attributes.auditReset
-            and session.audit_digest is not None
-            and tpm.volatile.exclusive_session != session.handle
-        ):
-            raise TpmError(TPM_RC.EXCLUSIVE)
-        call.audit = use
+    check_audit(tpm, call, use, session)
+
+
+def check_audit(tpm: TpmState, call: Call, use: SessionUse, session: LoadedSession) -> None:
+    """Part 2, 8.4: one session audits, not one of a policy; what else is said of the audit is said there."""
+    attributes = use.attributes
+    if not attributes.audit:
+        if attributes.auditExclusive or attributes.auditReset:
+            raise TpmError(TPM_RC.ATTRIBUTES, at=Session(use.number))
+        return
+    if call.audit or session.is_policy:
+        raise TpmError(TPM_RC.ATTRIBUTES, at=Session(use.number))
+    first = session.audit_digest is None or attributes.auditReset
+    if attributes.auditExclusive and not first and tpm.volatile.exclusive_session != session.handle:
+        raise TpmError(TPM_RC.EXCLUSIVE)
+    call.audit = use
 
 
 def hmac_key(use: SessionUse, session: LoadedSession) -> bytes:

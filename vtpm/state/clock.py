@@ -55,3 +55,8 @@ class Clock:
         """TPM2_ClockSet: advance Clock; it is safe if that passes a multiple of its interval."""
         self.safe = self.safe or value // self.interval > self.clock // self.interval
         self.clock = value
+
+    def restart(self) -> None:
+        """TPM2_Clear: Clock begins again, of which nobody knows an earlier value."""
+        self.clock = 0
+        self.safe = True
