@@ -1,19 +1,21 @@
 """Part 3, clause 11: session commands."""
 
+import hashlib
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.padding import MGF1, OAEP
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256, SHA384, HashAlgorithm
 
-from tests.keys import RSA_MODULUS, put_hmac, put_rsa
+from tests.keys import RSA_MODULUS, put_ecc, put_hmac, put_rsa
 from tests.recorded import load, vectors
 from tests.scenarios import Client, Reply
 from tests.sessions import AES_128, NO_CIPHER, XOR_SHA256, start_session
 from vtpm.spec.algorithms import TPMT_SYM_DEF
 from vtpm.spec.attributes import TPMA_NV
-from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_NT, TPM_RH, TPM_SE
+from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_ECC_CURVE, TPM_NT, TPM_RH, TPM_SE
 from vtpm.spec.nv import TPMS_NV_PUBLIC
 from vtpm.state.sequence import Sequence, SequenceKind
 from vtpm.wire.error import TPM_RC
@@ -194,6 +196,36 @@ class TestSalt:
         secret = RSAPublicNumbers(65537, RSA_MODULUS).public_key().encrypt(b"salt", padding)
         define(tpm, b"secret")
         session = start_session(tpm, tpm_key=handle, salt=b"salt", encrypted_salt=secret)
+        session.auth = b"secret"
+
+        session.check(tpm.nv_write(INDEX, INDEX, data=b"x", offset=0, sessions=[session]))
+
+    @pytest.mark.parametrize(
+        ("curve", "judge"),
+        [
+            (TPM_ECC_CURVE.NIST_P192, ec.SECP192R1()),
+            (TPM_ECC_CURVE.NIST_P224, ec.SECP224R1()),
+            (TPM_ECC_CURVE.NIST_P256, ec.SECP256R1()),
+            (TPM_ECC_CURVE.NIST_P384, ec.SECP384R1()),
+            (TPM_ECC_CURVE.NIST_P521, ec.SECP521R1()),
+            (TPM_ECC_CURVE.BP_P256_R1, ec.BrainpoolP256R1()),
+        ],
+    )
+    def test_ecc_key(self, tpm: Client, curve: TPM_ECC_CURVE, judge: ec.EllipticCurve) -> None:
+        """Part 1, One-Pass ECDH: the salt is the KDFe of the shared x, with the key's nameAlg."""
+        handle = put_ecc(tpm, "decrypt", curve=curve)
+        point = tpm.read_public(handle).out_public.unique
+        x, y = (int.from_bytes(octets, "big") for octets in (point.x, point.y))
+        public = ec.EllipticCurvePublicNumbers(x, y, judge).public_key()
+        ephemeral = ec.derive_private_key(0x1234567, judge)
+        numbers = ephemeral.public_key().public_numbers()
+        size = (judge.key_size + 7) // 8
+        mine = [number.to_bytes(size, "big") for number in (numbers.x, numbers.y)]
+        message = ephemeral.exchange(ec.ECDH(), public) + b"SECRET\0" + mine[0] + x.to_bytes(size, "big")
+        salt = hashlib.sha256(b"\0\0\0\1" + message).digest()
+        secret = b"".join(size.to_bytes(2, "big") + octets for octets in mine)
+        define(tpm, b"secret")
+        session = start_session(tpm, tpm_key=handle, salt=salt, encrypted_salt=secret)
         session.auth = b"secret"
 
         session.check(tpm.nv_write(INDEX, INDEX, data=b"x", offset=0, sessions=[session]))

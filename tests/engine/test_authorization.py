@@ -257,6 +257,19 @@ class TestBound:
         session.includes_auth, session.auth = True, AUTH
         session.check(tpm.clock_set(TPM_RH.OWNER, new_time=5, sessions=[session]))
 
+    def test_first_write(self, tpm: Client) -> None:
+        """Part 3, 5.9: the response has the key of the command, though the Index has got another Name."""
+        define(tpm, auth=AUTH)
+        session = start_session(tpm, bind=INDEX, bind_auth=AUTH)
+        session.includes_auth = False
+        before = tpm.name_of(INDEX)
+        session.check(write(tpm, session))
+        assert before != tpm.name_of(INDEX)
+
+        assert write(tpm, session).rc == BAD_AUTH
+        session.includes_auth, session.auth = True, AUTH
+        session.check(write(tpm, session))
+
     def test_audit_unbinds(self, tpm: Client) -> None:
         """A session that begins to audit is not bound any more."""
         tpm.tpm.owner.auth_value = b"owner"
