@@ -1,11 +1,11 @@
 # Every target makes ready what it needs: Debian packages as root, .venv/ in any case (.ci/setup).
-.PHONY: help install setup demo test lint bench conformance campaign soak clean
+.PHONY: help install setup demo test test-libvirt lint bench conformance campaign soak clean
 .DEFAULT_GOAL := help
 
 python := .venv/bin/python
 
 help: ## show the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1:\2/p' Makefile | awk -F: '{ printf "make %-12s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1:\2/p' Makefile | awk -F: '{ printf "make %-12s %s\n", $$1, $$2 }'
 
 install: ## make .venv/ with the entry points in .venv/bin/
 	@.ci/setup --venv-only
@@ -18,6 +18,10 @@ demo: setup ## watch a guest use its TPM, and tampered state be refused (under a
 
 test: setup ## format, lint, types and all tests
 	@.ci/check
+
+test-libvirt: ## domains of libvirt through their lives, with the TPMs of this project (as root)
+	@.ci/setup --libvirt
+	@$(python) -m pytest -m libvirt tests/libvirt
 
 lint: setup ## format, lint and types alone
 	@.ci/check --static

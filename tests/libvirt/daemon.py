@@ -1,0 +1,130 @@
+"""Libvirt by hand: a daemon with directories and processes of its own, beside whatever the machine runs."""
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from examples.guest.processes import ProgramFailedError, command_line, end
+
+DIRECTORIES = {
+    "etc": "/etc/libvirt",
+    "run": "/run/libvirt",
+    "lib": "/var/lib/libvirt",
+    "cache": "/var/cache/libvirt",
+    "log": "/var/log/libvirt",
+    "swtpm": "/var/log/swtpm",
+    "authority": "/var/lib/swtpm-localca",
+}
+"""What libvirt reads and writes, and what lies there instead."""
+
+ENVIRONMENT = """
+set -e
+for pair in {pairs}; do
+    mkdir --parents "${{pair#*=}}"
+    mount --bind "{directory}/${{pair%%=*}}" "${{pair#*=}}"
+done
+libvirtd --config "{directory}/etc/libvirtd.conf" --pid-file "{directory}/libvirtd.pid" &
+wait
+"""
+"""A shell as the first process: it collects the machines that libvirt leaves to it."""
+
+SETTINGS = """
+unix_sock_rw_perms = "0777"
+auth_unix_rw = "none"
+auth_unix_ro = "none"
+log_outputs = "2:file:{directory}/libvirtd.log"
+host_uuid = "{host}"
+"""
+
+SETTINGS_OF_QEMU = """
+stdio_handler = "file"
+cgroup_controllers = []
+security_driver = "none"
+"""
+
+READY_WITHIN = 30.0
+
+
+class Libvirt:
+    """A running libvirtd."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.uri = f"qemu+unix:///system?socket={directory}/run/libvirt-sock"
+
+    def virsh(self, *words: str, status: int = 0) -> str:
+        """Run a command of virsh to its expected end; what it said."""
+        command = ["virsh", "--quiet", "--connect", self.uri, *words]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        if bool(done.returncode) is not bool(status):
+            raise ProgramFailedError(f"virsh {' '.join(words)}: {done.stderr or done.stdout}\n{self.log()}")
+        return (done.stderr if status else done.stdout).strip()
+
+    def log(self) -> str:
+        """What libvirtd complained of."""
+        path = self.directory / "libvirtd.log"
+        return path.read_text(errors="replace")[-4000:] if path.exists() else ""
+
+
+@contextmanager
+def libvirtd(directory: Path, programs: Path | None = None, host: str = "0" * 8) -> Iterator[Libvirt]:
+    """
+    A libvirtd that finds `programs` first.
+
+    Its mounts and processes end with it: whatever it started is killed by the kernel.
+    """
+    for name in DIRECTORIES:
+        (directory / name).mkdir(mode=0o755, parents=True, exist_ok=True)
+    if not (directory / "etc/libvirtd.conf").exists():
+        prepare(directory, f"{host}-1c2d-4a3b-8f00-5a5a5a5a5a5a")
+    pairs = " ".join(f"{name}={path}" for name, path in DIRECTORIES.items())
+    shell = ENVIRONMENT.format(pairs=pairs, directory=directory)
+    path = os.pathsep.join(map(str, [*([programs] if programs else []), "/usr/sbin:/usr/bin:/sbin:/bin"]))
+    words = ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--", "/bin/sh", "-c", shell]
+    with (
+        (directory / "libvirtd.out").open("ab") as output,
+        subprocess.Popen(
+            command_line("unshare", *words),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env={"PATH": path, "HOME": "/root", "LANG": "C.UTF-8"},
+        ) as process,
+    ):
+        try:
+            found = Libvirt(directory)
+            wait_until_ready(found, process)
+            yield found
+        finally:
+            end(process)
+
+
+def prepare(directory: Path, host: str) -> None:
+    """The files that libvirt expects of its package."""
+    qemu = directory / "lib/qemu"
+    qemu.mkdir(mode=0o750)
+    shutil.chown(qemu, "libvirt-qemu", "libvirt-qemu")
+    shutil.chown(directory / "authority", "tss", "tss")
+    (directory / "lib").chmod(0o711)
+    (directory / "swtpm/libvirt/qemu").mkdir(mode=0o730, parents=True)
+    (directory / "etc/libvirtd.conf").write_text(SETTINGS.format(directory=directory, host=host))
+    (directory / "etc/qemu.conf").write_text(SETTINGS_OF_QEMU)
+
+
+def wait_until_ready(libvirt: Libvirt, process: subprocess.Popen[bytes]) -> None:
+    """Wait until libvirtd answers; ProgramFailedError with what it said if it does not."""
+    deadline = time.monotonic() + READY_WITHIN
+    while True:
+        try:
+            libvirt.virsh("uri")
+        except ProgramFailedError:
+            said = (libvirt.directory / "libvirtd.out").read_text(errors="replace")
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise ProgramFailedError(f"libvirtd does not answer: {said}{libvirt.log()}") from None
+            time.sleep(0.05)
+        else:
+            return

@@ -1,0 +1,160 @@
+"""The life of a domain whose TPM is that of `vtpm serve` (libvirt, backend "external")."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.libvirt.daemon import Libvirt
+from tests.libvirt.vm import Tpms, Vm, serving
+
+pytestmark = pytest.mark.libvirt
+
+NAME = "guest"
+NOTHING = bytes(32)
+
+
+@pytest.fixture(scope="module")
+def tpms(directory: Path) -> Iterator[Tpms]:
+    """The daemon."""
+    with serving(directory / "vtpm") as tpms:
+        yield tpms
+
+
+@pytest.fixture(scope="module")
+def made(libvirt: Libvirt, directory: Path, tpms: Tpms) -> Iterator[Vm]:
+    """A domain with an attached TPM, whose guest has begun to count."""
+    vm = Vm(libvirt, directory, NAME)
+    tpms.run("attach", NAME, "--connect", libvirt.uri, "--allow-unverified")
+    vm.start()
+    vm.begin_to_count()
+    yield vm
+    vm.guest.disconnect()
+
+
+@pytest.fixture
+def vm(made: Vm) -> Vm:
+    """That domain, running, after it has counted once more and measured something."""
+    if made.state() != "running":
+        made.start()
+    made.increment()
+    made.extend()
+    return made
+
+
+def test_attached(vm: Vm, tpms: Tpms) -> None:
+    """QEMU's user reaches the socket; the guest's TPM is the one that is bound to the domain's UUID."""
+    assert tpms.is_connected(NAME)
+    assert str(vm.uuid) in tpms.run("show", NAME, "--json")
+    assert "problems" in tpms.run("status", NAME, "--connect", vm.libvirt.uri)
+    assert "is in use" in tpms.run("delete", NAME, "--yes", status=1)
+
+
+def test_reset(vm: Vm) -> None:
+    """A reset of the machine is one of its TPM."""
+    vm.libvirt.virsh("reset", NAME)
+    vm.guest.wait_until_booted()
+
+    assert (vm.counted(), vm.pcr()) == (vm.count, NOTHING)
+
+
+def test_shutdown(vm: Vm, tpms: Tpms) -> None:
+    """The daemon goes on listening when the guest powers off."""
+    vm.power_off()
+    assert not tpms.is_connected(NAME)
+
+    vm.start()
+    assert (vm.counted(), vm.pcr()) == (vm.count, NOTHING)
+
+
+def test_destroy_and_restart(vm: Vm, tpms: Tpms) -> None:
+    """The daemon may be restarted between two runs."""
+    vm.destroy()
+    tpms.end()
+    tpms.serve()
+
+    vm.start()
+    assert (vm.counted(), vm.pcr()) == (vm.count, NOTHING)
+
+
+def test_crashes(vm: Vm, tpms: Tpms) -> None:
+    """QEMU and the daemon may be killed."""
+    vm.kill()
+    tpms.kill()
+    tpms.serve()
+
+    vm.start()
+    assert (vm.counted(), vm.pcr()) == (vm.count, NOTHING)
+
+
+def test_save(vm: Vm, tpms: Tpms) -> None:
+    """A saved run goes on with its PCRs; that is no revert, even where none is allowed."""
+    measured, image = vm.pcr(), str(vm.guest.directory / "saved")
+    tpms.run("state", "policy", NAME, "--reverts", "deny")
+    before = tpms.reverts()
+
+    vm.libvirt.virsh("save", NAME, image)
+    vm.libvirt.virsh("restore", image)
+    vm.guest.disconnect()
+
+    assert (vm.counted(), vm.pcr()) == (vm.count, measured)
+    assert tpms.reverts() == before
+    tpms.run("state", "policy", NAME, "--reverts", "allow")
+
+
+def test_managed_save(vm: Vm, tpms: Tpms) -> None:
+    """Nor is a managed save, with a restart of the daemon meanwhile; and it is no time to change the TPM."""
+    measured, before = vm.pcr(), tpms.reverts()
+
+    vm.libvirt.virsh("managedsave", NAME)
+    assert "is saved" in tpms.run("detach", NAME, "--connect", vm.libvirt.uri, status=1)
+    tpms.end()
+    tpms.serve()
+    vm.libvirt.virsh("start", NAME)
+    vm.guest.disconnect()
+
+    assert (vm.counted(), vm.pcr()) == (vm.count, measured)
+    assert tpms.reverts() == before
+
+
+def test_revert(vm: Vm, tpms: Tpms) -> None:
+    """A revert to a snapshot brings the TPM of that time back, and is noted."""
+    vm.libvirt.virsh("snapshot-create-as", NAME, "earlier")
+    counted, measured, before = vm.count, vm.pcr(), tpms.reverts()
+    vm.increment()
+    vm.extend()
+
+    vm.libvirt.virsh("snapshot-revert", NAME, "earlier")
+    vm.guest.disconnect()
+
+    assert (vm.counted(), vm.pcr()) == (counted, measured)
+    assert len(tpms.reverts()) == len(before) + 1
+    vm.libvirt.virsh("snapshot-delete", NAME, "earlier")
+
+
+def test_revert_denied(vm: Vm, tpms: Tpms) -> None:
+    """Where the policy forbids reverts, the snapshot does not start, and the newest state stays."""
+    tpms.run("state", "policy", NAME, "--reverts", "deny")
+    vm.libvirt.virsh("snapshot-create-as", NAME, "earlier")
+    vm.increment()
+
+    vm.libvirt.virsh("snapshot-revert", NAME, "earlier", status=1)
+    vm.wait_until_off()
+    vm.start()
+
+    assert vm.counted() == vm.count
+    assert "revert-refused" in tpms.reverts()[-1]
+    tpms.run("state", "policy", NAME, "--reverts", "allow")
+    vm.libvirt.virsh("snapshot-delete", NAME, "earlier")
+
+
+def test_undefine(vm: Vm, tpms: Tpms) -> None:
+    """A TPM outlives its domain; a domain of the same UUID finds it again."""
+    vm.destroy()
+    vm.libvirt.virsh("undefine", NAME)
+    assert str(vm.uuid) in tpms.run("show", NAME, "--json")
+
+    vm.libvirt.virsh("define", str(vm.file))
+    tpms.run("attach", NAME, "--connect", vm.libvirt.uri)
+    vm.start()
+    assert vm.counted() == vm.count

@@ -1,0 +1,166 @@
+"""A domain with a TPM behind it, and what its guest has put into that TPM."""
+
+import base64
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from examples.guest.processes import server
+from tests.libvirt.daemon import Libvirt
+from tests.libvirt.guest import Guest, prepare_guest
+
+VTPM = Path(sys.executable).with_name("vtpm")
+QEMU_USER = "libvirt-qemu"
+EVENTUALLY = 60.0
+INDEX = "0x1500016"
+PCR = "sha256:16"
+DIGEST = "5a" * 32
+
+
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    """Wait until something is so; AssertionError if it does not become so."""
+    deadline = time.monotonic() + EVENTUALLY
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {EVENTUALLY} s: {what}"
+        time.sleep(0.05)
+
+
+class Vm:
+    """One domain, its guest, and how often the guest has counted."""
+
+    def __init__(self, libvirt: Libvirt, directory: Path, name: str, tpm: str = "") -> None:
+        self.libvirt, self.name, self.uuid = libvirt, name, uuid.uuid4()
+        self.guest = Guest(directory / name)
+        prepare_guest(self.guest.directory)
+        disk = ["qemu-img", "create", "-q", "-f", "qcow2", str(self.guest.directory / "disk.qcow2"), "16M"]
+        subprocess.run(disk, check=True)
+        self.file = self.guest.directory / "definition.xml"
+        self.file.write_text(self.guest.definition(name, self.uuid, tpm))
+        self.libvirt.virsh("define", str(self.file))
+        self.count = 0
+
+    def state(self) -> str:
+        """What libvirt says that it does."""
+        return self.libvirt.virsh("domstate", self.name)
+
+    def start(self) -> None:
+        """Start it, and wait until its guest does what it is told."""
+        self.libvirt.virsh("start", self.name)
+        self.guest.wait_until_booted()
+
+    def power_off(self) -> None:
+        """Have the guest power itself off."""
+        self.guest.send("poweroff -f")
+        self.wait_until_off()
+
+    def destroy(self) -> None:
+        """Take its power away."""
+        self.libvirt.virsh("destroy", self.name)
+
+    def wait_until_off(self) -> None:
+        """Wait until libvirt has seen its end."""
+        wait_for(lambda: self.state() == "shut off", f"{self.name} is off")
+        self.guest.disconnect()
+
+    def kill(self) -> None:
+        """Kill QEMU, as the kernel does that is out of memory."""
+        os.kill(self.process(), signal.SIGKILL)
+        self.wait_until_off()
+
+    def process(self) -> int:
+        """The process of QEMU."""
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                words = path.read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if words[0].endswith(b"/qemu-system-x86_64") and str(self.uuid).encode() in words:
+                return int(path.parent.name)
+        raise AssertionError(f"{self.name} has no process")
+
+    def begin_to_count(self) -> None:
+        """Define the NV counter, whose value must never get lost."""
+        attributes = "ownerread|ownerwrite|authread|authwrite|nt=0x1"
+        self.guest.run(f"tpm2_nvdefine -Q -C o -s 8 -a '{attributes}' {INDEX}")
+        self.increment()
+
+    def increment(self) -> None:
+        """Count once, which is durable when the guest has its answer."""
+        self.guest.run(f"tpm2_nvincrement -Q -C o {INDEX}")
+        self.count = self.counted()
+
+    def counted(self) -> int:
+        """The counter, as the guest reads it."""
+        return int.from_bytes(base64.b64decode(self.guest.run(f"tpm2_nvread -C o -s 8 {INDEX} | base64")))
+
+    def extend(self) -> None:
+        """Measure something into a PCR that firmware and kernel leave alone."""
+        self.guest.run(f"tpm2_pcrextend 16:sha256={DIGEST}")
+
+    def pcr(self) -> bytes:
+        """That PCR."""
+        said = self.guest.run(f"tpm2_pcrread -Q -o /tmp/pcr {PCR} && base64 /tmp/pcr")
+        return base64.b64decode(said)
+
+
+class Tpms:
+    """An installation of `vtpm`, whose daemon can be ended and started again."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        directory.mkdir(mode=0o711)
+        self.places = ["--state-dir", str(directory / "state"), "--run-dir", str(directory / "run")]
+        self.run("provider", "init", "main")
+        self._daemon = ExitStack()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def run(self, *words: str, status: int = 0) -> str:
+        """Run a command to its expected end; what it said."""
+        command = [str(VTPM), *self.places, *words]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == status, done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stderr if status else done.stdout
+
+    def serve(self) -> None:
+        """Start the daemon; when it answers, its sockets are there."""
+        command = (VTPM, *self.places, "serve", "--owner", QEMU_USER)
+        self.process = self._daemon.enter_context(
+            server(self.directory, self.directory / "run/.daemon", *command)
+        )
+        self.run("list")
+
+    def end(self) -> None:
+        """End the daemon in order."""
+        self._daemon.close()
+
+    def kill(self) -> None:
+        """Kill the daemon."""
+        assert self.process is not None
+        self.process.kill()
+        self._daemon.close()
+
+    def is_connected(self, name: str) -> bool:
+        """Is QEMU connected to the TPM of a VM?"""
+        return '"connected": true' in self.run("show", name, "--json")
+
+    def reverts(self) -> list[str]:
+        """The audit log's lines of reverts."""
+        return [line for line in self.run("audit", "show").splitlines() if "revert" in line]
+
+
+@contextmanager
+def serving(directory: Path) -> Iterator[Tpms]:
+    """An installation with its daemon."""
+    tpms = Tpms(directory)
+    tpms.serve()
+    try:
+        yield tpms
+    finally:
+        tpms.end()
