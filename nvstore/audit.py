@@ -86,7 +86,7 @@ class Audit:
         """Return all lines, oldest first, without verifying them."""
         try:
             return [json.loads(line) for line in self._content().splitlines()]
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise AuditBroken(self._log, 0, str(error)) from None
 
     def _append(self, operation: str, facts: dict[str, Any], result: str) -> None:
@@ -129,7 +129,7 @@ class Audit:
         number = before.lines + 1
         try:
             entry = json.loads(line) if line.endswith(b"\n") else None
-        except ValueError:
+        except (ValueError, RecursionError):
             entry = None
         if not isinstance(entry, dict) or entry.get("seq") != number:
             raise AuditBroken(self._log, number, "it is no entry of that number")

@@ -62,7 +62,7 @@ class Bundle:
     def of(cls, fields: Document, blobs: Mapping[str, bytes]) -> Self:
         """Return a bundle from its two parts; KeyError, TypeError or ValueError if they are malformed."""
         return cls(
-            UUID(fields["vm"]),
+            UUID(str(fields["vm"])),
             str(fields["name"]),
             str(fields["provider"]),
             bytes.fromhex(fields["kdk_id"]),

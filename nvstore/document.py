@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 VERSION: Final = 1
+LAST_SECOND: Final = int(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp())
 
 Document = dict[str, Any]
 
@@ -35,13 +36,28 @@ def pretty(kind: str, fields: Mapping[str, Any]) -> bytes:
     )
 
 
-def read_document(octets: bytes, kind: str) -> Document:
-    """Return the fields of a document of this kind, or raise BadDocument."""
+def read_json(octets: bytes) -> Any:
+    """Return the value of a text in JSON, or raise BadDocument; no number has a fraction or an exponent."""
     try:
-        document = json.loads(octets)
+        value = json.loads(octets, parse_float=_refuse, parse_constant=_refuse)
+        json.dumps(value, ensure_ascii=False).encode()  # a lone surrogate could not be written again
+    except RecursionError:
+        msg = "it is nested too deeply"
+        raise BadDocument(msg) from None
     except ValueError as error:
         msg = f"it is no JSON: {error}"
         raise BadDocument(msg) from None
+    return value
+
+
+def _refuse(number: str) -> None:
+    msg = f"{number[:40]} is no whole number"
+    raise ValueError(msg)
+
+
+def read_document(octets: bytes, kind: str) -> Document:
+    """Return the fields of a document of this kind, or raise BadDocument."""
+    document = read_json(octets)
     if not isinstance(document, dict) or document.get("format") != kind:
         msg = f"it is no {kind}"
         raise BadDocument(msg)
@@ -52,10 +68,20 @@ def read_document(octets: bytes, kind: str) -> Document:
 
 
 def timestamp(seconds: float) -> str:
-    """Return a point in time as people and programs read it: UTC, in seconds."""
-    return datetime.fromtimestamp(int(seconds), UTC).isoformat().replace("+00:00", "Z")
+    """Return a point in time as people and programs read it: UTC, in seconds; the year 9999 is the last."""
+    return datetime.fromtimestamp(min(int(seconds), LAST_SECOND), UTC).isoformat().replace("+00:00", "Z")
 
 
 def seconds_of(text: str) -> float:
     """Return a timestamp in seconds since 1970."""
     return datetime.fromisoformat(text).timestamp()
+
+
+def read_timestamp(text: object) -> str | None:
+    """Return a timestamp as a document has it, or None where it has none; ValueError if it is malformed."""
+    if text is None:
+        return None
+    if not isinstance(text, str) or datetime.fromisoformat(text).tzinfo is None:
+        msg = f"{text!r} is no timestamp"
+        raise ValueError(msg)
+    return text

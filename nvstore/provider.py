@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
 from nvstore.backup import KeyEntry
-from nvstore.document import BadDocument, pretty, read_document
+from nvstore.document import BadDocument, pretty, read_document, read_timestamp
 from nvstore.lifecycle import State, Step, state_after
 from nvstore.provider_errors import HostTpmRequired, ProviderDamaged
 from nvstore.seal import HOST_TPM
@@ -43,7 +43,8 @@ class BackupEntry:
         """Return it from what is stored."""
         ids = tuple(map(bytes.fromhex, fields["kdk_ids"]))
         path, host, exported = str(fields["path"]), str(fields["host"]), str(fields["exported"])
-        return cls(path, host, ids, exported, fields["verified"], fields.get("drilled"))
+        verified, drilled = read_timestamp(fields["verified"]), read_timestamp(fields.get("drilled"))
+        return cls(path, host, ids, exported, verified, drilled)
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class HostEntry:
     def from_json(cls, fields: dict[str, Any]) -> Self:
         """Return it from what is stored."""
         ids = tuple(map(bytes.fromhex, fields["kdk_ids"]))
-        return cls(str(fields["host_id"]), str(fields["name"]), ids, fields["acknowledged"])
+        return cls(str(fields["host_id"]), str(fields["name"]), ids, read_timestamp(fields["acknowledged"]))
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class SealedKey:
     def from_json(cls, fields: dict[str, Any]) -> Self:
         """Return it from what is stored; the first version knew one seal for each key."""
         seals = fields["seals"] if "seals" in fields else [fields["seal"]]
-        return cls(KeyEntry.from_json(fields), tuple(dict(seal) for seal in seals))
+        return cls(KeyEntry.from_json(fields), tuple({**seal, "kind": str(seal["kind"])} for seal in seals))
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,9 @@ class Rotation:
         """Return it from what is stored."""
         if fields is None:
             return None
-        return cls(bytes.fromhex(fields["successor"]), str(fields["begun"]), fields["promoted"])
+        return cls(
+            bytes.fromhex(fields["successor"]), str(fields["begun"]), read_timestamp(fields["promoted"])
+        )
 
 
 @dataclass(frozen=True)
@@ -200,7 +203,7 @@ def read_provider(octets: bytes, path: object) -> Provider:
             require_host_tpm=bool(fields.get("require_host_tpm")),
             hosts=tuple(map(HostEntry.from_json, fields.get("hosts", []))),
             rotation=Rotation.from_json(fields.get("rotation")),
-            delete_after=fields.get("delete_after"),
+            delete_after=read_timestamp(fields.get("delete_after")),
             retired=tuple(map(KeyEntry.from_json, fields.get("retired", []))),
         )
         provider = replace(provider, state=_state_of(fields, provider))

@@ -37,9 +37,14 @@ def read_vm(octets: bytes, path: object) -> Vm:
     """Return the registration of a file, or raise CorruptState."""
     try:
         document = read_document(octets, FORMAT)
-        fields = (UUID(document["uuid"]), document["name"], document["provider"], document["created"])
+        vm, name, provider, created = (
+            str(document[field]) for field in ("uuid", "name", "provider", "created")
+        )
         return Vm(
-            *fields,
+            UUID(vm),
+            name,
+            provider,
+            created,
             allow_unverified=bool(document["allow_unverified"]),
             reverts=bool(document.get("reverts", True)),
             group=str(document.get("group", "")),

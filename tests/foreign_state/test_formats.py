@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from vtpm.libtpms import file
 from vtpm.libtpms.command_set import LIBTPMS_0_9, bits_of, commands_of
 from vtpm.libtpms.errors import ForeignStateError
 from vtpm.libtpms.importing import import_state, read_state
+from vtpm.spec.attributes import TPMA_NV
 from vtpm.spec.constants import TPM_CC, TPM_RH
 from vtpm.state.profile import DEFAULT
 from vtpm.wire.structure import marshal
@@ -136,6 +138,31 @@ class TestPermanent:
         state[data.draw(st.integers(0, len(state) - 1))] ^= 1 << data.draw(st.integers(0, 7))
         with contextlib.suppress(ForeignStateError):
             assert "permanent" in import_state(bytes(state), DEFAULT, os.urandom).blobs
+
+    def test_shutdown_of_unknown_kind(self) -> None:
+        """A state that was left by no kind of shutdown that there is, is refused."""
+        state = read_state(state_of("rich-permanent"))
+        unknown = replace(state, data=replace(state.data, orderly_state=0x3F80), suspended=None)
+        with pytest.raises(ForeignStateError, match="unknown kind 16256"):
+            import_state(marshal(unknown), DEFAULT, os.urandom)
+
+    def test_bank_of_unknown_algorithm(self) -> None:
+        """Saved PCR of an algorithm without a name belong to no bank, and are left."""
+        state = read_state(state_of("rich-permanent"))
+        assert state.suspended is not None
+        clear = state.suspended.clear
+        banks = tuple(replace(bank, alg=0x7FFF) for bank in clear.pcr_save.banks)
+        unknown = replace(clear, pcr_save=replace(clear.pcr_save, banks=banks))
+        changed = replace(state, suspended=replace(state.suspended, clear=unknown))
+        assert "clear" in import_state(marshal(changed), DEFAULT, os.urandom).blobs
+
+    def test_live_attributes_with_reserved_bits(self) -> None:
+        """The live attributes of an orderly Index are an attribute word like any other."""
+        state = read_state(state_of("rich-permanent"))
+        (live, *others) = state.orderly_ram.entries
+        entries = (replace(live, attributes=TPMA_NV(1 << 24)), *others)
+        with pytest.raises(ForeignStateError, match="RESERVED_BITS"):
+            read_state(marshal(replace(state, orderly_ram=replace(state.orderly_ram, entries=entries))))
 
     def test_command_sets(self) -> None:
         """Version 4 counts the commands of libtpms 0.9, version 5 the codes."""

@@ -141,7 +141,12 @@ def take_permanent(tpm: TpmState, data: PersistentData) -> None:
     if policies:
         tpm.pcr_group.auth_policy, tpm.pcr_group.policy_alg = policies[0].policy, policies[0].alg
     if data.orderly_state not in (NOT_ORDERLY, NOT_ORDERLY_DA_USED):
-        permanent.shutdown = TPM_SU(data.orderly_state & SHUTDOWN_BITS)
+        shutdown = data.orderly_state & SHUTDOWN_BITS
+        if shutdown not in (TPM_SU.CLEAR, TPM_SU.STATE):
+            raise ForeignStateError(
+                f"the state was left by a shutdown of unknown kind {shutdown}; copy it from its source again"
+            )
+        permanent.shutdown = TPM_SU(shutdown)
         permanent.startup_locality = 3 if data.orderly_state & STARTUP_LOCALITY_3 else 0
         permanent.hcrtm = bool(data.orderly_state & PRE_STARTUP)
 
@@ -177,12 +182,12 @@ def take_index(tpm: TpmState, item: NvData) -> None:
     tpm.nv[public.nv_index] = index
 
 
-def take_live(tpm: TpmState, handle: int, attributes: int, data: bytes) -> None:
+def take_live(tpm: TpmState, handle: int, attributes: TPMA_NV, data: bytes) -> None:
     """The live attributes and data of an orderly NV Index."""
     index = tpm.nv.get(handle)
     if index is None or not index.attributes.ORDERLY or len(data) < index.public.data_size:
         raise ForeignStateError(f"the data of an orderly NV Index 0x{handle:08X} fit no Index")
-    index.set_attributes(TPMA_NV(attributes))
+    index.set_attributes(attributes)
     if index.attributes.WRITTEN:
         index.data = data[: index.public.data_size]
 
@@ -259,10 +264,10 @@ def take_suspended(tpm: TpmState, suspended: Suspended) -> None:
     if clear.pcr_auth_values.values:
         tpm.pcr_group.auth_value = without_trailing_zeros(clear.pcr_auth_values.values[0])
     for saved in clear.pcr_save.banks:
-        bank = tpm.pcr.banks.get(TPM_ALG(saved.alg))
-        if bank is None:
+        if saved.alg not in tpm.pcr.banks:
             continue
-        size = tpm.pcr.sizes[TPM_ALG(saved.alg)]
+        alg = TPM_ALG(saved.alg)
+        bank, size = tpm.pcr.banks[alg], tpm.pcr.sizes[alg]
         if len(saved.values) != size * clear.pcr_save.count or clear.pcr_save.count > len(bank):
             raise ForeignStateError("the saved PCR are not of the size of their bank")
         for number in range(clear.pcr_save.count):

@@ -8,6 +8,7 @@ from io import BytesIO
 from typing import Annotated, Any, ClassVar
 
 from vtpm.libtpms.form import OCTETS, TAIL, Array, Block, Fixed, Long, Since, UntilZero, Version
+from vtpm.spec.attributes import TPMA_NV
 from vtpm.spec.constants import TPM_HT
 from vtpm.spec.interface import TPMI_ALG_HASH_NULL
 from vtpm.spec.nv import TPMS_NV_PUBLIC
@@ -308,7 +309,7 @@ class OrderlyIndex:
 
     size: UINT32
     handle: UINT32
-    attributes: UINT32
+    attributes: TPMA_NV
     data: OCTETS
 
 

@@ -1,0 +1,1 @@
+"""Any octets, to everything that reads octets: `make fuzz`."""
