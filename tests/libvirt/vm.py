@@ -130,9 +130,9 @@ class Tpms:
 
     def serve(self) -> None:
         """Start the daemon; when it answers, its sockets are there."""
-        command = (VTPM, *self.places, "serve", "--owner", QEMU_USER)
+        words = [*self.places, "serve", "--owner", QEMU_USER]
         self.process = self._daemon.enter_context(
-            server(self.directory, self.directory / "run/.daemon", *command)
+            server(self.directory, self.directory / "run/.daemon", VTPM, *words)
         )
         self.run("list")
 

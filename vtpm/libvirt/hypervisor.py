@@ -116,7 +116,7 @@ class Hypervisor:
     @property
     def is_session(self) -> bool:
         """Is it the libvirt of a user, whose guests run as that user?"""
-        return urlsplit(self._connection.getURI()).path == "/session"
+        return urlsplit(str(self._connection.getURI())).path == "/session"
 
     def domain(self, label: str | UUID) -> Domain:
         """A domain of a name or a UUID."""
