@@ -137,7 +137,25 @@ class FileStore:
         store._vm_salt, store._ring, store.notes = header.vm_salt, found.history.ring, found.notes
         place.files.remove(beside(place.state))
         store._file = place.files.open(place.state)
+        if found.marks is None or header.generation > found.marks.mark.generation:
+            store._settle(found.record)
         return store
+
+    def _settle(self, record: Record) -> None:
+        """
+        Make a record durable that was read and may never have been flushed, before anything is built on it.
+
+        Its writer was killed, or its flush failed: the kernel shows it, and may have taken it for clean.
+        It is written again, since another flush alone would promise nothing.
+        """
+        assert self._file is not None
+        try:
+            self._file.write(self._ring.offset(record.header.generation), [record.octets])
+            self._file.flush()
+            self._place.files.flush_directory(self._place.state.parent)
+        except OSError as error:
+            self._abandon_file()
+            raise StoreUnavailable(self._place.state, str(error), record.header.generation - 1) from error
 
     @classmethod
     def resume(cls, place: Place, lock: Lock, keys: KeySource, base: Base) -> Self:
@@ -189,8 +207,8 @@ class FileStore:
         """
         self._check_open()
         after = self._blobs.changed(changes)
-        if after is not None:
-            self.rewrite(after)
+        if after is not None or self.failure:  # after a failure, only a write settles what is on the disk
+            self.rewrite(after or self._blobs)
 
     def rewrite(self, blobs: Blobs) -> None:
         """Make these blobs the next generation, even if they are those of the last one; see `commit`."""

@@ -25,7 +25,7 @@ class Store(Protocol):
         """
         Set the blobs that have a value and remove those that have None.
 
-        Changes that make no difference write nothing.
+        Changes that make no difference write nothing, unless the commit before has failed.
         When it raises, nothing was acknowledged and `load` returns what it did before.
         """
         ...

@@ -32,6 +32,13 @@ def _patched(content: bytes, offset: int, data: bytes) -> bytes:
     return content[:offset] + data + content[offset + len(data) :]
 
 
+def _outside(offset: int, data: bytes, begin: int, end: int) -> list[tuple[int, bytes]]:
+    """Return what is left of a write where a later one, from `begin` to `end`, has become durable."""
+    before, after = data[: max(0, begin - offset)], data[max(0, end - offset) :]
+    parts = [(offset, before), (offset + len(data) - len(after), after)]
+    return [part for part in parts if part[1]]
+
+
 @dataclass
 class _Node:
     """A file: what is durable, what the program sees, and the writes between the two."""
@@ -45,6 +52,7 @@ class _Node:
     def flushed(self) -> None:
         for offset, data in self.pending:
             self.durable = _patched(self.durable, offset, data)
+            self.lost = [part for write in self.lost for part in _outside(*write, offset, offset + len(data))]
         self.pending.clear()
 
     def contents(self, rng: random.Random, tears: int) -> set[bytes]:
