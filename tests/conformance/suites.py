@@ -9,6 +9,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from tests.conformance.report import LIMIT, Report, Suite, SuiteError
+from tests.conformance.swtpm import run_swtpm
 from tests.conformance.tools import run_tools
 
 
@@ -78,6 +79,7 @@ def run_clients(work: Path, environment: dict[str, str]) -> Report:
 SUITES = [
     Suite("tpm2-pytss", run_pytss),
     Suite("tpm2-tools", run_tools),
+    Suite("swtpm", run_swtpm),
     Suite("clients", run_clients),
     Suite("guests", run_guests),
 ]

@@ -5,12 +5,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import tarfile
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.conformance.report import LIMIT, Report, SuiteError
+from tests.conformance.source import Source
 
 SCRIPT_LIMIT = 300
 """Seconds that one script may take; the longest takes a quarter of that against swtpm."""
@@ -21,8 +21,7 @@ WORKERS = 4 * (os.cpu_count() or 1)
 SKIP_STATUS = 77
 """The status of a script that skips itself, as automake has it."""
 
-SOURCE = "TPM2_TOOLS_SOURCE"
-"""The variable that names an unpacked source tree, for a machine on which apt has no source packages."""
+SOURCE = Source("tpm2-tools", "TPM2_TOOLS_SOURCE")
 
 LAST_LINES = 10
 """The end of a log, in which the error stands that ended the script."""
@@ -51,7 +50,7 @@ def run_tools(work: Path, environment: dict[str, str]) -> Report:
     missing = [program for program in NEEDED if shutil.which(program) is None]
     if missing:
         raise SuiteError(f"install {', '.join(missing)}: the scripts run them")
-    integration = fetch_source(work) / "test/integration"
+    integration = SOURCE.fetch(work) / "test/integration"
     scripts = [*sorted(integration.glob("tests/*.sh")), *sorted(integration.glob("fapi/*.sh"))]
     if not scripts:
         raise SuiteError(f"{integration} has no scripts")
@@ -154,37 +153,3 @@ def python_with_yaml(environment: dict[str, str]) -> str:
 
 def _succeeds(*command: str) -> bool:
     return subprocess.run(command, capture_output=True, timeout=LIMIT, check=False).returncode == 0
-
-
-def fetch_source(work: Path) -> Path:
-    """The root of the source of the tpm2-tools that are installed."""
-    given = os.environ.get(SOURCE)
-    if given:
-        root = work / "source"
-        shutil.copytree(Path(given), root, symlinks=True)
-        return root
-    version = _output("dpkg-query", "-W", "-f", "${source:Version}", "tpm2-tools")
-    lists = work / "apt"
-    (lists / "lists/partial").mkdir(parents=True)
-    (lists / "archives/partial").mkdir(parents=True)
-    targets = _output("apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)")
-    sources = lists / "sources.list"
-    sources.write_text("".join(f"deb-src {target}\n" for target in sorted(set(targets.splitlines()))))
-    apt = ["apt-get", "-q", "-o", f"Dir::Etc::sourcelist={sources}", "-o", "Dir::Etc::sourceparts=-"]
-    apt += ["-o", f"Dir::State::lists={lists / 'lists'}", "-o", f"Dir::Cache={lists}"]
-    apt += ["-o", "Acquire::Languages=none"]
-    try:
-        _output(*apt, "update")
-        _output(*apt, "source", "--download-only", f"tpm2-tools={version}", directory=work)
-    except SuiteError as error:
-        raise SuiteError(f"{error}\nOr set {SOURCE} to an unpacked source tree of tpm2-tools.") from None
-    with tarfile.open(next(work.glob("tpm2-tools_*.orig.tar.*"))) as archive:
-        archive.extractall(work, filter="data")
-    return next(path for path in work.glob("tpm2-tools-*") if path.is_dir())
-
-
-def _output(*command: str, directory: Path | None = None) -> str:
-    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=LIMIT, check=False)
-    if done.returncode != 0:
-        raise SuiteError(f"{command[0]} {command[-1]}: {done.stderr.strip()[-1500:]}")
-    return done.stdout
