@@ -3,7 +3,8 @@
 import pytest
 
 from tests.scenarios import Client
-from vtpm.spec.constants import TPM_ALG
+from vtpm.crypto.known_answers import TESTS, check_first
+from vtpm.spec.constants import TPM_ALG, TPM_SU
 from vtpm.wire.error import TPM_RC
 
 
@@ -12,6 +13,39 @@ def test_self_test(tpm: Client, *, full_test: bool) -> None:
     """10.2: the self test passes, whether it is asked to be a full one or not."""
     assert tpm.self_test(full_test=full_test).rc == TPM_RC.SUCCESS
     assert tpm.get_test_result().test_result == TPM_RC.SUCCESS
+
+
+@pytest.mark.parametrize("alg", TESTS)
+def test_failed_self_test(tpm: Client, monkeypatch: pytest.MonkeyPatch, alg: TPM_ALG) -> None:
+    """10.2: a full test that fails puts the TPM in failure mode, until the next _TPM_Init that passes."""
+    with monkeypatch.context() as broken:
+        broken.setitem(TESTS, alg, lambda: False)
+        assert tpm.self_test(full_test=False).rc == TPM_RC.SUCCESS
+        assert tpm.self_test(full_test=True).rc == TPM_RC.FAILURE
+        assert tpm.get_random(bytes_requested=4).rc == TPM_RC.FAILURE
+        assert tpm.get_test_result().test_result == TPM_RC.FAILURE
+
+    assert tpm.power_cycle(shutdown=None).rc == TPM_RC.SUCCESS
+
+
+def test_power_on_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """10.1: nothing is executed before it is tested; GetTestResult names what has failed."""
+    check_first.cache_clear()
+    with monkeypatch.context() as broken:
+        broken.setitem(TESTS, TPM_ALG.SHA256, lambda: False)
+        tpm = Client(start=False)
+        assert tpm.startup(startup_type=TPM_SU.CLEAR).rc == TPM_RC.FAILURE
+        assert tpm.get_test_result().out_data == b"the self-test of SHA256 has failed"
+
+    assert tpm.power_cycle(shutdown=None).rc == TPM_RC.SUCCESS
+
+
+def test_tested_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """10.1: what has passed in this process is not tested again for the next TPM."""
+    Client()
+    monkeypatch.setitem(TESTS, TPM_ALG.SHA256, lambda: False)
+
+    assert Client().get_test_result().test_result == TPM_RC.SUCCESS
 
 
 @pytest.mark.parametrize("to_test", [(), (TPM_ALG.RSA, TPM_ALG.SHA256, TPM_ALG.RSA)])

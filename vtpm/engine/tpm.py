@@ -2,6 +2,7 @@
 
 from vtpm.commands import COMMANDS
 from vtpm.commands.selection import commands_of
+from vtpm.crypto.known_answers import SelfTestError, check_first
 from vtpm.engine.execute import HEADER, Outcome, execute
 from vtpm.engine.launch import hash_data, hash_end, hash_start
 from vtpm.spec.constants import TPM_CC
@@ -54,8 +55,9 @@ class Tpm(TpmState):
         return None
 
     def power_on(self, now: Instant) -> None:
-        """_TPM_Init: power is applied; Startup must follow."""
+        """_TPM_Init: power is applied, and what this process has not tested is; Startup must follow."""
         power_on(self, now)
+        self._test_first()
 
     def snapshot_volatile(self) -> dict[str, bytes]:
         """What power would take, as blobs; with those of `snapshot`, the TPM goes on elsewhere."""
@@ -67,6 +69,14 @@ class Tpm(TpmState):
             raise SavedStateError(VOLATILE, "it is missing")
         resume(self, self.suspended, now)
         self.suspended = None
+        self._test_first()
+
+    def _test_first(self) -> None:
+        """Part 3, 10.1: no value depends on a function that has not passed its test."""
+        try:
+            check_first(self.profile.algorithms)
+        except SelfTestError as error:
+            self.fail(str(error))
 
     def hash_start(self) -> None:
         """_TPM_Hash_Start: hardware begins to measure at locality 4."""
