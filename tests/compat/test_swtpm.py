@@ -3,6 +3,7 @@
 import json
 import os
 import pwd
+import re
 import signal
 import socket
 import subprocess
@@ -232,6 +233,11 @@ class TestMessages:
         assert told["type"] == "swtpm"
         assert {"tpm-2.0", "cmdarg-pwd-fd", "rsa-keysize-2048"} <= set(told["features"])
         assert "tpm-1.2" not in told["features"]
+
+    @pytest.mark.parametrize("words", [["--version"], ["socket", "--version"]])
+    def test_version(self, program: Path, words: list[str]) -> None:
+        """--version is one line, as swtpm's."""
+        assert re.fullmatch(r"TPM emulator version [\d.]+ \(vtpm\)\n", run(program, *words).stdout)
 
     @pytest.mark.parametrize("words", [["chardev"], ["socket", "--tpm2", "--chroot", "/"], []])
     def test_refusal(self, program: Path, words: list[str]) -> None:

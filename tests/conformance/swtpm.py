@@ -37,7 +37,7 @@ NOT_APPLICABLE: Final = {
     "_test_tpm2_resume_volatile": OLD_STATE,
     "_test_tpm2_file_permissions": "copies the binary of swtpm, to run it as another user",
     "_test_tpm2_print_capabilities": "wants exactly the features of swtpm 0.7, nvram-backend-file among them",
-    "_test_tpm2_save_load_state_da_timeout": "wants a lockout to end sooner by the time between save and load",
+    "_test_tpm2_save_load_state_da_timeout": "wants a lockout to end sooner by the time from save to load",
     "test_tpm2_ctrlchannel2": CHARDEV,
     "test_tpm2_partial_reads": CHARDEV,
     "test_tpm2_vtpm_proxy": CHARDEV,

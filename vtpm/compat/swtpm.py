@@ -11,6 +11,7 @@ from vtpm.compat.listeners import Listeners, listen
 from vtpm.compat.version import own_version
 from vtpm.daemon.errors import OperatorError
 
+VERSION: Final = "TPM emulator version {} (vtpm)\n"
 USAGE: Final = """\
 Usage: swtpm socket --tpm2 --tpmstate dir=<directory> --ctrl <channel> [--server <channel>] [options]
 
@@ -39,7 +40,7 @@ def main() -> NoReturn:
 def run(words: list[str]) -> int:
     """Obey a command line; the exit status."""
     if words[:1] == ["--version"]:
-        sys.stdout.write(f"TPM emulator version {own_version()} (vtpm)\n")
+        sys.stdout.write(VERSION.format(own_version()))
         return 0
     if words[:1] in (["--help"], ["-h"]):
         sys.stdout.write(USAGE)
@@ -66,6 +67,8 @@ def message_of(arguments: Arguments) -> str | None:
     """What a command line asks the program to print before it ends; None if it is to serve."""
     if "help" in arguments.switches:
         return USAGE
+    if "version" in arguments.switches:
+        return VERSION.format(own_version())
     if not arguments.switches & MESSAGES and not arguments.of("print-info"):
         return None
     from vtpm.compat import description  # noqa: PLC0415 - a server binds its sockets before
