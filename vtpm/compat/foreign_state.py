@@ -22,7 +22,6 @@ from vtpm.daemon.device import DeviceError
 from vtpm.daemon.directory import SWTPM_STATE
 from vtpm.libtpms import file
 from vtpm.libtpms.errors import ForeignStateError
-from vtpm.libtpms.importing import import_state
 from vtpm.state.profile import Profile
 
 VOLATILE: Final = "tpm2-00.volatilestate"
@@ -48,6 +47,8 @@ def take_over(directory: Path, profile: Profile, key: Key | None) -> Mapping[str
             "resume the guest with swtpm and shut it down, or remove that file to lose what it holds"
         )
     check_unused(directory)
+    from vtpm.libtpms.importing import import_state  # noqa: PLC0415 - few ever need it
+
     try:
         imported = import_state(file.unwrap(octets, None if key is None else key.of_size), profile, entropy)
     except ForeignStateError as error:
@@ -122,6 +123,8 @@ class StreamForm(Form):
         key = self._migration_key or self._file_key
         if key is None and file.is_encrypted(octets):
             raise BlobKeyError("swtpm has encrypted the state blob; give the same --migration-key here")
+        from vtpm.libtpms.importing import import_state  # noqa: PLC0415 - few ever need it
+
         try:
             imported = import_state(
                 file.unwrap(octets, None if key is None else key.of_size), self._profile, entropy
