@@ -11,6 +11,7 @@ from vtpm.cli.place import Place, default_run_dir, default_state_dir
 COMMANDS: Final = {
     "attach": ("vtpm.cli.libvirt", "attach"),
     "audit": ("vtpm.cli.audit", "audit"),
+    "check": ("vtpm.cli.check", "check"),
     "compat-dir": ("vtpm.cli.compat", "compat_dir"),
     "create": ("vtpm.cli.vm", "create"),
     "delete": ("vtpm.cli.vm", "delete"),

@@ -15,6 +15,7 @@ from vtpm.state.saved import SavedStateError
 VIEWS: Final = {
     "ek": ("vtpm.manufacture.endorsement", "describe_endorsement"),
     "inspect": ("vtpm.manufacture.description", "describe"),
+    "windows11": ("vtpm.manufacture.windows", "examine"),
 }
 """
 Functions of a TPM, which they may use up, and the time; they give what JSON can say, and no secret.
