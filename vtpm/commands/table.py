@@ -1,18 +1,18 @@
 """The command table, which `@command` fills from the signatures of the handlers (Part 2, 8.9)."""
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import cached_property
-from typing import Any, TypeVar, get_args, get_type_hints
+from types import FunctionType
+from typing import Any, TypeVar, get_args
 
 from vtpm.spec.attributes import TPMA_CC
 from vtpm.spec.constants import TPM_CC
 from vtpm.state.entity import Role
 from vtpm.wire.codec import Codec
 from vtpm.wire.error import TPM_RC
-from vtpm.wire.structure import Record
+from vtpm.wire.structure import Record, annotations_of
 from vtpm.wire.vocabulary import Handle, Sized, Tpm2b, codec_of
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -146,12 +146,13 @@ def command(
     """
 
     def declare(run: F) -> F:
-        hints = get_type_hints(run, include_extras=True)
-        _tpm, *arguments = inspect.signature(run).parameters.values()
-        handles = [a.name for a in arguments if a.kind is a.POSITIONAL_ONLY]
-        parameters = [a.name for a in arguments if a.kind is a.POSITIONAL_OR_KEYWORD]
+        assert isinstance(run, FunctionType)
+        hints = annotations_of(run)
+        names = run.__code__.co_varnames[1 : run.__code__.co_argcount]  # without the TPM itself
+        handles = names[: max(0, run.__code__.co_posonlyargcount - 1)]
+        parameters = names[len(handles) :]
         answer = hints["return"]
-        response = None if answer is type(None) else codec_of(answer)
+        response = None if answer in {None, type(None)} else codec_of(answer)
         assert response is None or isinstance(response, Record)
         assert code not in COMMANDS, code
         COMMANDS[code] = Command(

@@ -1,6 +1,5 @@
 """`@structure`: an annotated class is a construct, and its instances are values."""
 
-import dataclasses
 import struct
 from copy import copy
 from io import BytesIO
@@ -10,6 +9,7 @@ from typing import Any, TypeVar, dataclass_transform, get_type_hints, overload
 from vtpm.wire.codec import Codec
 from vtpm.wire.error import TPM_RC, TpmError
 from vtpm.wire.integers import Integer
+from vtpm.wire.value import value_class
 from vtpm.wire.vocabulary import codec_of
 
 T = TypeVar("T")
@@ -101,15 +101,22 @@ class Fields:
 @dataclass_transform(frozen_default=True)
 def structure(cls: type[T]) -> type[T]:
     """
-    Make a frozen dataclass of a class whose annotations carry constructs; `codec_of` gives its construct.
+    Make frozen values of a class whose annotations carry constructs; `codec_of` gives its construct.
 
     A class that holds secrets defines `__repr__` itself.
     """
-    own_repr = "__repr__" in vars(cls)
-    made: Any = dataclasses.dataclass(frozen=True, slots=True, repr=not own_repr)(cls)
-    hints = get_type_hints(made, include_extras=True)
-    made.wire = Record(made, {field.name: codec_of(hints[field.name]) for field in dataclasses.fields(made)})
+    hints = annotations_of(cls)
+    made: Any = value_class(cls, tuple(hints))
+    made.wire = Record(made, {name: codec_of(hint) for name, hint in hints.items()})
     return made  # type: ignore[no-any-return]
+
+
+def annotations_of(declared: Any) -> dict[str, Any]:
+    """The annotations of a class or function; only those that are text need to be evaluated, at some cost."""
+    hints: dict[str, Any] = declared.__annotations__
+    if any(isinstance(hint, str) for hint in hints.values()):
+        hints = get_type_hints(declared, include_extras=True)
+    return hints
 
 
 def but(kind: Any, **fields: Any) -> Record:
