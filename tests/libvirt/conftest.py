@@ -5,10 +5,25 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.libvirt.daemon import Libvirt, libvirtd
+from vtpm.cli import libvirt as command
+
+if TYPE_CHECKING:
+    from tests.libvirt.lab import Lab
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator["Lab"]:
+    """An installation beside the hypervisor that libvirt has for tests."""
+    from tests.libvirt.lab import new_lab  # noqa: PLC0415 - its module is skipped where there is no libvirt
+
+    monkeypatch.setattr(command, "SYSTEM_STATES", tmp_path / "emulators")
+    with new_lab(tmp_path) as lab:
+        yield lab
 
 
 @pytest.fixture(scope="module")

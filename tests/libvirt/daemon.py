@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ DIRECTORIES = {
 
 ENVIRONMENT = """
 set -e
+{opened}
 for pair in {pairs}; do
     mkdir --parents "${{pair#*=}}"
     mount --bind "{directory}/${{pair%%=*}}" "${{pair#*=}}"
@@ -31,6 +33,15 @@ libvirtd --config "{directory}/etc/libvirtd.conf" --pid-file "{directory}/libvir
 wait
 """
 """A shell as the first process: it collects the machines that libvirt leaves to it."""
+
+OPENED = """
+mkdir --parents "{hold}"
+mount --bind "{needed}" "{hold}"
+mountpoint --quiet "{closed}" || mount --types tmpfs --options mode=755 tmpfs "{closed}"
+mkdir --parents "{needed}"
+mount --bind "{hold}" "{needed}"
+"""
+"""A directory that others may not pass gives way, in these mounts alone, to what is needed below it."""
 
 SETTINGS = """
 unix_sock_rw_perms = "0777"
@@ -82,7 +93,8 @@ def libvirtd(directory: Path, programs: Path | None = None, host: str = "0" * 8)
     if not (directory / "etc/libvirtd.conf").exists():
         prepare(directory, f"{host}-1c2d-4a3b-8f00-5a5a5a5a5a5a")
     pairs = " ".join(f"{name}={path}" for name, path in DIRECTORIES.items())
-    shell = ENVIRONMENT.format(pairs=pairs, directory=directory)
+    opened = opening_of(directory) if programs else ""
+    shell = ENVIRONMENT.format(pairs=pairs, directory=directory, opened=opened)
     path = os.pathsep.join(map(str, [*([programs] if programs else []), "/usr/sbin:/usr/bin:/sbin:/bin"]))
     words = ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--", "/bin/sh", "-c", shell]
     with (
@@ -92,7 +104,7 @@ def libvirtd(directory: Path, programs: Path | None = None, host: str = "0" * 8)
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env={"PATH": path, "HOME": "/root", "LANG": "C.UTF-8"},
+            env={"PATH": path, "HOME": str(directory), "LANG": "C.UTF-8"},
         ) as process,
     ):
         try:
@@ -101,6 +113,16 @@ def libvirtd(directory: Path, programs: Path | None = None, host: str = "0" * 8)
             yield found
         finally:
             end(process)
+
+
+def opening_of(directory: Path) -> str:
+    """What makes this project and its Python accessible to the user that libvirt runs emulators as."""
+    script = ""
+    for number, needed in enumerate({Path(sys.prefix), Path(sys.base_prefix), Path(__file__).parents[2]}):
+        above = [path for path in reversed(needed.parents) if not path.stat().st_mode & 0o001]
+        if above:
+            script += OPENED.format(hold=directory / f"held{number}", needed=needed, closed=above[0])
+    return script
 
 
 def prepare(directory: Path, host: str) -> None:

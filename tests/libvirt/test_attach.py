@@ -1,71 +1,15 @@
 """`vtpm attach`, `detach` and `status`, with the hypervisor that libvirt has for tests."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
-from nvstore import Host
-from vtpm.cli import libvirt as command
-from vtpm.cli.main import cli
+from tests.libvirt.lab import EMULATED, TRANSIENT, URI, UUID, Lab, libvirt
+from vtpm.cli.libvirt import access_problem
 from vtpm.libvirt.hypervisor import User
 
-libvirt = pytest.importorskip("libvirt", reason="the extra `libvirt` is not installed")
 pytestmark = pytest.mark.slow
-
-URI = "test:///default"
-UUID = "0b4ff7d3-9d6f-4d1c-8e4a-0d9c2a5f3b10"
-TRANSIENT = f"""<domain type='test'><name>guest</name><uuid>{UUID}</uuid><memory>8192</memory>
-<os><type arch='x86_64'>hvm</type></os><devices><memballoon model='none'/></devices></domain>"""
-EMULATED = TRANSIENT.replace(
-    "<memballoon", "<tpm model='tpm-crb'><backend type='emulator' version='2.0'/></tpm><memballoon"
-)
-
-
-class Lab:
-    """An installation, and a connection that keeps the hypervisor of this process alive."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.connection = libvirt.open(URI)
-        self.host = Host(directory / "state")
-        self.host.providers.init("main")
-        self.socket = f"{directory}/run/guest.sock"
-
-    def run(self, *words: str) -> Result:
-        """Run a command."""
-        places = ["--state-dir", str(self.directory / "state"), "--run-dir", str(self.directory / "run")]
-        return CliRunner().invoke(cli, [*places, *words], catch_exceptions=False)
-
-    def attach(self, *words: str) -> Result:
-        """Attach a bare TPM."""
-        return self.run("attach", "guest", "--connect", URI, "--bare", "--allow-unverified", *words)
-
-    def define(self, text: str = TRANSIENT) -> Any:
-        """Define a domain."""
-        return self.connection.defineXML(text)
-
-    def names(self) -> dict[str, str]:
-        """The TPMs by UUID."""
-        return {str(state.vm): state.name for state in self.host.list_states()}
-
-
-@pytest.fixture
-def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
-    """A new installation, and a hypervisor without a domain called guest."""
-    monkeypatch.setattr(command, "SYSTEM_STATES", tmp_path / "emulators")
-    lab = Lab(tmp_path)
-    yield lab
-    for domain in lab.connection.listAllDomains():
-        if domain.name() != "test":
-            if domain.isActive():
-                domain.destroy()
-            if UUID in {found.UUIDString() for found in lab.connection.listAllDomains()}:
-                domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA)
-    lab.connection.close()
 
 
 class TestAttach:
@@ -256,7 +200,7 @@ class TestAccess:
         socket.touch()
         socket.chmod(mode)
 
-        complaint = command.access_problem(socket, user)
+        complaint = access_problem(socket, user)
 
         assert (complaint == "") is may
         assert may or "--owner" in complaint

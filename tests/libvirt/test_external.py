@@ -1,12 +1,17 @@
 """The life of a domain whose TPM is that of `vtpm serve` (libvirt, backend "external")."""
 
+import subprocess
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from examples.guest.processes import end
 from tests.libvirt.daemon import Libvirt
-from tests.libvirt.vm import Tpms, Vm, serving
+from tests.libvirt.guest import Guest
+from tests.libvirt.vm import VTPM, Tpms, Vm, serving, wait_for
+from vtpm.libvirt.definition import Definition
 
 pytestmark = pytest.mark.libvirt
 
@@ -158,3 +163,31 @@ def test_undefine(vm: Vm, tpms: Tpms) -> None:
     tpms.run("attach", NAME, "--connect", vm.libvirt.uri)
     vm.start()
     assert vm.counted() == vm.count
+
+
+def test_watch(libvirt: Libvirt, tpms: Tpms, directory: Path) -> None:
+    """A TPM is made with its domain, renamed with it, and deleted with it where that is asked for."""
+    identity = uuid.uuid4()
+    definition = Definition(Guest(directory / "watched").definition("watched", identity))
+    file = directory / "watched.xml"
+    file.write_text(definition.with_socket(f"{tpms.directory}/run/watched.sock"))
+    command = [str(VTPM), *tpms.places, "libvirt", "watch", "--connect", libvirt.uri, "--delete"]
+    with subprocess.Popen(
+        [*command, "--allow-unverified", "--bare"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as watch:
+        try:
+            assert watch.stdout is not None
+            assert watch.stdout.readline() == b"ready\n"
+            libvirt.virsh("define", str(file))
+            wait_for(lambda: str(identity) in tpms.run("list", "--json"), "the TPM was made")
+            assert (tpms.directory / "run/watched.sock").is_socket()
+
+            libvirt.virsh("domrename", "watched", "renamed")
+            wait_for(lambda: '"renamed"' in tpms.run("list", "--json"), "it was renamed")
+            wait_for(lambda: "run/renamed.sock" in libvirt.virsh("dumpxml", "renamed"), "the domain uses it")
+
+            libvirt.virsh("undefine", "renamed")
+            wait_for(lambda: str(identity) not in tpms.run("list", "--json"), "it was deleted")
+        finally:
+            end(watch)
+    assert watch.returncode == 0

@@ -42,8 +42,12 @@ class Vm:
         subprocess.run(disk, check=True)
         self.file = self.guest.directory / "definition.xml"
         self.file.write_text(self.guest.definition(name, self.uuid, tpm))
-        self.libvirt.virsh("define", str(self.file))
         self.count = 0
+        self.define()
+
+    def define(self) -> None:
+        """Define it, at first and after it was undefined."""
+        self.libvirt.virsh("define", str(self.file))
 
     def state(self) -> str:
         """What libvirt says that it does."""

@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "export-swtpm": ("vtpm.cli.swtpm_state", "export_swtpm"),
     "import-swtpm": ("vtpm.cli.swtpm_state", "import_swtpm"),
     "inspect": ("vtpm.cli.inspect", "inspect_tpm"),
+    "libvirt": ("vtpm.cli.domains", "libvirt"),
     "list": ("vtpm.cli.vm", "list_vms"),
     "lockout-reset": ("vtpm.cli.lockout", "lockout_reset"),
     "profile": ("vtpm.cli.profile", "profile"),

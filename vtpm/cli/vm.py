@@ -113,18 +113,22 @@ def show(place: Place, vm: str, *, as_json: bool) -> None:
 def delete(place: Place, vm: str, *, yes: bool) -> None:
     """Delete a VM's TPM: whatever was sealed to it is lost."""
     with explained():
-        from vtpm.daemon.admin import ask  # noqa: PLC0415 - help needs no daemon
-
-        host = place.host()
-        name = host.show_state(vm).name
+        name = place.host().show_state(vm).name
         if not yes:
             click.confirm(f"Delete the TPM of {name}, and with it all that was sealed to it?", abort=True)
-        ask(place.run_dir, "release", name=name)
-        try:
-            host.delete_state(name)
-        finally:
-            ask(place.run_dir, "rescan")
+        remove(place, name)
     click.echo(f"{name}: deleted")
+
+
+def remove(place: Place, name: str) -> None:
+    """Delete the TPM of a VM that is off, which a daemon serves no more."""
+    from vtpm.daemon.admin import ask  # noqa: PLC0415 - help needs no daemon
+
+    ask(place.run_dir, "release", name=name)
+    try:
+        place.host().delete_state(name)
+    finally:
+        ask(place.run_dir, "rescan")
 
 
 def check_socket_name(vm: str) -> None:

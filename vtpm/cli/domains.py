@@ -1,0 +1,200 @@
+"""`vtpm libvirt watch` and `hook`: TPMs that come, get another name and go with their domains."""
+
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+import click
+
+from vtpm.cli.errors import explained
+from vtpm.cli.libvirt import (
+    Making,
+    connect_option,
+    emulator_state,
+    known_name,
+    making_options,
+    socket_of,
+)
+from vtpm.cli.place import Place
+from vtpm.cli.vm import check_socket_name, remove
+
+if TYPE_CHECKING:
+    from vtpm.libvirt.definition import Definition
+    from vtpm.libvirt.hypervisor import Domain, Event, Hypervisor
+
+log = logging.getLogger(__name__)
+
+BEFORE_START: Final = ("prepare", "migrate", "restore")
+"""The operations of libvirt's hook that come before QEMU's start."""
+
+
+@click.group("libvirt", short_help="Let TPMs come and go with libvirt's domains.")
+def libvirt() -> None:
+    """Let TPMs come and go with libvirt's domains."""
+
+
+@libvirt.command()
+@connect_option
+@click.option(
+    "--delete", is_flag=True, help="Delete the TPM of a domain that is undefined; it is kept otherwise."
+)
+@making_options
+@click.pass_obj
+def watch(place: Place, /, uri: str | None, *, delete: bool, **making: Any) -> None:
+    """
+    Follow what happens to domains until a signal, or the end of libvirt, ends it.
+
+    A domain whose definition names a socket of this host's daemon gets the TPM of that name if it has none.
+    A domain that is renamed takes its TPM with it, if that has its name.
+    Libvirt tells nobody whether `virsh undefine` was given --keep-tpm: without --delete every TPM is kept.
+    """
+    logging.basicConfig(format="vtpm: %(message)s", level=logging.INFO)
+    ended: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda received, _frame: ended.append(received))
+    with explained():
+        from vtpm.libvirt.hypervisor import Hypervisor, prepare_events  # noqa: PLC0415 - help needs no libvirt
+
+        prepare_events()
+        hypervisor = Hypervisor(uri)
+        watcher = Watcher(place, hypervisor, Making(**making), deletes=delete)
+        hypervisor.watch(watcher.take, lambda: bool(ended), watcher.begin)
+
+
+class Watcher:
+    """What is done about the domains of a hypervisor."""
+
+    def __init__(self, place: Place, hypervisor: "Hypervisor", making: Making, *, deletes: bool) -> None:
+        self._place, self._hypervisor, self._making, self._deletes = place, hypervisor, making, deletes
+        self._former: dict[UUID, str] = {}
+        """The former names of domains that are being renamed."""
+
+    def begin(self) -> None:
+        """Look after what is there already."""
+        for domain in self._hypervisor.domains():
+            self._tried(domain.name, self._ensure, domain)
+        click.echo("ready")
+        sys.stdout.flush()
+
+    def take(self, event: "Event") -> None:
+        """Look after one event; what goes wrong is reported and does not end the watch."""
+        if event.kind == "former name":
+            self._former[event.uuid] = event.name
+        elif event.kind == "undefined":
+            self._tried(event.name, self._undefined, event)
+        else:
+            domain = self._hypervisor.find(event.uuid)
+            if domain is not None and event.kind == "renamed":
+                self._tried(domain.name, self._renamed, domain)
+            if domain is not None:
+                self._tried(domain.name, self._ensure, domain)
+
+    def _tried(self, name: str, act: Any, *arguments: Any) -> None:
+        try:
+            with explained():
+                act(*arguments)
+        except click.ClickException as error:
+            log.error("%s: %s", name, error.format_message())  # noqa: TRY400 - the operator's to mend
+
+    def _ensure(self, domain: "Domain") -> None:
+        if ensure(self._place, domain.definition(), self._making, is_session=self._hypervisor.is_session):
+            log.info("%s: its TPM was made", domain.name)
+
+    def _renamed(self, domain: "Domain") -> None:
+        former, name = self._former.pop(domain.uuid, ""), known_name(self._place.host(), domain.uuid)
+        definition = domain.definition()
+        tpm = definition.tpm
+        if name is None or name != former or tpm is None or tpm.socket != str(socket_of(self._place, former)):
+            return
+        rename_tpm(self._place, former, domain.name)
+        self._hypervisor.define(definition.with_socket(str(socket_of(self._place, domain.name))))
+        log.info("%s: its TPM, %s until now, has its name", domain.name, former)
+
+    def _undefined(self, event: "Event") -> None:
+        name = known_name(self._place.host(), event.uuid)
+        if name is None or self._hypervisor.find(event.uuid) is not None:
+            return
+        if not self._deletes:
+            log.info("%s: was undefined; its TPM %s is kept until `vtpm delete %s`", event.name, name, name)
+            return
+        remove(self._place, name)
+        log.info("%s: was undefined; its TPM %s was deleted", event.name, name)
+
+
+@libvirt.command()
+@click.argument("domain")
+@click.argument("operation")
+@click.argument("arguments", nargs=-1)
+@making_options
+@click.pass_obj
+def hook(place: Place, /, domain: str, operation: str, arguments: tuple[str, ...], **making: Any) -> None:
+    """
+    Be the hook of libvirt's QEMU driver: called before a start, with the definition at standard input.
+
+    The TPM that the definition names is made if there is none, and must be served:
+    otherwise the start is refused, with a message that libvirt reports.
+    """
+    del arguments
+    text = sys.stdin.read()
+    if operation not in BEFORE_START:
+        return
+    with explained():
+        from vtpm.libvirt.definition import Definition  # noqa: PLC0415 - help needs no libvirt
+
+        definition = Definition(text)
+        ensure(place, definition, Making(**making), is_session=os.geteuid() != 0)
+        name = named(place, definition)
+        if name is not None and not socket_of(place, name).is_socket():
+            raise click.ClickException(f"the TPM {name} of {domain} is not served; start `vtpm serve`")
+
+
+def named(place: Place, definition: "Definition") -> str | None:
+    """The TPM that a definition names by its socket, if that is one of this host's."""
+    tpm = definition.tpm
+    path = Path(tpm.socket) if tpm is not None and tpm.socket else None
+    if path is None or path != socket_of(place, path.stem):
+        return None
+    return path.stem
+
+
+def ensure(place: Place, definition: "Definition", making: Making, *, is_session: bool) -> bool:
+    """
+    Make the TPM that a definition names, if there is none; was one made?
+
+    ClickException where the domain has another one, or an emulator's state that would be left behind.
+    """
+    name = named(place, definition)
+    if name is None:
+        return False
+    host, uuid = place.host(), definition.uuid
+    known = known_name(host, uuid)
+    if known == name:
+        return False
+    if known is not None:
+        raise click.ClickException(
+            f"its definition names the socket of {name}, but its TPM is {known}; attach it again"
+        )
+    foreign = emulator_state(definition, is_session=is_session)
+    if foreign is not None:
+        raise click.ClickException(
+            f"{foreign} holds the TPM that it had; take that over with "
+            f"`vtpm import-swtpm {foreign} {name} --uuid {uuid}`"
+        )
+    making.make(place, host, name, uuid)
+    return True
+
+
+def rename_tpm(place: Place, former: str, name: str) -> None:
+    """Give the TPM of a VM that is off another name."""
+    from vtpm.daemon.admin import ask  # noqa: PLC0415 - help needs no daemon
+
+    check_socket_name(name)
+    ask(place.run_dir, "release", name=former)
+    try:
+        place.host().rename(former, name)
+    finally:
+        ask(place.run_dir, "rescan")
