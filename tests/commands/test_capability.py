@@ -155,10 +155,13 @@ class TestKinds:
         """TPM_CAP_ECC_CURVES"""
         assert capability(tpm, TPM_CAP.ECC_CURVES) == tuple(sorted(CURVES))
 
-    def test_pcr_banks(self, tpm: Client) -> None:
-        """TPM_CAP_PCRS: the whole allocation, however many are asked for; property must be zero."""
-        banks = capability(tpm, TPM_CAP.PCRS, 0, 1)
+    @pytest.mark.parametrize("count", [0, 1, 64])
+    def test_pcr_banks(self, tpm: Client, count: int) -> None:
+        """TPM_CAP_PCRS: always the whole allocation, with moreData NO; property must be zero."""
+        whole = tpm.get_capability(capability=TPM_CAP.PCRS, property=0, property_count=count)
+        banks = whole.capability_data.data
 
+        assert not whole.more_data
         active = (A.SHA1, A.SHA256, A.SHA384, A.SHA512)
         assert {bank.hash: bank.pcr_select for bank in banks} == dict.fromkeys(active, b"\xff\xff\xff")
         reply = tpm.get_capability(capability=TPM_CAP.PCRS, property=1, property_count=1)

@@ -333,12 +333,6 @@ class TestHierarchies:
 class TestCapabilities:
     """Clause 30"""
 
-    def test_no_pcr_asked_for(self, tpm: Client) -> None:
-        """30.2: with a count of zero there is nothing, and more."""
-        reply = tpm.get_capability(capability=TPM_CAP.PCRS, property=0, property_count=0)
-
-        assert (reply.more_data, reply.capability_data.data) == (True, ())
-
     @pytest.mark.parametrize("capability", [TPM_CAP.PUB_KEYS, TPM_CAP.SPDM_SESSION_INFO])
     def test_kind_that_is_not_there(self, tpm: Client, capability: int) -> None:
         """Part 2, 6.12: a kind that this TPM does not have; TPM_RC_VALUE."""

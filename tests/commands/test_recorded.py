@@ -195,6 +195,7 @@ DIFFERENT = {
     "authorizationSize one too small": TPM_RC.AUTHSIZE,
     "authorizationSize one too large": TPM_RC.AUTHSIZE,
     "authorizationSize huge": TPM_RC.AUTHSIZE,
+    "four sessions": TPM_RC.AUTHSIZE,
     "ClockSet backwards": TPM_RC.SUCCESS,
 }
 """

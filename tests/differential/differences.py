@@ -155,6 +155,11 @@ def wide_algorithm(exchange: Exchange, _: Pair) -> bool:
     return octets[:4] in (bytes(4), b"\0\0\0\x08") and octets[4:6] != bytes(2)
 
 
+def no_banks(exchange: Exchange, _: Pair) -> bool:
+    """Are no PCR banks at all asked for?"""
+    return exchange.request.parameters[1] == bytes.fromhex("00000005 00000000 00000000")
+
+
 def no_signer(exchange: Exchange, _: Pair) -> bool:
     """Is the signing key TPM_RH_NULL?"""
     return TPM_RH.NULL in exchange.request.handles
@@ -180,6 +185,7 @@ CONDITIONS: dict[str, Condition] = {
         many_elements,
         names_persistent,
         names_sequence,
+        no_banks,
         no_signer,
         refused_sequence,
         unknown_tag,
