@@ -62,7 +62,6 @@ def test_not_supported(option: str) -> None:
         (["--ctrl", "type=tcp,port=1", *STATE], "--tpm2"),
         (["--tpm2", *STATE], "--ctrl"),
         (["--tpm2", "--ctrl", "type=tcp,port=1"], "--tpmstate"),
-        (["--tpm2", "--ctrl", "type=tcp,port=1", *STATE, "--seccomp", "action=kill"], "action=kill"),
         (["--tpm2", "--ctrl", "type=tcp,port=1", "--tpmstate", "backend-uri=file://f"], "file://f"),
         (["--tpm2", "--ctrl", "type=tcp,port=1", "--tpmstate", "dir=/s,mode=9"], "mode=9"),
         (["--tpm2", "--ctrl", "type=tcp,port=1", *STATE, "--key", "fd=1,pwdfd=2"], "--key"),

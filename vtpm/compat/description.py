@@ -21,6 +21,9 @@ FEATURES: Final = (
 )
 """What this program has of swtpm's, in swtpm's words and order."""
 
+SECCOMP_AT: Final = FEATURES.index("cmdarg-key-fd")
+"""Where the filter of system calls is named, if it is installed."""
+
 LATER_FEATURES: Final = (
     "cmdarg-profile",
     "cmdarg-print-profiles",
@@ -45,10 +48,13 @@ def spaced(document: dict[str, Any]) -> str:
 
 def capabilities(*, tpm2: bool) -> str:
     """What this program can do."""
-    from vtpm.state.profile import SWTPM_COMPATIBLE  # noqa: PLC0415 - a server binds its sockets before
+    from vtpm.compat.seccomp import binding  # noqa: PLC0415 - a server binds its sockets before
+    from vtpm.state.profile import SWTPM_COMPATIBLE  # noqa: PLC0415
 
     sizes = [f"rsa-keysize-{size}" for size in SWTPM_COMPATIBLE.rsa_key_bits] if tpm2 else []
-    features = [*FEATURES, *sizes, *LATER_FEATURES]
+    first, rest = FEATURES[:SECCOMP_AT], FEATURES[SECCOMP_AT:]
+    seccomp = ["cmdarg-seccomp"] if binding() is not None else []
+    features = [*first, *seccomp, *rest, *sizes, *LATER_FEATURES]
     return spaced({"type": "swtpm", "features": features, "version": own_version()})
 
 

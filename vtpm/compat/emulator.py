@@ -13,6 +13,7 @@ from vtpm.compat.foreign_state import StreamForm, take_over
 from vtpm.compat.keys import read_key
 from vtpm.compat.listeners import Listeners
 from vtpm.compat.profiles import profile_of
+from vtpm.compat.seccomp import action_of, restrict
 from vtpm.daemon.device import DeviceError, command_of
 from vtpm.daemon.directory import opener
 from vtpm.daemon.endpoint import Endpoint, Policy
@@ -44,6 +45,7 @@ class Emulator:
         migration_key = read_key("migration-key", arguments.of("migration-key"))
         self._arguments = arguments
         self._listeners = listeners
+        self._restriction = action_of(arguments.of("seccomp").get("action"))
         self._process = Process(profile)
         self._device = device_for(
             trace_file(arguments),
@@ -90,6 +92,7 @@ class Emulator:
             self._endpoint.serve(self._listeners.control_client)
         if self._listeners.data_client is not None:
             self._endpoint.serve_data(self._listeners.data_client)
+        restrict(self._restriction)
         try:
             self._process.run(self._close, ready)
         finally:
