@@ -15,13 +15,18 @@ from tests.scenarios import Client, Password, seeded
 from tests.sessions import AES_128, XOR_SHA256, CallerSession, start_session
 from vtpm.commands import COMMANDS
 from vtpm.crypto.primes import generated_prime
+from vtpm.daemon.device import MIN_BUFFER_SIZE
 from vtpm.spec.algorithms import TPMT_SIG_SCHEME
 from vtpm.spec.attributes import TPMA_NV, TPMA_SESSION
 from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_RH, TPM_SE, TPM_ST
+from vtpm.spec.limits import MAX_RSA_KEY_BYTES, PRIVATE_VENDOR_SPECIFIC_BYTES
 from vtpm.spec.nv import TPMS_NV_PUBLIC
+from vtpm.spec.objects import TPM2B_PRIVATE
 from vtpm.spec.structures import TPMS_PCR_SELECTION, TPMT_TK_HASHCHECK, TPMT_TK_VERIFIED
 from vtpm.state.profile import DEFAULT
 from vtpm.wire.error import TPM_RC
+from vtpm.wire.structure import Record
+from vtpm.wire.vocabulary import codec_of
 
 HEADER = struct.Struct(">HII")
 PASSWORD = bytes.fromhex("00000009 40000009 0000 01 0000")
@@ -326,6 +331,21 @@ def test_longest_response() -> None:
     for entry in COMMANDS.values():
         parameters = entry.response.most() if entry.response else 0
         assert HEADER.size + 4 + parameters + sessions <= DEFAULT.max_response_size, entry.name
+
+
+def test_smallest_buffer() -> None:
+    """
+    Nor is it longer than the smallest buffer that CMD_SET_BUFFERSIZE leaves, so none is ever cut.
+
+    A private area that this TPM makes has nothing in it that is of another vendor's making.
+    """
+    sessions = 3 * (2 + 64 + 1 + 2 + 64)
+    foreign = PRIVATE_VENDOR_SPECIFIC_BYTES - MAX_RSA_KEY_BYTES // 2
+    for entry in COMMANDS.values():
+        fields = entry.response.fields if isinstance(entry.response, Record) else {}
+        parameters = entry.response.most() if entry.response else 0
+        parameters -= foreign * sum(field is codec_of(TPM2B_PRIVATE) for field in fields.values())
+        assert HEADER.size + 4 + parameters + sessions <= MIN_BUFFER_SIZE, entry.name
 
 
 def test_sealed_data_with_a_session_of_each_kind(tpm: Client) -> None:
