@@ -29,7 +29,7 @@ def source(tmp_path: Path) -> Path:
     """The directory of a swtpm that has run, encrypted under a passphrase."""
     directory = tmp_path / "swtpm"
     directory.mkdir()
-    (tmp_path / "password").write_text("the password of swtpm")
+    (tmp_path / "password").write_text("the password of swtpm\n")
     run_swtpm(directory, tmp_path / "password")
     return directory
 
@@ -68,7 +68,7 @@ def test_there_and_back(installation: Installation, source: Path, tmp_path: Path
     target = tmp_path / "back"
     installation.run("export-swtpm", "guest", str(target), "--pwdfile", password)
     assert (target / "tpm2-00.permall").stat().st_mode & 0o777 == 0o600
-    key = key_of_passphrase(b"the password of swtpm")
+    key = key_of_passphrase(b"the password of swtpm\n")
     assert len(read_state(unwrap((target / "tpm2-00.permall").read_bytes(), key)).nvram.entries) > 0
     said = installation.run("export-swtpm", "guest", str(target), status=1)
     assert "is there already" in said

@@ -189,7 +189,7 @@ def key_of(keyfile: Path | None, pwdfile: Path | None, kdf: str) -> bytes | Call
         return file.key_of_file(keyfile.read_bytes())
     if pwdfile is None:
         return None
-    passphrase = pwdfile.read_bytes().rstrip(b"\n")
+    passphrase = pwdfile.read_bytes()  # with its line end, as swtpm has it
     return lambda size: file.key_of_passphrase(passphrase, size, kdf=kdf)
 
 

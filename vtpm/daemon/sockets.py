@@ -37,12 +37,12 @@ def listen_unix(path: Path, access: Access) -> socket.socket:
         previous = os.umask(0o177)
         try:
             listener.bind(os.fspath(path))
+            listener.listen(BACKLOG)
         finally:
             os.umask(previous)
         if access.uid != -1 or access.gid != -1:
             os.chown(path, access.uid, access.gid, follow_symlinks=False)
         path.chmod(access.mode)
-        listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
         reason = (
