@@ -39,14 +39,21 @@ class Server:
 
 @contextmanager
 def serving(
-    programs: Path, state: Path, *words: str, own: bool = True, name: str = "control"
+    programs: Path,
+    state: Path,
+    *words: str,
+    own: bool = True,
+    name: str = "control",
+    descriptors: tuple[int, ...] = (),
 ) -> Iterator[Server]:
     """A process on a directory, from its socket's appearance on; `own` says whose program serves."""
     control = state.with_name(f"{state.name}.{name}")
     program = str(programs / "swtpm") if own else "swtpm"
     command = [program, "socket", "--tpm2", "--tpmstate", f"dir={state}"]
     with subprocess.Popen(
-        [*command, "--ctrl", f"type=unixio,path={control}", *words], stderr=subprocess.PIPE
+        [*command, "--ctrl", f"type=unixio,path={control}", *words],
+        stderr=subprocess.PIPE,
+        pass_fds=descriptors,
     ) as process:
         try:
             deadline = time.monotonic() + LIMIT

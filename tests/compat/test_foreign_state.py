@@ -1,9 +1,11 @@
 """A guest that ran on swtpm goes on here: vtpm/compat/foreign_state.py."""
 
+import os
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -300,3 +302,44 @@ class TestProcesses:
             assert done.returncode == status
         assert (place / STATE).read_text() == "DUMMY"
         assert not (place / "states").exists()
+
+    def test_libvirt(self, place: Path) -> None:
+        """The command lines of libvirt for a domain with a secret: set up, start, end, start again."""
+        programs = make_directory([place / "programs"])
+        state, log = place / "state", place / "log"
+        state.mkdir()
+        secret = b"\0raw\nsecret"
+        setup = [programs / "swtpm_setup", "--tpm2", "--pwdfile-fd", "{}", "--cipher", "aes-256-cbc"]
+        setup += ["--tpm-state", str(state), "--vmid", "guest:1", "--logfile", str(log), "--createek"]
+        setup += ["--create-ek-cert", "--create-platform-cert", "--lock-nvram", "--not-overwrite"]
+        environment = {"VTPM_AUTHORITY_DIR": str(place / "authority"), "XDG_CONFIG_HOME": str(place)}
+        with pipe_of(secret) as descriptor:
+            words = [str(word).format(descriptor) for word in setup]
+            subprocess.run(words, env=environment, pass_fds=[descriptor], check=True, timeout=LIMIT)
+        seeds = set()
+        for _ in range(2):
+            with pipe_of(secret) as first, pipe_of(secret) as second:
+                keys = ["--key", f"pwdfd={first},mode=aes-256-cbc"]
+                keys += ["--migration-key", f"pwdfd={second},mode=aes-256-cbc"]
+                rest = ["--log", f"file={log}", "--terminate"]
+                with serving(programs, state, *keys, *rest, descriptors=(first, second)) as server:
+                    server.ioctl("-i")
+                    assert server.ioctl("-g") == "ptm configuration flags: 0x3\n"
+                    server.shut_down()
+            store = opener(state, Key(secret, is_passphrase=True).passphrase)()
+            seeds.add(Tpm.restore(store.load(), bytes).owner.seed)
+            store.close()
+        assert len(seeds) == 1
+        assert "Traceback" not in log.read_text()
+
+
+@contextmanager
+def pipe_of(octets: bytes) -> Iterator[int]:
+    """A descriptor that gives these octets, then its end."""
+    reading, writing = os.pipe()
+    os.write(writing, octets)
+    os.close(writing)
+    try:
+        yield reading
+    finally:
+        os.close(reading)
