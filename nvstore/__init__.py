@@ -26,7 +26,6 @@ Files written by a released version can be read by every later one.
 """
 
 from nvstore.audit import Audit
-from nvstore.backup import BackupReport, Format
 from nvstore.doctor import Checkup, Finding, examine
 from nvstore.drill import DrillReport
 from nvstore.errors import (
@@ -62,12 +61,12 @@ from nvstore.errors import (
     UnknownState,
     UnsafeFile,
 )
-from nvstore.exchange import Identity, Received, read_identity
-from nvstore.file import FileStore
-from nvstore.history import Entry
 from nvstore.host import Host
-from nvstore.kmip_seal import KmipSealer, KmipServer, read_kmip_server
-from nvstore.passphrase import Cost, passphrase_from_fd, passphrase_from_file
+from nvstore.provider.backup import BackupReport, Format
+from nvstore.provider.exchange import Identity, Received, read_identity
+from nvstore.provider.providers import Providers
+from nvstore.provider.shares import Share, draw_passphrase, load_share, recover_passphrase, save_share
+from nvstore.provider.status import ProviderStatus
 from nvstore.provider_errors import (
     BackupDamaged,
     BackupExists,
@@ -100,15 +99,16 @@ from nvstore.provider_errors import (
     WrongKey,
     WrongPassphrase,
 )
-from nvstore.provider_status import ProviderStatus
-from nvstore.providers import Providers
 from nvstore.rekeying import RekeyReport, ShredReport
-from nvstore.seal import Sealer
-from nvstore.shares import Share, draw_passphrase, load_share, recover_passphrase, save_share
-from nvstore.store import MemoryStore, Store
-from nvstore.systemd_seal import SystemdSealer
-from nvstore.tpm_seal import TpmSealer
-from nvstore.vm import StateStatus
+from nvstore.seal.kmip import KmipSealer, KmipServer, read_kmip_server
+from nvstore.seal.passphrase import Cost, passphrase_from_fd, passphrase_from_file
+from nvstore.seal.sealer import Sealer
+from nvstore.seal.systemd import SystemdSealer
+from nvstore.seal.tpm import TpmSealer
+from nvstore.state.file import FileStore
+from nvstore.state.history import Entry
+from nvstore.state.store import MemoryStore, Store
+from nvstore.state.vm import StateStatus
 
 __all__ = [
     "AlteredState",

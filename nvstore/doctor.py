@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from nvstore.errors import NvstoreError, StateError
 from nvstore.files import file_system_of, free_space
+from nvstore.provider.status import ProviderStatus
 from nvstore.provider_errors import ProviderLocked
-from nvstore.provider_status import ProviderStatus
-from nvstore.vm import StateStatus
+from nvstore.state.vm import StateStatus
 
 if TYPE_CHECKING:
     from nvstore.host import Host

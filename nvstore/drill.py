@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any, Self
 from uuid import UUID
 
-from nvstore.backup import Backup
 from nvstore.errors import NvstoreError
-from nvstore.place import Place, find_newest
+from nvstore.provider.backup import Backup
 from nvstore.provider_errors import DrillFailed, KeyMissing
+from nvstore.state.place import Place, find_newest
 
 
 class BackupKeys:

@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
-from nvstore.anchor import TpmAnchor
 from nvstore.audit import Audit
 from nvstore.document import timestamp
 from nvstore.drill import DrillReport
-from nvstore.envelope import Header
 from nvstore.errors import (
     AnchorUnavailable,
     MarkDamaged,
@@ -23,14 +21,21 @@ from nvstore.errors import (
     StateExists,
     UnknownState,
 )
-from nvstore.exchange import Exchange
-from nvstore.file import FileStore
 from nvstore.files import Files, OsFiles, read_file, replace_file
-from nvstore.history import Entry
-from nvstore.keyring import Keyring
 from nvstore.keys import Entropy, KeySource
-from nvstore.passphrase import BACKUP_COST, HOST_COST, Cost
-from nvstore.place import (
+from nvstore.provider.exchange import Exchange
+from nvstore.provider.files import ProviderFiles
+from nvstore.provider.keyring import Keyring
+from nvstore.provider.providers import Providers
+from nvstore.provider.rotation import Rotations
+from nvstore.provider.setting import Setting
+from nvstore.provider.steps import Steps
+from nvstore.rekeying import Rekeying, States
+from nvstore.seal.passphrase import BACKUP_COST, HOST_COST, Cost
+from nvstore.state.anchor import TpmAnchor
+from nvstore.state.file import FileStore
+from nvstore.state.history import Entry
+from nvstore.state.place import (
     Place,
     Still,
     check_free,
@@ -41,15 +46,10 @@ from nvstore.place import (
     read_state,
     remove_state,
 )
-from nvstore.provider_files import ProviderFiles
-from nvstore.providers import Providers
-from nvstore.rekeying import Rekeying, States
-from nvstore.repair import repair, revert
-from nvstore.rotation import Rotations
-from nvstore.setting import Setting
-from nvstore.steps import Steps
+from nvstore.state.record import Header
+from nvstore.state.repair import repair, revert
+from nvstore.state.vm import StateStatus, Vm, check_vm_name, read_vm
 from nvstore.transfer import Surroundings, Transfers
-from nvstore.vm import StateStatus, Vm, check_vm_name, read_vm
 
 _SUFFIX: Final = ".vm"
 

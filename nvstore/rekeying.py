@@ -7,12 +7,12 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from nvstore.audit import Audit
-from nvstore.envelope import Header
 from nvstore.errors import Locked, NvstoreError, UnknownState
-from nvstore.file import FileStore
-from nvstore.place import Place
-from nvstore.providers import Providers
-from nvstore.rotation import Rotations
+from nvstore.provider.providers import Providers
+from nvstore.provider.rotation import Rotations
+from nvstore.state.file import FileStore
+from nvstore.state.place import Place
+from nvstore.state.record import Header
 
 THREADS: Final = 8
 """States that are rekeyed at the same time: each waits for the disk most of its time."""

@@ -7,15 +7,15 @@ from typing import Protocol
 from uuid import UUID
 
 from nvstore.audit import Audit
-from nvstore.bundle import Bundle, BundleReport, is_under_passphrase, open_bundle, write_bundle
 from nvstore.document import timestamp
-from nvstore.envelope import Record
 from nvstore.errors import BundleExists, BundleMissing, BundleOfOther
-from nvstore.file import FileStore
 from nvstore.files import Files, create_file, host_name, read_file
 from nvstore.keys import Entropy, KeySource
-from nvstore.passphrase import Cost
-from nvstore.place import Place, Still, find_newest
+from nvstore.seal.passphrase import Cost
+from nvstore.state.bundle import Bundle, BundleReport, is_under_passphrase, open_bundle, write_bundle
+from nvstore.state.file import FileStore
+from nvstore.state.place import Place, Still, find_newest
+from nvstore.state.record import Record
 
 Change = Callable[[Mapping[str, bytes]], Mapping[str, bytes]]
 """Makes the blobs of a clone from those of its origin."""

@@ -36,7 +36,10 @@ WRITES_DATES = {"manufacture"}
 
 DOES_IO = {"daemon", "compat", "cli"}
 USES_THE_STORE = {"daemon", "compat", "cli"}
-STORE_IO = {"files", "host", "programs", "testing"}
+PACKAGES_OF_STORE = {"seal": {"seal"}, "provider": {"seal", "provider"}, "state": {"seal", "state"}}
+"""The packages of nvstore, and what each may import; the modules beside them are above or below all."""
+
+STORE_IO = {"nvstore/files.py", "nvstore/host.py", "nvstore/seal/programs.py", "nvstore/testing.py"}
 """The modules of nvstore through which all else there reaches files, time and entropy, and their double."""
 
 SYSTEM = {
@@ -126,6 +129,15 @@ class TestLayers:
         """Nvstore imports nothing of vtpm."""
         assert "vtpm" not in roots(path)
 
+    @pytest.mark.parametrize("path", STORE, ids=label)
+    def test_layers_of_store(self, path: Path) -> None:
+        """Seals, then providers and states beside each other, then the host that has both."""
+        package = path.relative_to(ROOT / "nvstore").parts[0]
+        below = {f"nvstore.{name}" for name in PACKAGES_OF_STORE.get(package, PACKAGES_OF_STORE)}
+        packages = {f"nvstore.{name}" for name in PACKAGES_OF_STORE}
+        used = {name for name in imported(path) if name.rpartition(".")[0] in packages}
+        assert {name for name in used if name.rpartition(".")[0] not in below} == set()
+
     @pytest.mark.parametrize("path", MODULES, ids=label)
     def test_store_is_used_at_the_top(self, path: Path) -> None:
         """Only the packages that do I/O import nvstore."""
@@ -146,7 +158,7 @@ class TestPurity:
     @pytest.mark.parametrize("path", STORE, ids=label)
     def test_io_of_store(self, path: Path) -> None:
         """Nvstore reaches the system through a few modules, so that tests can put another in their place."""
-        if path.stem not in STORE_IO:
+        if label(path) not in STORE_IO:
             assert roots(path) & SYSTEM_OF_STORE == set()
             assert "open" not in called(path)
 

@@ -19,8 +19,8 @@ from examples.demo.narrator import Narrator
 from examples.guest.host import Host
 from examples.guest.machine import Firmware, Machine, Run, TpmDevice, choose_accelerator
 from examples.guest.processes import ProgramFailedError
-from nvstore.envelope import PAGE, Damaged, read_record
-from nvstore.ring import Ring, read_ring
+from nvstore.state.record import PAGE, Damaged, read_record
+from nvstore.state.ring import Ring, read_ring
 
 JOB = Path(__file__).with_name("guest.sh").read_text()
 BOOT_LIMIT = 120.0

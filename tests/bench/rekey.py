@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nvstore import FileStore, Host
 from nvstore.files import OsFiles
-from nvstore.place import Place
+from nvstore.state.place import Place
 
 STATE_SIZE = 12_000
 """Octets of a TPM's state after a Windows guest has provisioned it, roughly."""

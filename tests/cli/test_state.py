@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nvstore import Host
-from nvstore.ring import read_ring
+from nvstore.state.ring import read_ring
 from tests.cli.test_vm import VTPM, Installation
 from tests.scenarios import seeded
 from vtpm import Tpm

@@ -9,23 +9,23 @@ from typing import ClassVar
 from uuid import UUID
 
 from nvstore import Cost, Host, NvstoreError
-from nvstore.anchor import Anchored
-from nvstore.backup import open_backup
-from nvstore.blobs import Blobs, MalformedBlobs
-from nvstore.bundle import is_under_passphrase, open_bundle
-from nvstore.envelope import MAX_HEADER, Damaged, UnknownSuite, read_record
-from nvstore.exchange import read_identity
 from nvstore.files import OsFiles
-from nvstore.history import read_history, salvage
 from nvstore.keys import KeySource, kdk_id_of
-from nvstore.mark import MarkFile
-from nvstore.place import StillFile
-from nvstore.provider import read_provider
+from nvstore.provider.backup import open_backup
+from nvstore.provider.exchange import read_identity
+from nvstore.provider.provider import read_provider
+from nvstore.provider.shares import Share, draw_passphrase
+from nvstore.provider.status import status_of
 from nvstore.provider_errors import KeyMissing
-from nvstore.provider_status import status_of
-from nvstore.ring import read_ring
-from nvstore.shares import Share, draw_passphrase
-from nvstore.vm import read_vm
+from nvstore.state.anchor import Anchored
+from nvstore.state.blobs import Blobs, MalformedBlobs
+from nvstore.state.bundle import is_under_passphrase, open_bundle
+from nvstore.state.history import read_history, salvage
+from nvstore.state.mark import MarkFile
+from nvstore.state.place import StillFile
+from nvstore.state.record import MAX_HEADER, Damaged, UnknownSuite, read_record
+from nvstore.state.ring import read_ring
+from nvstore.state.vm import read_vm
 from tests.fuzz.target import Finding, Target
 
 CHEAP = Cost(64, 1, 1)

@@ -10,8 +10,8 @@ import pytest
 
 import nvstore.host
 from nvstore import AnchorMissing, FileStore, Host, RolledBack
-from nvstore.anchor import Anchored, auth_of, handle_of
 from nvstore.keys import Prf
+from nvstore.state.anchor import Anchored, auth_of, handle_of
 from nvstore.testing import FaultyFiles, Image, PowerLoss
 from tests.nvstore.conftest import BLOBS, VM, host_at, verify
 from tests.nvstore.test_crash import disk, host_on  # noqa: F401 - a fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nvstore import CorruptState, Host, StateMissing, UnknownState
-from nvstore.ring import read_ring
+from nvstore.state.ring import read_ring
 from nvstore.testing import FaultyFiles, Image, PowerLoss
 from tests.nvstore.conftest import OTHER, VM
 from tests.nvstore.test_crash import ROOT, disk, host_on  # noqa: F401 - a fixture

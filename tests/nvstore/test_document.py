@@ -7,13 +7,13 @@ import pytest
 
 from nvstore import Host, NvstoreError
 from nvstore.audit import Audit
-from nvstore.bundle import open_bundle
 from nvstore.document import BadDocument, pretty, read_document, seconds_of, timestamp
 from nvstore.errors import AuditBroken, BundleDamaged
 from nvstore.files import OsFiles
+from nvstore.provider.shares import Share
 from nvstore.provider_errors import ProviderDamaged
-from nvstore.shares import Share
-from nvstore.vm import read_vm
+from nvstore.state.bundle import open_bundle
+from nvstore.state.vm import read_vm
 
 KIND = "nvstore test"
 

@@ -33,8 +33,8 @@ from nvstore import (
     WrongKey,
 )
 from nvstore import errors as named
-from nvstore.envelope import PAGE, read_record
-from nvstore.ring import read_ring
+from nvstore.state.record import PAGE, read_record
+from nvstore.state.ring import read_ring
 from tests.nvstore.conftest import BLOBS, OTHER, PASSPHRASE, VM, host_at, verify
 
 NEWEST = {**BLOBS, "nv/01800001": bytes([5]) * 100}

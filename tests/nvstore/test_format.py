@@ -18,11 +18,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nvstore import CorruptState, ForeignState, KeyMissing, NvstoreError, SuiteRefused
-from nvstore.blobs import Blobs, MalformedBlobs
-from nvstore.envelope import Damaged, UnknownSuite, read_record
-from nvstore.history import History, Slot
 from nvstore.keys import KeySource, context, expand, kdk_id_of
-from nvstore.ring import Ring
+from nvstore.state.blobs import Blobs, MalformedBlobs
+from nvstore.state.history import History, Slot
+from nvstore.state.record import Damaged, UnknownSuite, read_record
+from nvstore.state.ring import Ring
 from tests.nvstore.conftest import PASSPHRASE, host_at
 from tests.nvstore.vectors import DIRECTORY, Vector, read_vector, written
 

@@ -14,7 +14,7 @@ from uuid import UUID
 import pytest
 
 from nvstore import SealFailed
-from nvstore.kmip_seal import KmipSealer, KmipServer, read_kmip_server
+from nvstore.seal.kmip import KmipSealer, KmipServer, read_kmip_server
 from tests.clients.simulators import free_port_pair
 from tests.nvstore.conftest import BLOBS, PASSPHRASE, host_at, verify
 

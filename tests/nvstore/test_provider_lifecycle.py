@@ -20,7 +20,7 @@ from nvstore import (
     TooEarly,
     WrongKey,
 )
-from nvstore.lifecycle import TRANSITIONS, USABLE, State, Step
+from nvstore.provider.lifecycle import TRANSITIONS, USABLE, State, Step
 from tests.nvstore.conftest import BLOBS, CHEAP, OTHER, PASSPHRASE, VM, host_at, verify
 
 DAY = 86400.0

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from nvstore import DrillFailed, Host, ShareRefused, WrongPassphrase
 from nvstore.keys import Entropy
-from nvstore.shamir import combine, invert, multiply, split
-from nvstore.shares import Share, draw_passphrase, recover_passphrase
+from nvstore.provider.shamir import combine, invert, multiply, split
+from nvstore.provider.shares import Share, draw_passphrase, recover_passphrase
 from tests.nvstore.conftest import BLOBS, OTHER, PASSPHRASE, VM, host_at, verify
 
 octet = st.integers(0, 255)

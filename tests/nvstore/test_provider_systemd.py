@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from nvstore import SealFailed
-from nvstore.programs import ProgramFailed, run_program
-from nvstore.systemd_seal import SystemdSealer
+from nvstore.seal.programs import ProgramFailed, run_program
+from nvstore.seal.systemd import SystemdSealer
 from tests.nvstore.conftest import BLOBS, VM, host_at, verify
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from nvstore import Host, HostTpmRequired, ProviderLocked, SealFailed
-from nvstore.tpm_seal import TpmSealer
+from nvstore.seal.tpm import TpmSealer
 from tests.clients.simulators import free_port_pair
 from tests.nvstore.conftest import BLOBS, PASSPHRASE, VM, host_at, verify
 

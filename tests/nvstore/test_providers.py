@@ -34,7 +34,7 @@ from nvstore import (
     passphrase_from_fd,
     passphrase_from_file,
 )
-from nvstore.passphrase import stretch
+from nvstore.seal.passphrase import stretch
 from tests.nvstore.conftest import BLOBS, CHEAP, PASSPHRASE, VM, host_at, verify
 
 

@@ -22,7 +22,7 @@ from nvstore import (
     UnknownState,
     WrongKey,
 )
-from nvstore.envelope import read_record
+from nvstore.state.record import read_record
 from nvstore.testing import FaultyFiles, Image, PowerLoss
 from tests.nvstore.conftest import BLOBS, PASSPHRASE, VM, host_at, verify
 from tests.nvstore.test_crash import host_on

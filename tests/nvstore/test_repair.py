@@ -20,7 +20,7 @@ from nvstore import (
     RevertRefused,
     RolledBack,
 )
-from nvstore.ring import read_ring
+from nvstore.state.ring import read_ring
 from tests.nvstore.conftest import BLOBS, VM, host_at
 
 REASON = "ticket 17"

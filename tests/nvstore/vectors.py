@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
-from nvstore.blobs import Blobs
-from nvstore.envelope import FIRST_PREVIOUS, Opening
 from nvstore.keys import kdk_id_of
+from nvstore.state.blobs import Blobs
+from nvstore.state.record import FIRST_PREVIOUS, Opening
 
 DIRECTORY = Path(__file__).with_name("vectors")
 VM = UUID("6c1f3d6e-54d0-4d6a-8f0e-3b1d4a7c9e21")

@@ -72,7 +72,7 @@ class Lockout:
         self.auth_enabled = True
 
     def forgive(self) -> None:
-        """Forget all failures, lockoutAuth's own among them: for whoever runs the TPM, no command does that."""
+        """Forget all failures, lockoutAuth's own too: for whoever runs the TPM, as no command does that."""
         self.failed_tries = 0
         self.auth_enabled = True
 

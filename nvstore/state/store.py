@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Protocol, Self, runtime_checkable
 
-from nvstore.blobs import Blobs
 from nvstore.errors import StoreClosed
+from nvstore.state.blobs import Blobs
 
 
 @runtime_checkable

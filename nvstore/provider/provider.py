@@ -8,11 +8,11 @@ The name is a label: what identifies a key is its fingerprint, `kdk_id`.
 from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
-from nvstore.backup import KeyEntry
 from nvstore.document import BadDocument, pretty, read_document, read_timestamp
-from nvstore.lifecycle import State, Step, state_after
+from nvstore.provider.backup import KeyEntry
+from nvstore.provider.lifecycle import State, Step, state_after
 from nvstore.provider_errors import HostTpmRequired, ProviderDamaged
-from nvstore.seal import HOST_TPM
+from nvstore.seal.sealer import HOST_TPM
 
 FORMAT: Final = "nvstore provider"
 

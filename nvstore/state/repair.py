@@ -9,11 +9,11 @@ from contextlib import suppress
 from uuid import UUID
 
 from nvstore.errors import AlteredState, CorruptState, MarkDamaged, NothingToRepair, StateError
-from nvstore.file import Base, FileStore
 from nvstore.files import Lock, ReadFile, read_file, replace_file
-from nvstore.history import History, read_history, salvage
 from nvstore.keys import KeySource
-from nvstore.place import Place, damaged, find_newest, lock_state, read_mark
+from nvstore.state.file import Base, FileStore
+from nvstore.state.history import History, read_history, salvage
+from nvstore.state.place import Place, damaged, find_newest, lock_state, read_mark
 
 
 def repair(place: Place, vm: UUID, keys: KeySource, generation: int | None) -> FileStore:

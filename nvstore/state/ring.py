@@ -15,7 +15,7 @@ import zlib
 from typing import Final, NamedTuple, Self
 from uuid import UUID
 
-from nvstore.envelope import PAGE, Damaged
+from nvstore.state.record import PAGE, Damaged
 
 MAGIC: Final = b"nvsring1"
 SLOTS: Final = 4

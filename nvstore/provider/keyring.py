@@ -7,9 +7,9 @@ from nvstore.document import canonical
 from nvstore.errors import NvstoreError
 from nvstore.files import Files
 from nvstore.keys import Entropy
-from nvstore.provider import SealedKey
+from nvstore.provider.provider import SealedKey
 from nvstore.provider_errors import NoSealOpens, ProviderLocked
-from nvstore.seal import PASSPHRASE, Sealer, SealingKey, description_of, recover, unseal
+from nvstore.seal.sealer import PASSPHRASE, Sealer, SealingKey, description_of, recover, unseal
 
 
 class Keyring:

@@ -16,14 +16,6 @@ from typing import Any, Final, NamedTuple, Protocol
 from nvstore import box
 from nvstore.files import Files, read_file, replace_file
 from nvstore.keys import HOST_SEAL, KEY_SIZE, Entropy, context, kdk_id_of
-from nvstore.passphrase import (
-    SALT_SIZE,
-    Cost,
-    check_passphrase,
-    describe_stretching,
-    stretch,
-    stretch_as_described,
-)
 from nvstore.provider_errors import (
     KeyFileDamaged,
     KeyFileMissing,
@@ -31,6 +23,14 @@ from nvstore.provider_errors import (
     SealFailed,
     WrongKey,
     WrongPassphrase,
+)
+from nvstore.seal.passphrase import (
+    SALT_SIZE,
+    Cost,
+    check_passphrase,
+    describe_stretching,
+    stretch,
+    stretch_as_described,
 )
 
 KEY_FILE: Final = "key-file"
@@ -118,15 +118,15 @@ def recover(files: Files, what: str, description: Mapping[str, Any], passphrase:
                 raise ProviderLocked(what)
             key = stretch_as_described(passphrase, description.get("argon2id"), f"the seal of {what}")
         case {"kind": "tpm"}:
-            from nvstore.tpm_seal import recover_from_tpm  # noqa: PLC0415 - most hosts never need it
+            from nvstore.seal.tpm import recover_from_tpm  # noqa: PLC0415 - most hosts never need it
 
             key = recover_from_tpm(description, what)
         case {"kind": "systemd-creds"}:
-            from nvstore.systemd_seal import recover_from_systemd  # noqa: PLC0415
+            from nvstore.seal.systemd import recover_from_systemd  # noqa: PLC0415
 
             key = recover_from_systemd(description, what)
         case {"kind": "kmip"}:
-            from nvstore.kmip_seal import recover_from_kmip  # noqa: PLC0415
+            from nvstore.seal.kmip import recover_from_kmip  # noqa: PLC0415
 
             key = recover_from_kmip(description, what)
         case _:

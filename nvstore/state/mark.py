@@ -24,10 +24,10 @@ from pathlib import Path
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from nvstore.envelope import FIRST_PREVIOUS
 from nvstore.errors import MarkDamaged
 from nvstore.files import File, Files, replace_file
 from nvstore.keys import BLOCK, Prf
+from nvstore.state.record import FIRST_PREVIOUS
 
 MAGIC: Final = b"nvsmark1"
 PLACE: Final = 512

@@ -16,7 +16,8 @@ from typing import Any, Final, Self
 from nvstore import box
 from nvstore.document import BadDocument, canonical, pretty, read_document
 from nvstore.keys import KEY_SIZE, PROVIDER_BACKUP, Entropy, kdk_id_of
-from nvstore.passphrase import (
+from nvstore.provider_errors import BackupDamaged, HostTpmRequired, WrongPassphrase
+from nvstore.seal.passphrase import (
     SALT_SIZE,
     Cost,
     check_passphrase,
@@ -24,8 +25,7 @@ from nvstore.passphrase import (
     stretch,
     stretch_as_described,
 )
-from nvstore.provider_errors import BackupDamaged, HostTpmRequired, WrongPassphrase
-from nvstore.seal import HOST_TPM, KEY_FILE
+from nvstore.seal.sealer import HOST_TPM, KEY_FILE
 
 FORMAT: Final = "nvstore provider backup"
 DER_SEQUENCE: Final = b"\x30"
@@ -161,7 +161,7 @@ def write_backup(
     """Return the content of a backup file."""
     check_passphrase(passphrase)
     if form is Format.PKCS12:
-        from nvstore.pkcs12 import write_pkcs12  # noqa: PLC0415 - certificates are slow to import
+        from nvstore.provider.pkcs12 import write_pkcs12  # noqa: PLC0415 - certificates are slow to import
 
         return write_pkcs12(backup, passphrase)
     salt = entropy(SALT_SIZE)
@@ -175,7 +175,7 @@ def write_backup(
 def open_backup(octets: bytes, path: Path, passphrase: bytes) -> Backup:
     """Open a backup, or raise BackupDamaged or WrongPassphrase; every key in it reproduces its id."""
     if octets.startswith(DER_SEQUENCE):
-        from nvstore.pkcs12 import open_pkcs12  # noqa: PLC0415 - certificates are slow to import
+        from nvstore.provider.pkcs12 import open_pkcs12  # noqa: PLC0415 - certificates are slow to import
 
         return open_pkcs12(octets, path, passphrase)
     try:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from nvstore.document import BadDocument, pretty, read_document
 from nvstore.errors import BadName
 from nvstore.files import Files, read_file, replace_file
-from nvstore.provider import Provider, read_provider
+from nvstore.provider.provider import Provider, read_provider
 from nvstore.provider_errors import ProviderDamaged, ProviderMissing
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

@@ -24,8 +24,8 @@ from typing import Any, Final, Self
 from nvstore.document import BadDocument, pretty, read_document
 from nvstore.files import OsFiles, create_file, read_file
 from nvstore.keys import KEY_SIZE, SHARE, SHARE_SET, Entropy, context
+from nvstore.provider.shamir import combine, split
 from nvstore.provider_errors import ShareRefused
-from nvstore.shamir import combine, split
 
 FORMAT: Final = "nvstore recovery share"
 

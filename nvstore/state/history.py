@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
 
-from nvstore.blobs import Blobs, MalformedBlobs
 from nvstore.box import BoxError, OtherKey
 from nvstore.document import timestamp
-from nvstore.envelope import MIN_HEADER, PAGE, Damaged, Record, UnknownSuite, read_record
 from nvstore.errors import (
     AlteredState,
     CorruptState,
@@ -24,8 +22,10 @@ from nvstore.errors import (
 )
 from nvstore.files import ReadFile
 from nvstore.keys import KeySource
-from nvstore.mark import Mark
-from nvstore.ring import Ring, read_ring
+from nvstore.state.blobs import Blobs, MalformedBlobs
+from nvstore.state.mark import Mark
+from nvstore.state.record import MIN_HEADER, PAGE, Damaged, Record, UnknownSuite, read_record
+from nvstore.state.ring import Ring, read_ring
 
 
 class Slot(NamedTuple):

@@ -30,9 +30,9 @@ from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from cryptography.hazmat.primitives.serialization import PrivateFormat, pkcs12
 from cryptography.x509.oid import NameOID
 
-from nvstore.backup import Backup
 from nvstore.document import BadDocument, canonical, pretty, read_document
 from nvstore.keys import PKCS12_BACKUP, context
+from nvstore.provider.backup import Backup
 from nvstore.provider_errors import BackupDamaged, UnfitPassphrase, WeakPassphrase, WrongPassphrase
 
 FORMAT: Final = "nvstore provider backup in pkcs12"

@@ -21,8 +21,8 @@ from uuid import UUID
 
 from nvstore.errors import AnchorMissing, AnchorUnavailable, RolledBack
 from nvstore.keys import Prf
-from nvstore.mark import Mark, encode_fields
 from nvstore.provider_errors import ExtraMissing
+from nvstore.state.mark import Mark, encode_fields
 
 MAGIC: Final = b"nvsanch1"
 FIRST_INDEX: Final = 0x01A00000

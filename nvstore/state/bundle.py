@@ -13,11 +13,11 @@ from typing import Any, Final, Self
 from uuid import UUID
 
 from nvstore import box
-from nvstore.blobs import Blobs, MalformedBlobs
 from nvstore.document import BadDocument, Document, canonical, pretty, read_document
 from nvstore.errors import BundleAltered, BundleDamaged, PassphraseNeeded
 from nvstore.keys import BUNDLE_KEY, KEY_SIZE, STATE_BUNDLE, Entropy, KeySource, expand
-from nvstore.passphrase import (
+from nvstore.provider_errors import BackupDamaged, WrongPassphrase
+from nvstore.seal.passphrase import (
     SALT_SIZE,
     Cost,
     check_passphrase,
@@ -25,8 +25,8 @@ from nvstore.passphrase import (
     stretch,
     stretch_as_described,
 )
-from nvstore.provider_errors import BackupDamaged, WrongPassphrase
-from nvstore.ring import pages
+from nvstore.state.blobs import Blobs, MalformedBlobs
+from nvstore.state.ring import pages
 
 FORMAT: Final = "nvstore state bundle"
 

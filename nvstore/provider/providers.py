@@ -4,7 +4,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from nvstore.backup import (
+from nvstore.document import seconds_of, timestamp
+from nvstore.files import create_file, host_name, read_file
+from nvstore.keys import KEY_SIZE, kdk_id_of
+from nvstore.provider.backup import (
     Backup,
     BackupReport,
     Format,
@@ -13,11 +16,12 @@ from nvstore.backup import (
     open_backup,
     write_backup,
 )
-from nvstore.document import seconds_of, timestamp
-from nvstore.files import create_file, host_name, read_file
-from nvstore.keys import KEY_SIZE, kdk_id_of
-from nvstore.lifecycle import DAY, UNPROVEN, USABLE, State, Step
-from nvstore.provider import BackupEntry, Provider, SealedKey, activated, obstacles_of
+from nvstore.provider.files import check_provider_name
+from nvstore.provider.lifecycle import DAY, UNPROVEN, USABLE, State, Step
+from nvstore.provider.provider import BackupEntry, Provider, SealedKey, activated, obstacles_of
+from nvstore.provider.setting import Setting
+from nvstore.provider.shares import Share
+from nvstore.provider.status import ProviderStatus, backup_warnings, status_of
 from nvstore.provider_errors import (
     BackupExists,
     BackupMissing,
@@ -28,11 +32,7 @@ from nvstore.provider_errors import (
     ProviderUnverified,
     WrongKey,
 )
-from nvstore.provider_files import check_provider_name
-from nvstore.provider_status import ProviderStatus, backup_warnings, status_of
-from nvstore.seal import PASSPHRASE, Sealer, SealingKey
-from nvstore.setting import Setting
-from nvstore.shares import Share
+from nvstore.seal.sealer import PASSPHRASE, Sealer, SealingKey
 
 
 class Providers:

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from nvstore.anchor import Anchor
-from nvstore.blobs import Blobs
-from nvstore.envelope import Record
 from nvstore.errors import Locked, MarkDamaged, MarkMissing, StateExists, StateMissing
 from nvstore.files import Files, Lock, LockHeld, Reader, read_file
-from nvstore.history import History, read_history
 from nvstore.keys import Entropy, KeySource, mark_key_of
-from nvstore.mark import MarkFile
+from nvstore.state.anchor import Anchor
+from nvstore.state.blobs import Blobs
+from nvstore.state.history import History, read_history
+from nvstore.state.mark import MarkFile
+from nvstore.state.record import Record
 
 STILL_ATTEMPTS: Final = 100
 

@@ -1,10 +1,10 @@
 """The later steps of a provider's life: disabled, deleted after a delay that can be canceled, destroyed."""
 
 from nvstore.document import seconds_of, timestamp
-from nvstore.lifecycle import DAY, MIN_DAYS_TO_DELETION, State, Step
-from nvstore.provider import activated
+from nvstore.provider.lifecycle import DAY, MIN_DAYS_TO_DELETION, State, Step
+from nvstore.provider.provider import activated
+from nvstore.provider.setting import Setting
 from nvstore.provider_errors import ProviderInUse, ProviderUnverified, TooEarly
-from nvstore.setting import Setting
 
 
 class Steps:

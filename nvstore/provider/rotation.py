@@ -10,13 +10,13 @@ A key that nothing needs any more can be retired.
 from collections.abc import Collection
 from dataclasses import replace
 
-from nvstore.backup import KeyEntry
 from nvstore.keys import KEY_SIZE, kdk_id_of
-from nvstore.lifecycle import State, Step
-from nvstore.provider import Provider, Rotation, SealedKey
+from nvstore.provider.backup import KeyEntry
+from nvstore.provider.lifecycle import State, Step
+from nvstore.provider.provider import Provider, Rotation, SealedKey
+from nvstore.provider.setting import Setting
+from nvstore.provider.status import without_successor
 from nvstore.provider_errors import KeyInUse, KeyMissing, RotationRefused
-from nvstore.provider_status import without_successor
-from nvstore.setting import Setting
 
 
 class Rotations:

@@ -22,7 +22,6 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
 from nvstore import box
-from nvstore.backup import Backup, check_host_tpm
 from nvstore.document import BadDocument, canonical, pretty, read_document
 from nvstore.files import create_file, host_name, read_file, replace_file
 from nvstore.keys import (
@@ -35,11 +34,12 @@ from nvstore.keys import (
     context,
     expand,
 )
-from nvstore.provider import BackupEntry, HostEntry, Provider
+from nvstore.provider.backup import Backup, check_host_tpm
+from nvstore.provider.provider import BackupEntry, HostEntry, Provider
+from nvstore.provider.providers import Providers
+from nvstore.provider.setting import Setting
 from nvstore.provider_errors import IdentityExists, IdentityMissing, PackageRefused, ProviderExists
-from nvstore.providers import Providers
-from nvstore.seal import Sealer, SealingKey, description_of, recover
-from nvstore.setting import Setting
+from nvstore.seal.sealer import Sealer, SealingKey, description_of, recover
 
 IDENTITY_FILE: Final = "nvstore host identity"
 PACKAGE_FILE: Final = "nvstore provider package"

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from nvstore.document import seconds_of
-from nvstore.lifecycle import DAY, State
-from nvstore.provider import BackupEntry, HostEntry, Provider
+from nvstore.provider.lifecycle import DAY, State
+from nvstore.provider.provider import BackupEntry, HostEntry, Provider
 from nvstore.provider_errors import ProviderUnverified
 
 OLD_AFTER_DAYS: Final = 90

@@ -14,9 +14,6 @@ from dataclasses import replace
 from typing import NamedTuple, Self
 from uuid import UUID
 
-from nvstore.anchor import NO_MARK, Anchor, Anchored, digest_of
-from nvstore.blobs import Blobs
-from nvstore.envelope import Damaged, Opening, Record, UnknownSuite, read_record
 from nvstore.errors import (
     MarkDamaged,
     NvstoreError,
@@ -25,9 +22,12 @@ from nvstore.errors import (
 )
 from nvstore.files import File, Lock, create_file
 from nvstore.keys import KeySource, Prf, mark_key_of
-from nvstore.mark import Mark, MarkFile
-from nvstore.place import Place, beside, check_free, find_newest, lock_state, read_mark, remove_state
-from nvstore.ring import Ring, pages
+from nvstore.state.anchor import NO_MARK, Anchor, Anchored, digest_of
+from nvstore.state.blobs import Blobs
+from nvstore.state.mark import Mark, MarkFile
+from nvstore.state.place import Place, beside, check_free, find_newest, lock_state, read_mark, remove_state
+from nvstore.state.record import Damaged, Opening, Record, UnknownSuite, read_record
+from nvstore.state.ring import Ring, pages
 
 
 class Base(NamedTuple):

@@ -7,11 +7,11 @@ from typing import NamedTuple
 from nvstore.audit import Audit
 from nvstore.document import timestamp
 from nvstore.files import Files
-from nvstore.keyring import Keyring
 from nvstore.keys import Entropy
-from nvstore.passphrase import Cost
-from nvstore.provider_files import ProviderFiles
-from nvstore.seal import KeyFileSealer, PassphraseSealer, Sealer
+from nvstore.provider.files import ProviderFiles
+from nvstore.provider.keyring import Keyring
+from nvstore.seal.passphrase import Cost
+from nvstore.seal.sealer import KeyFileSealer, PassphraseSealer, Sealer
 
 Users = Callable[[Collection[bytes], str], list[str]]
 """Names the VMs of this host that need one of these keys, or are registered under a provider."""

@@ -1,0 +1,1 @@
+"""What keeps a provider's key on a host: files, passphrases, the host's TPM, other services."""
