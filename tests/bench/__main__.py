@@ -16,6 +16,7 @@ from pathlib import Path
 from subprocess import run
 
 from tests.bench.channel import Channel
+from tests.bench.memory import describe_memory, memory_of
 from tests.bench.rekey import describe_rekey
 from tests.bench.store import describe_store
 from tests.bench.workloads import WORKLOADS, Remote, Workload, flush_all, start
@@ -110,11 +111,13 @@ def main() -> None:
             for channel in channels:
                 start(Remote(channel))
             report(only, channels)
+            if not only:
+                print(f"memory of swtpm after all that: {memory_of(channels[0].process.pid)}")
         finally:
             for channel in channels:
                 channel.close()
     if not only:
-        print("\n".join([*describe_store(), *describe_rekey()]))
+        print("\n".join([*describe_memory(), *describe_store(), *describe_rekey()]))
 
 
 def report(only: str, channels: list[Channel]) -> None:

@@ -81,7 +81,7 @@ def flush_new(tpm: Remote, response: bytes) -> None:
     flush(tpm, int.from_bytes(response[10:14], "big"))
 
 
-def define(tpm: Remote) -> int:
+def define(tpm: Caller) -> int:
     """An ordinary Index of 64 octets, written once."""
     public = TPMS_NV_PUBLIC(
         nv_index=INDEX, name_alg=TPM_ALG.SHA256, attributes=ORDINARY_INDEX, auth_policy=b"", data_size=64
@@ -136,7 +136,7 @@ def children(public: str) -> Callable[[Remote], bytes]:
     return lambda tpm: request("create", primary(tpm), **creation(public))
 
 
-def prepare_extend(_: Remote) -> bytes:
+def prepare_extend(_: Caller) -> bytes:
     """Extend the SHA-256 bank of the debug PCR."""
     return request("pcr_extend", 16, digests=(TPMT_HA(hash_alg=TPM_ALG.SHA256, digest=bytes(range(32))),))
 
@@ -185,6 +185,6 @@ WORKLOADS = [
 ]
 
 
-def start(tpm: Remote) -> None:
+def start(tpm: Caller) -> None:
     """Startup(CLEAR)."""
     assert tpm.startup(startup_type=TPM_SU.CLEAR).rc == 0
