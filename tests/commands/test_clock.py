@@ -48,6 +48,10 @@ class TestReadClock:
         assert info.clock_info.clock <= 5000
         assert not info.clock_info.safe
 
+    def test_new(self) -> None:
+        """Part 1, 33: a new TPM has reported no Clock before, so there is none to repeat."""
+        assert time_info(Client()).clock_info.safe
+
     def test_safe_again(self, tpm: Client) -> None:
         """Clock is safe again when it has been saved."""
         tpm.power_cycle(shutdown=None)

@@ -31,12 +31,13 @@ def start(tpm: TpmState, kind: StartupKind, locality: int) -> None:
     """Startup, of a kind that the last shutdown allows."""
     permanent, hcrtm = tpm.permanent, tpm.volatile.hcrtm
     orderly = permanent.shutdown is not None
+    if not orderly and permanent.total_reset_count:
+        # Before its very first start, a TPM has reported no Clock at all.
+        tpm.clock.safe = False
     hcrtm_values = {alg: bank[0] for alg, bank in tpm.pcr.banks.items()} if hcrtm else {}
     start_reset_data(tpm, kind)
     start_clear_data(tpm, kind)
     tpm.platform.enabled = True
-    if not orderly:
-        tpm.clock.safe = False
     resume = kind is StartupKind.RESUME
     tpm.reset.pcr_counter += tpm.pcr.startup(resume=resume, locality=locality)
     if not resume:
