@@ -1,6 +1,7 @@
 """Libvirt by hand: a daemon with directories and processes of its own, beside whatever the machine runs."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from examples.guest.processes import ProgramFailedError, command_line, end
+
+QEMU_USER = "libvirt-qemu"
 
 DIRECTORIES = {
     "etc": "/etc/libvirt",
@@ -29,6 +32,7 @@ for pair in {pairs}; do
     mkdir --parents "${{pair#*=}}"
     mount --bind "{directory}/${{pair%%=*}}" "${{pair#*=}}"
 done
+mount --bind "{directory}/group" /etc/group
 libvirtd --config "{directory}/etc/libvirtd.conf" --pid-file "{directory}/libvirtd.pid" &
 wait
 """
@@ -56,6 +60,9 @@ stdio_handler = "file"
 cgroup_controllers = []
 security_driver = "none"
 """
+
+GROUP = "games"
+"""A group of every machine, which QEMU's user is in where this libvirt looks, as sysusers.conf has it."""
 
 READY_WITHIN = 30.0
 
@@ -129,10 +136,13 @@ def prepare(directory: Path, host: str) -> None:
     """The files that libvirt expects of its package."""
     qemu = directory / "lib/qemu"
     qemu.mkdir(mode=0o750)
-    shutil.chown(qemu, "libvirt-qemu", "libvirt-qemu")
+    shutil.chown(qemu, QEMU_USER, QEMU_USER)
     shutil.chown(directory / "authority", "tss", "tss")
     (directory / "lib").chmod(0o711)
     (directory / "swtpm/libvirt/qemu").mkdir(mode=0o730, parents=True)
+    groups = Path("/etc/group").read_text()
+    added = re.sub(rf"^({GROUP}:.*:)(.*)$", rf"\1\2,{QEMU_USER}", groups, flags=re.MULTILINE)
+    (directory / "group").write_text(added.replace(":,", ":"))
     (directory / "etc/libvirtd.conf").write_text(SETTINGS.format(directory=directory, host=host))
     (directory / "etc/qemu.conf").write_text(SETTINGS_OF_QEMU)
 

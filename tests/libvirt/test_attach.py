@@ -1,12 +1,14 @@
 """`vtpm attach`, `detach` and `status`, with the hypervisor that libvirt has for tests."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from tests.libvirt.lab import EMULATED, TRANSIENT, URI, UUID, Lab, libvirt
 from vtpm.cli.libvirt import access_problem
+from vtpm.cli.place import Place
 from vtpm.libvirt.hypervisor import User
 
 pytestmark = pytest.mark.slow
@@ -179,6 +181,25 @@ class TestStatus:
         lab.host.delete_state("guest")
 
         assert "attach it" in lab.run("status", "guest", "--connect", URI).stdout
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: others cannot become another user")
+def test_owner() -> None:
+    """What root does to the state of a service's user is done as that user."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        state = Path(name)
+        os.chown(state, 12345, 12346)
+        child = os.fork()
+        if child == 0:
+            try:
+                Place(name, "").become_owner()
+                (state / "file").touch()
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+
+        facts = (state / "file").stat()
+        assert (facts.st_uid, facts.st_gid) == (12345, 12346)
 
 
 class TestAccess:

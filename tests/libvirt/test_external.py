@@ -1,5 +1,7 @@
 """The life of a domain whose TPM is that of `vtpm serve` (libvirt, backend "external")."""
 
+import os
+import re
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -8,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from examples.guest.processes import end
-from tests.libvirt.daemon import Libvirt
+from tests.libvirt.daemon import GROUP, QEMU_USER, Libvirt
 from tests.libvirt.guest import Guest
 from tests.libvirt.vm import VTPM, Tpms, Vm, serving, wait_for
 from vtpm.libvirt.definition import Definition
@@ -153,6 +155,25 @@ def test_revert_denied(vm: Vm, tpms: Tpms) -> None:
     vm.libvirt.virsh("snapshot-delete", NAME, "earlier")
 
 
+def test_group(vm: Vm, tpms: Tpms) -> None:
+    """QEMU may reach the socket as a member of its group; where it may not, the start fails."""
+    vm.destroy()
+    tpms.end()
+    tpms.serve("--mode", "0600")
+    assert "Permission denied" in vm.libvirt.virsh("start", NAME, status=1)
+    assert f"vtpm serve --owner {QEMU_USER}" in tpms.run(
+        "status", NAME, "--connect", vm.libvirt.uri, status=1, output=True
+    )
+    tpms.end()
+
+    tpms.serve("--group", GROUP, "--mode", "0660")
+    vm.libvirt.virsh("start", NAME)
+    assert tpms.is_connected(NAME)
+    vm.destroy()
+    tpms.end()
+    tpms.serve()
+
+
 def test_undefine(vm: Vm, tpms: Tpms) -> None:
     """A TPM outlives its domain; a domain of the same UUID finds it again."""
     vm.destroy()
@@ -191,3 +212,40 @@ def test_watch(libvirt: Libvirt, tpms: Tpms, directory: Path) -> None:
         finally:
             end(watch)
     assert watch.returncode == 0
+
+
+def test_readme(libvirt: Libvirt, directory: Path) -> None:
+    """README's path is followed as it stands there, by somebody who has a domain and nothing else."""
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    providers, attaching = (
+        block
+        for block in re.findall(r"^```\w+\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+        if "provider init main" in block or "vtpm attach" in block
+    )
+    place = directory / "readme"
+    place.mkdir(mode=0o711)
+    vm = Vm(libvirt, directory, "GUEST")
+    (place / "passphrase").write_text("a long passphrase")
+    (place / "passphrase").chmod(0o600)
+    first = "".join(line for line in providers.splitlines(keepends=True) if line.startswith("vtpm provider"))
+    script = f"set -eux\n{first}{attaching}kill %1\n"
+
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=place,
+        env={
+            **os.environ,
+            "PATH": f"{VTPM.parent}:{os.environ['PATH']}",
+            "VTPM_STATE_DIR": str(place / "state"),
+            "VTPM_RUN_DIR": str(place / "run"),
+            "LIBVIRT_DEFAULT_URI": libvirt.uri,
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    vm.destroy()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"^connected +True$", done.stdout, re.MULTILINE)

@@ -12,11 +12,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from examples.guest.processes import server
-from tests.libvirt.daemon import Libvirt
+from tests.libvirt.daemon import QEMU_USER, Libvirt
 from tests.libvirt.guest import Guest, prepare_guest
 
 VTPM = Path(sys.executable).with_name("vtpm")
-QEMU_USER = "libvirt-qemu"
 EVENTUALLY = 60.0
 INDEX = "0x1500016"
 PCR = "sha256:16"
@@ -124,17 +123,17 @@ class Tpms:
         self._daemon = ExitStack()
         self.process: subprocess.Popen[bytes] | None = None
 
-    def run(self, *words: str, status: int = 0) -> str:
-        """Run a command to its expected end; what it said."""
+    def run(self, *words: str, status: int = 0, output: bool = False) -> str:
+        """Run a command to its expected end; what it said, or printed if `output`."""
         command = [str(VTPM), *self.places, *words]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == status, done.stderr
         assert "Traceback" not in done.stderr
-        return done.stderr if status else done.stdout
+        return done.stderr if status and not output else done.stdout
 
-    def serve(self) -> None:
-        """Start the daemon; when it answers, its sockets are there."""
-        words = [*self.places, "serve", "--owner", QEMU_USER]
+    def serve(self, *access: str) -> None:
+        """Start the daemon; when it answers, its sockets are there, and QEMU's user may connect to them."""
+        words = [*self.places, "serve", *(access or ("--owner", QEMU_USER))]
         self.process = self._daemon.enter_context(
             server(self.directory, self.directory / "run/.daemon", VTPM, *words)
         )

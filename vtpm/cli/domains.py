@@ -14,6 +14,7 @@ from vtpm.cli.errors import explained
 from vtpm.cli.libvirt import (
     Making,
     connect_option,
+    connected,
     emulator_state,
     known_name,
     making_options,
@@ -21,6 +22,7 @@ from vtpm.cli.libvirt import (
 )
 from vtpm.cli.place import Place
 from vtpm.cli.vm import check_socket_name, remove
+from vtpm.daemon.readiness import tell_ready
 
 if TYPE_CHECKING:
     from vtpm.libvirt.definition import Definition
@@ -57,10 +59,10 @@ def watch(place: Place, /, uri: str | None, *, delete: bool, **making: Any) -> N
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _frame: ended.append(received))
     with explained():
-        from vtpm.libvirt.hypervisor import Hypervisor, prepare_events  # noqa: PLC0415 - help needs no libvirt
+        from vtpm.libvirt.hypervisor import prepare_events  # noqa: PLC0415 - help needs no libvirt
 
         prepare_events()
-        hypervisor = Hypervisor(uri)
+        hypervisor = connected(place, uri)
         watcher = Watcher(place, hypervisor, Making(**making), deletes=delete)
         hypervisor.watch(watcher.take, lambda: bool(ended), watcher.begin)
 
@@ -78,7 +80,7 @@ class Watcher:
         for domain in self._hypervisor.domains():
             self._tried(domain.name, self._ensure, domain)
         click.echo("ready")
-        sys.stdout.flush()
+        tell_ready()
 
     def take(self, event: "Event") -> None:
         """Look after one event; what goes wrong is reported and does not end the watch."""
@@ -145,6 +147,7 @@ def hook(place: Place, /, domain: str, operation: str, arguments: tuple[str, ...
     with explained():
         from vtpm.libvirt.definition import Definition  # noqa: PLC0415 - help needs no libvirt
 
+        place.become_owner()
         definition = Definition(text)
         ensure(place, definition, Making(**making), is_session=os.geteuid() != 0)
         name = named(place, definition)

@@ -118,6 +118,7 @@ def attach(
         from vtpm.libvirt.definition import Definition  # noqa: PLC0415 - help needs no libvirt
 
         if file is not None:
+            place.become_owner()
             with click.open_file(os.fspath(file)) as stream:
                 text = stream.read()
             foreign = emulator_state(Definition(text), is_session=os.geteuid() != 0)
@@ -126,7 +127,7 @@ def attach(
             if not dry_run:
                 click.echo(change.text, nl=False)
             return
-        hypervisor = connected(uri)
+        hypervisor = connected(place, uri)
         found = hypervisor.domain(domain or "")
         attach_domain(place, hypervisor, found, name, model, Making(**making), dry_run=dry_run)
 
@@ -232,7 +233,7 @@ def detach(place: Place, domain: str, uri: str | None, *, dry_run: bool) -> None
         )
         from vtpm.libvirt.definition import difference  # noqa: PLC0415
 
-        hypervisor = connected(uri)
+        hypervisor = connected(place, uri)
         found = hypervisor.domain(domain)
         definition = found.definition()
         name = known_name(place.host(), definition.uuid) or definition.name
@@ -258,7 +259,7 @@ def detach(place: Place, domain: str, uri: str | None, *, dry_run: bool) -> None
 def status(place: Place, domain: str, uri: str | None, *, as_json: bool) -> None:
     """Show what DOMAIN is defined with, what its run has, and whether its TPM can be reached."""
     with explained():
-        hypervisor = connected(uri)
+        hypervisor = connected(place, uri)
         facts = facts_of(place, hypervisor, hypervisor.domain(domain))
     tell(facts, as_json=as_json)
     if facts["problems"]:
@@ -306,11 +307,13 @@ def described(definition: "Definition") -> str:
     return f"{tpm.model}, {tpm.backend}{' at ' + tpm.socket if tpm.socket else ''}"
 
 
-def connected(uri: str | None) -> "Hypervisor":
-    """A connection to libvirt."""
+def connected(place: Place, uri: str | None) -> "Hypervisor":
+    """A connection to libvirt, made with the rights that only root may have."""
     from vtpm.libvirt.hypervisor import Hypervisor  # noqa: PLC0415 - help needs no libvirt
 
-    return Hypervisor(uri)
+    hypervisor = Hypervisor(uri)
+    place.become_owner()
+    return hypervisor
 
 
 def known_name(host: "Host", uuid: UUID) -> str | None:
@@ -347,20 +350,24 @@ def access_problem(socket: Path, user: "User | None") -> str:
         return ""
     if user is None or user.uid == 0:
         return ""
-    mode = facts.st_mode
-    may = (
-        mode & stat.S_IWUSR
-        if facts.st_uid == user.uid
-        else mode & stat.S_IWGRP
-        if facts.st_gid == user.gid
-        else mode & stat.S_IWOTH
-    )
+    name, groups = named_user(user)
+    if facts.st_uid == user.uid:
+        may = facts.st_mode & stat.S_IWUSR
+    elif facts.st_gid in groups:
+        may = facts.st_mode & stat.S_IWGRP
+    else:
+        may = facts.st_mode & stat.S_IWOTH
     if may:
         return ""
-    import pwd  # noqa: PLC0415 - only a complaint needs names
+    return f"QEMU runs as {name}, which may not connect to {socket}: start `vtpm serve --owner {name}`"
+
+
+def named_user(user: "User") -> tuple[str, set[int]]:
+    """The name of a user, and the groups that QEMU has as that user."""
+    import pwd  # noqa: PLC0415 - needed for a socket of another user's alone
 
     try:
         name = pwd.getpwuid(user.uid).pw_name
     except KeyError:
-        name = str(user.uid)
-    return f"QEMU runs as {name}, which may not connect to {socket}: start `vtpm serve --owner {name}`"
+        return str(user.uid), {user.gid}
+    return name, set(os.getgrouplist(name, user.gid))

@@ -43,6 +43,20 @@ class Place:
 
         return Host(self.state_dir)
 
+    def become_owner(self) -> None:
+        """
+        Go on as the user who has the state, if root works on that of a service with a user of its own.
+
+        Otherwise that service could not read what is made.
+        """
+        if os.geteuid() != 0 or not self.state_dir.exists():
+            return
+        facts = self.state_dir.stat()
+        if facts.st_uid != 0:
+            os.setgroups([facts.st_gid])
+            os.setgid(facts.st_gid)
+            os.setuid(facts.st_uid)
+
     @property
     def run_dir(self) -> Path:
         """The directory of sockets."""

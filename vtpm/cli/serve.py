@@ -4,6 +4,7 @@ import contextlib
 import grp
 import logging
 import pwd
+from functools import partial
 from pathlib import Path
 
 import click
@@ -11,6 +12,7 @@ import click
 from vtpm.cli.errors import explained
 from vtpm.cli.passphrase import passphrase_of, passphrase_options
 from vtpm.cli.place import Place
+from vtpm.daemon.readiness import tell_ready
 from vtpm.daemon.sockets import Access, SocketError, listen_unix
 
 OCTAL = 8
@@ -66,7 +68,13 @@ def serve(
         host = place.host()
         unlock(host, provider, passphrase_of(passphrase_file, passphrase_fd))
         server = Server(host, place.run_dir, access, trace_dir)
-    server.run(admin, lambda count: click.echo(f"ready run-dir={place.run} vms={count}"))
+    server.run(admin, partial(tell_served, place))
+
+
+def tell_served(place: Place, count: int) -> None:
+    """Say that the sockets are there."""
+    click.echo(f"ready run-dir={place.run} vms={count}")
+    tell_ready()
 
 
 def mode_of(text: str) -> int:
