@@ -17,6 +17,7 @@ SET_LOCALITY = bytes.fromhex("00000005")
 GET_STATE_BLOB = struct.Struct(">IIII")
 STATE_BLOB_HEAD = struct.Struct(">IIII")
 STOP = bytes.fromhex("0000000e")
+HASH_START, HASH_DATA, HASH_END = (bytes((0, 0, 0, code)) for code in (6, 7, 8))
 PERMANENT, VOLATILE = 1, 2
 HAS_SWTPM = shutil.which("swtpm") is not None
 
@@ -87,6 +88,11 @@ class Swtpm(Caller):
     def lose_power(self) -> None:
         """Power goes and comes again: CMD_INIT, with the state that was written."""
         self._order(INIT)
+
+    def measure(self, octets: bytes) -> None:
+        """A measurement by hardware: CMD_HASH_START, CMD_HASH_DATA and CMD_HASH_END."""
+        for order in (HASH_START, HASH_DATA + len(octets).to_bytes(4, "big") + octets, HASH_END):
+            self._order(order)
 
     def renew(self) -> None:
         """Another TPM, as it comes from the manufacturer."""
