@@ -68,6 +68,12 @@ class TestInfo:
         store.close()
         assert json.loads(info(parse(words)))["ActiveProfile"] == {"Name": "pc-client"}
 
+    def test_key(self, tmp_path: Path) -> None:
+        """A state that the key does not open is an error, which says so."""
+        opener(tmp_path, b"the passphrase")().close()
+        with pytest.raises(ArgumentError, match="cannot be opened"):
+            info(parse(["--print-info", "0x20", "--tpmstate", f"dir={tmp_path}"]))
+
     def test_number(self) -> None:
         """It takes a number."""
         with pytest.raises(ArgumentError, match="--print-info all"):

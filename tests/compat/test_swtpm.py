@@ -268,6 +268,15 @@ class TestMessages:
         assert "tpm2-00.permall: the file is too short" in done.stderr
         assert not list(place.glob("states/*.state"))
 
+    def test_log(self, program: Path, place: Path) -> None:
+        """What keeps the TPM from being started is in the log, which is what libvirt shows."""
+        words = ["--tpmstate", f"dir={place}", "--ctrl", f"type=unixio,path={place}/s"]
+        log = ["--log", f"file={place}/log"]
+        done = run(program, "socket", "--tpm2", *words, *log, "--key", f"pwdfile={place}/none")
+
+        assert done.returncode == 1
+        assert f"--key pwdfile={place}/none: No such file" in (place / "log").read_text()
+
     def test_one_command(self, program: Path, place: Path) -> None:
         """--server disconnect: a connection ends with its first response, and another one can follow."""
         path = place / "d"

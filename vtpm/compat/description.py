@@ -102,15 +102,19 @@ def info(arguments: Arguments) -> str:
 
 def stored_profile(directory: Path, key: Any) -> Any:
     """The profile of the TPM in a directory; None if there is none."""
-    from vtpm.daemon.clock import entropy  # noqa: PLC0415 - as above
+    from nvstore import NvstoreError  # noqa: PLC0415 - as above
+    from vtpm.daemon.clock import entropy  # noqa: PLC0415
     from vtpm.daemon.directory import opener, state_size  # noqa: PLC0415
     from vtpm.engine.tpm import Tpm  # noqa: PLC0415
 
     if state_size(directory) is None:
         return None
-    store = opener(directory, key.passphrase if key else None)()
     try:
-        blobs = store.load()
-    finally:
-        store.close()
+        store = opener(directory, key.passphrase if key else None)()
+        try:
+            blobs = store.load()
+        finally:
+            store.close()
+    except NvstoreError as error:
+        raise ArgumentError(f"the state cannot be opened: {error}") from None
     return Tpm.restore(blobs, entropy).profile if blobs else None

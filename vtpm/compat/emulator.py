@@ -17,6 +17,7 @@ from vtpm.compat.seccomp import action_of, restrict
 from vtpm.daemon.device import DeviceError, command_of
 from vtpm.daemon.directory import opener
 from vtpm.daemon.endpoint import Endpoint, Policy
+from vtpm.daemon.errors import OperatorError
 from vtpm.daemon.lane import Lane
 from vtpm.daemon.process import Process
 from vtpm.daemon.simulator import DataPort
@@ -39,6 +40,14 @@ class Emulator:
 
     def __init__(self, arguments: Arguments, listeners: Listeners) -> None:
         start_log(arguments)
+        try:
+            self._prepare(arguments, listeners)
+        except (ArgumentError, OperatorError) as error:
+            if arguments.of("log"):  # else it stands on standard error, where the program's end puts it, too
+                log.error("%s", error)  # noqa: TRY400 - the operator's to mend
+            raise
+
+    def _prepare(self, arguments: Arguments, listeners: Listeners) -> None:
         directory = state_directory(arguments)
         profile = profile_of(arguments.of("profile"))
         key = read_key("key", arguments.of("key"))

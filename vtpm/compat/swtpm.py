@@ -1,6 +1,5 @@
 """`swtpm`: this TPM with swtpm's command line, for everything that looks for that program on PATH."""
 
-import gc
 import os
 import sys
 from collections.abc import Callable
@@ -31,6 +30,9 @@ def main() -> NoReturn:
         status = run(sys.argv[1:])
     except (ArgumentError, OperatorError) as error:
         sys.stderr.write(f"swtpm: {error}\n")
+        status = 1
+    except OSError as error:
+        sys.stderr.write(f"swtpm: {error.filename or 'a system call'}: {error.strerror}\n")
         status = 1
     except KeyboardInterrupt:
         status = 1
@@ -126,9 +128,6 @@ def serve(arguments: Arguments, listeners: Listeners) -> int:
 
 
 def _serve(arguments: Arguments, listeners: Listeners, ready: Callable[[], None]) -> int:
-    gc.disable()  # whatever is loaded stays: to look for garbage among it costs a tenth of the time to start
     from vtpm.compat.emulator import Emulator  # noqa: PLC0415 - loaded after the sockets are bound
 
-    gc.freeze()
-    gc.enable()
     return Emulator(arguments, listeners).run(ready)
