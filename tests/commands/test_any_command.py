@@ -12,6 +12,7 @@ from tests.spec.strategies import values_of
 from vtpm.commands import COMMANDS, Command
 from vtpm.spec.attributes import TPMA_NV
 from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_NT, TPM_RH, TPM_SE
+from vtpm.state.profile import DEFAULT, Profile
 from vtpm.wire.codec import Codec
 from vtpm.wire.error import TPM_RC, TpmError
 
@@ -50,9 +51,9 @@ FAILED_AUTHORIZATION = {TPM_RC.BAD_AUTH.session(1), TPM_RC.AUTH_FAIL.session(1)}
 """What a refused command may leave behind: a count of failures."""
 
 
-def populated() -> Client:
+def populated(profile: Profile = DEFAULT) -> Client:
     """A TPM with something of every kind, all authValues empty."""
-    tpm = Client()
+    tpm = Client(profile=profile)
     for handle, (attributes, size) in INDICES.items():
         define(tpm, attributes, size, handle=handle)
     for handle in (0x01000001, 0x01000005):

@@ -3,30 +3,33 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 from hypothesis import strategies as st
 
 from tests.commands.test_any_command import HANDLES_OF, populated
 from tests.fuzz.structures import drawn
 from tests.fuzz.target import Finding, Target
+from tests.profiles import EVERYTHING
 from tests.scenarios import Password, request_of, seeded
 from tests.spec.strategies import values_of
 from vtpm import Instant, Tpm
 from vtpm.commands import COMMANDS, Command
 from vtpm.engine.execute import HEADER
-from vtpm.spec.constants import TPM_CC, TPM_ST
+from vtpm.spec.constants import TPM_CC, TPM_ST, TPM_SU
+from vtpm.state.profile import DEFAULT, SWTPM_COMPATIBLE
 from vtpm.wire.error import TPM_RC
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 COMMAND = re.compile(r"^D> ([0-9a-f]+)", re.MULTILINE)
 
-LIFE = 400
-"""Inputs that a TPM lives for, before the next one begins anew."""
+PROFILES = (DEFAULT, EVERYTHING, SWTPM_COMPATIBLE)
+LIFE = 50
+"""Inputs that a TPM lives for, before one of the next profile begins anew."""
 
 SNAPSHOTS = 20
 """Inputs from one snapshot to the next."""
 
-LONGEST = 1 << 13
 NOT_DRAWN = {TPM_CC.SetCapability}
 """No capability can be set, so the command has no well-formed parameters."""
 
@@ -34,18 +37,20 @@ RAW, SIZED, AUTHORIZED, SIGNAL = range(4)
 """What an item is: octets as they are; with the right size; with empty passwords, too; no command at all."""
 
 
+SEPARATOR = b"\xf0NEXT"
+"""What is between the items of an input."""
+
+
 def item(kind: int, octets: bytes, locality: int = 0) -> bytes:
-    """One item of an input: its kind and locality, its length, its octets."""
-    return bytes([kind | locality << 2]) + len(octets).to_bytes(2) + octets
+    """One item of an input: its kind and locality, its octets."""
+    return bytes([kind | locality << 2]) + octets
 
 
 def items_of(octets: bytes) -> Iterator[tuple[int, int, bytes]]:
     """The items of an input: any octets are some."""
-    at = 0
-    while at < len(octets):
-        size = int.from_bytes(octets[at + 1 : at + 3]) % LONGEST
-        yield octets[at] & 3, octets[at] >> 2 & 7, octets[at + 3 : at + 3 + size]
-        at += 3 + size
+    for part in octets.split(SEPARATOR):
+        if part:
+            yield part[0] & 3, part[0] >> 2 & 7, part[1:]
 
 
 def resized(octets: bytes) -> bytes:
@@ -77,6 +82,7 @@ class Engine(Target):
     """An input is a stream of commands; the state of the TPM goes on from input to input, for a while."""
 
     name = "engine"
+    words: ClassVar[tuple[bytes, ...]] = (SEPARATOR, SEPARATOR + b"\2\0\0\1")
 
     def __init__(self) -> None:
         self.count = 0
@@ -96,17 +102,20 @@ class Engine(Target):
         for trace in sorted((VECTORS / "traces").glob("*.trace")):
             recorded = [bytes.fromhex(digits) for digits in COMMAND.findall(trace.read_text())]
             found += {item(SIZED, octets) for octets in recorded}
-            found += [b"".join(item(RAW, octets) for octets in recorded[n : n + 8]) for n in range(0, 64, 8)]
+            found += [
+                SEPARATOR.join(item(RAW, octets) for octets in recorded[n : n + 8]) for n in range(0, 64, 8)
+            ]
         get_random = COMMANDS[TPM_CC.GetRandom]
         found += [item(RAW, request_of(get_random, [], b"", b"\0\4"), locality) for locality in range(8)]
         found += [item(SIGNAL, bytes([number, 7])) for number in range(6)]
+        found += [SEPARATOR.join(found[n :: len(found) // 4]) for n in range(60)]
         return sorted(set(found))
 
     def check(self, octets: bytes) -> bool:
         """Do what the input says, and look at the TPM now and then."""
         self.count += 1
         if self.count % LIFE == 0:
-            self.client = populated()
+            self.client = populated(PROFILES[self.count // LIFE % len(PROFILES)])
             self.log.clear()
         taken = False
         for kind, locality, content in items_of(octets):
@@ -143,6 +152,8 @@ class Engine(Target):
         if number == 0:
             self.client.lose_power()
             self.client.tpm.physical_presence = True
+            if not rest.startswith(b"\1"):
+                self.client.startup(startup_type=TPM_SU.CLEAR)
         elif number == 1:
             self.client.wait(int.from_bytes(rest[:4]))
         elif number == 2:
