@@ -109,8 +109,10 @@ class Machine:
         """Make the disk, unless there is one."""
         assert self.disk is not None
         if not self.disk.exists():
-            make = ["qemu-img", "create", "-q", "-f", "qcow2", str(self.disk), DISK_SIZE]
-            subprocess.run(make, check=True)
+            program = shutil.which("qemu-img")
+            if program is None:
+                raise FileNotFoundError("qemu-img is not installed; install Debian's package qemu-utils")
+            subprocess.run([program, "create", "-q", "-f", "qcow2", self.disk, DISK_SIZE], check=True)
 
     def arguments(self) -> list[str]:
         """QEMU's command line; devices are those that Windows has drivers for."""
