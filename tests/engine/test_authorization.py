@@ -1,17 +1,20 @@
 """Part 1, "Authorizations and Acknowledgments", and Part 3, 5.6: what sessions prove."""
 
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tests.commands.nv_indices import INDEX, SELF, define
+from tests.commands.test_duplication import NO_INNER
 from tests.engine.uses import AUTH, Other, read, write, written
 from tests.keys import NULL_SIGNATURE_SCHEME, put_ecc, put_hmac, with_attributes
 from tests.scenarios import BY_HANDLER, Client, Password, Reply, parameters_of, reply_of, request_of
 from tests.sessions import HASHES, start_session
 from vtpm.spec.attributes import TPMA_NV, TPMA_SESSION
 from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_NT, TPM_RH, TPM_SE
+from vtpm.state.object import Object
 from vtpm.wire.error import TPM_RC
 
 A = TPM_ALG
@@ -347,6 +350,74 @@ class TestPolicy:
         session.auth, session.includes_auth = AUTH, True
 
         session.check(read(tpm, session))
+
+
+class TestRoles:
+    """Part 3, 5.6, 4 to 7: what a role asks of an object's authorization"""
+
+    CODES = (TPM_RC.AUTH_TYPE, TPM_RC.AUTH_UNAVAILABLE, TPM_RC.POLICY_FAIL.session(1))
+    USER, ADMIN, DUP = TPM_CC.HMAC, TPM_CC.ObjectChangeAuth, TPM_CC.Duplicate
+
+    def use(self, tpm: Client, key: int, code: TPM_CC, session: Any) -> int:
+        """Use the key in a role; gives the code of the authorization, SUCCESS if what follows it fails."""
+        if code is self.USER:
+            rc = tpm.mac(key, buffer=b"", in_scheme=A.SHA256, sessions=[session]).rc
+        elif code is self.ADMIN:
+            rc = tpm.object_change_auth(key, key, new_auth=b"", sessions=[session]).rc
+        else:
+            nothing: dict[str, Any] = {"encryption_key_in": b"", "symmetric_alg": NO_INNER}
+            rc = tpm.duplicate(key, TPM_RH.NULL, sessions=[session], **nothing).rc
+        return rc if rc in self.CODES else SUCCESS
+
+    @pytest.mark.parametrize("user_with_auth", [False, True])
+    @pytest.mark.parametrize("admin_with_policy", [False, True])
+    @pytest.mark.parametrize("code", [USER, ADMIN, DUP], ids=["USER", "ADMIN", "DUP"])
+    def test_matrix(
+        self,
+        tpm: Client,
+        code: TPM_CC,
+        *,
+        user_with_auth: bool,
+        admin_with_policy: bool,
+    ) -> None:
+        """By password and HMAC, by a policy that names the command, and by one that does not."""
+        named = hashlib.sha256(
+            bytes(32) + TPM_CC.PolicyCommandCode.to_bytes(4, "big") + code.to_bytes(4, "big")
+        ).digest()
+        marks = {"userWithAuth": user_with_auth, "adminWithPolicy": admin_with_policy}
+        found = {}
+        for policy in (named, bytes(32)):
+            key = put_hmac(tpm)
+            item = tpm.tpm.volatile.objects[key]
+            assert isinstance(item, Object)
+            attributes = item.public.object_attributes.but(**marks)
+            item.public = replace(item.public, object_attributes=attributes, auth_policy=policy)
+            session = start_session(tpm, TPM_SE.POLICY)
+            if policy is named:
+                tpm.policy_command_code(session.handle, code=code).check()
+            found[policy is named] = self.use(tpm, key, code, session)
+            by_auth = [self.use(tpm, key, code, by) for by in (Password(), start_session(tpm))]
+            tpm.tpm.volatile.sessions.clear()
+
+        refused = TPM_RC.POLICY_FAIL.session(1)
+        assert found == {True: SUCCESS, False: SUCCESS if code is self.USER else refused}
+        expected: int = SUCCESS
+        if code is self.DUP or (code is self.ADMIN and admin_with_policy):
+            expected = TPM_RC.AUTH_TYPE
+        elif code is self.USER and not user_with_auth:
+            expected = TPM_RC.AUTH_UNAVAILABLE
+        assert by_auth == [expected] * 2
+
+    @pytest.mark.parametrize("code", [USER, ADMIN], ids=["USER", "ADMIN"])
+    def test_public_part(self, tpm: Client, code: TPM_CC) -> None:
+        """5.6, 1: without its sensitive area an object authorizes nothing, in whatever way."""
+        key = put_hmac(tpm)
+        item = tpm.tpm.volatile.objects[key]
+        assert isinstance(item, Object)
+        item.sensitive = None
+        sessions = [Password(), start_session(tpm), start_session(tpm, TPM_SE.POLICY)]
+
+        assert {self.use(tpm, key, code, session) for session in sessions} == {TPM_RC.AUTH_UNAVAILABLE}
 
 
 class TestPinByPolicy:
