@@ -1,8 +1,6 @@
 """`vtpm import-swtpm` and `vtpm export-swtpm`: VMs that come from swtpm, and the way back."""
 
-import fcntl
 import os
-import struct
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,9 +19,6 @@ if TYPE_CHECKING:
 
 STATE: Final = "tpm2-00.permall"
 VOLATILE: Final = "tpm2-00.volatilestate"
-LOCK: Final = ".lock"
-FLOCK: Final = struct.Struct("hhqqi4x")
-"""struct flock of fcntl(2) on 64-bit Linux: type, whence, start, length, process."""
 
 
 def key_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -82,13 +77,14 @@ def import_swtpm(
     so that what the guest has sealed still opens, and its EK and SRK stay the same.
     """
     with explained(), foreign_errors():
-        from vtpm.daemon.admin import ask  # noqa: PLC0415 - help needs none of them
+        from vtpm.compat.foreign_state import check_unused  # noqa: PLC0415 - help needs none of them
+        from vtpm.daemon.admin import ask  # noqa: PLC0415
         from vtpm.daemon.clock import entropy  # noqa: PLC0415
         from vtpm.libtpms.importing import import_state  # noqa: PLC0415
 
         check_socket_name(vm)
         kind = profile_named(profile)
-        check_unused(source)
+        check_unused(directory_of(source))
         imported = import_state(read_source(source, keyfile, pwdfile, kdf), kind, entropy)
         for line in (*imported.left_behind, *volatile_beside(source)):
             click.echo(f"not taken over: {line}", err=True)
@@ -193,28 +189,14 @@ def key_of(keyfile: Path | None, pwdfile: Path | None, kdf: str) -> bytes | Call
     return lambda size: file.key_of_passphrase(passphrase, size, kdf=kdf)
 
 
-def check_unused(source: Path) -> None:
-    """Refuse a state that a running swtpm has locked."""
-    lock = (source if source.is_dir() else source.parent) / LOCK
-    try:
-        descriptor = os.open(lock, os.O_RDONLY | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return
-    try:
-        asked = FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-        answer = FLOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_GETLK, asked))
-    finally:
-        os.close(descriptor)
-    if answer[0] != fcntl.F_UNLCK:
-        raise click.ClickException(
-            f"{lock} is locked by process {answer[-1]}: swtpm runs; shut the guest down, then try again"
-        )
+def directory_of(source: Path) -> Path:
+    """The directory of swtpm's --tpmstate."""
+    return source if source.is_dir() else source.parent
 
 
 def volatile_beside(source: Path) -> list[str]:
     """What to say of a volatile state beside the permanent one."""
-    directory = source if source.is_dir() else source.parent
-    if not (directory / VOLATILE).exists():
+    if not (directory_of(source) / VOLATILE).exists():
         return []
     return [f"{VOLATILE}, of a guest that was suspended: resume it with swtpm and shut it down to keep that"]
 
