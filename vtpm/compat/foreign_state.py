@@ -94,7 +94,7 @@ class StreamForm(Form):
         self._keys: dict[bytes, bytes] = {}
 
     @property
-    def is_encrypted(self) -> bool:  # type: ignore[override]
+    def is_encrypted(self) -> bool:
         """Do blobs travel encrypted?"""
         return self._migration_key is not None
 

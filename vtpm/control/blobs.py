@@ -42,7 +42,10 @@ class BlobKeyError(BlobError):
 class Form:
     """How state blobs travel: as they are."""
 
-    is_encrypted = False
+    @property
+    def is_encrypted(self) -> bool:
+        """Do blobs travel encrypted?"""
+        return False
 
     def wrap(self, blob: bytes) -> bytes:
         """The octets to send for a blob."""
