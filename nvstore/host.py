@@ -2,11 +2,10 @@
 
 import os
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
 from uuid import UUID
 
 from nvstore.audit import Audit
@@ -17,11 +16,8 @@ from nvstore.errors import (
     MarkDamaged,
     NvstoreError,
     RevertRefused,
-    StateError,
-    StateExists,
-    UnknownState,
 )
-from nvstore.files import Files, OsFiles, read_file, replace_file
+from nvstore.files import Files, OsFiles
 from nvstore.keys import Entropy, KeySource
 from nvstore.provider.exchange import Exchange
 from nvstore.provider.files import ProviderFiles
@@ -30,9 +26,9 @@ from nvstore.provider.providers import Providers
 from nvstore.provider.rotation import Rotations
 from nvstore.provider.setting import Setting
 from nvstore.provider.steps import Steps
+from nvstore.registry import Registry, anchor_at
 from nvstore.rekeying import Rekeying, States
 from nvstore.seal.passphrase import BACKUP_COST, HOST_COST, Cost
-from nvstore.state.anchor import TpmAnchor
 from nvstore.state.file import FileStore
 from nvstore.state.history import Entry
 from nvstore.state.place import (
@@ -46,12 +42,9 @@ from nvstore.state.place import (
     read_state,
     remove_state,
 )
-from nvstore.state.record import Header
 from nvstore.state.repair import repair, revert
-from nvstore.state.vm import StateStatus, Vm, check_vm_name, read_vm
+from nvstore.state.vm import StateStatus, Vm, check_vm_name
 from nvstore.transfer import Surroundings, Transfers
-
-_SUFFIX: Final = ".vm"
 
 
 class Host:
@@ -84,10 +77,15 @@ class Host:
         self.directory = Path(directory).absolute()
         self._files: Files = files or OsFiles()
         self._entropy, self._clock = entropy, clock
-        self._vms, self._states = self.directory / "vms", self.directory / "states"
-        self._marks = Path(marks).absolute() if marks else self.directory / "marks"
-        for path in (self.directory, self._vms, self._states, self._marks):
-            self._files.make_directory(path)
+        self._files.make_directory(self.directory)
+        self._registry = Registry(
+            self.directory / "vms",
+            self.directory / "states",
+            Path(marks).absolute() if marks else self.directory / "marks",
+            self._files,
+            entropy,
+            clock,
+        )
         self.audit = Audit(self.directory / "audit", self._files, clock)
         self._files.make_directory(self.directory / "keys")
         setting = Setting(
@@ -97,7 +95,7 @@ class Host:
             entropy,
             clock,
             self.audit,
-            self._users_of,
+            self._registry.users_of,
             self.directory / "keys",
             passphrase_cost,
             backup_cost,
@@ -107,7 +105,13 @@ class Host:
         self.steps = Steps(setting)
         self.exchange = Exchange(setting, self.providers, self.directory / "identity")
         self.rekeying = Rekeying(
-            States(self._known, self._place, self._headers, self._move, self.delete_state),
+            States(
+                self._registry.known,
+                self._registry.place,
+                self._registry.headers,
+                self._registry.move,
+                self.delete_state,
+            ),
             self.providers,
             self.rotations,
             self.audit,
@@ -120,7 +124,7 @@ class Host:
                 self.audit,
                 self.providers,
                 backup_cost,
-                self._locate,
+                self._registry.locate,
                 self._create,
                 self._check_revertible,
             )
@@ -165,19 +169,16 @@ class Host:
         check_vm_name(name)
         with self.audit.entry(operation, vm=vm, name=name, provider=provider, lineage=lineage) as facts:
             chosen = self.providers.choose(provider, allow_unverified=allow_unverified, group=group)
-            with self._exclusive():
-                namesake = next((known for known in self._registered() if known.name == name), None)
-                if namesake is not None and namesake.uuid != vm:
-                    raise StateExists(name, f"a state under this name, with the UUID {namesake.uuid}")
-                place, created = self._place(vm), timestamp(self._clock())
+            with self._registry.exclusive():
+                self._registry.check_name(name, vm)
+                place, created = self._registry.place(vm), timestamp(self._clock())
                 check_free(place, vm)
-                self._register(Vm(vm, name, chosen, created, allow_unverified, group=group, lineage=lineage))
+                self._registry.register(
+                    Vm(vm, name, chosen, created, allow_unverified, group=group, lineage=lineage)
+                )
                 store = FileStore.create(place, vm, chosen, self.providers, blobs)
             facts |= {"provider": chosen, "kdk_id": store.kdk_id.hex(), "generation": store.generation}
         return store
-
-    def _register(self, vm: Vm) -> None:
-        replace_file(self._files, self._vm_path(vm.uuid), vm.encode())
 
     def open_state(self, vm: UUID | str, *, adopt: bool = False) -> FileStore:
         """
@@ -185,9 +186,9 @@ class Host:
 
         `adopt` accepts a state for which this host has no usable high-water mark.
         """
-        uuid = self._uuid_of(vm)
+        uuid = self._registry.uuid_of(vm)
         try:
-            store = FileStore.open(self._place(uuid), uuid, self.providers, adopt=adopt)
+            store = FileStore.open(self._registry.place(uuid), uuid, self.providers, adopt=adopt)
         except NvstoreError:
             with self.audit.entry("open", vm=uuid):
                 raise
@@ -205,7 +206,10 @@ class Host:
         with self.audit.entry("provider-drill", path=path.absolute()) as facts:
             backup = self.providers.open_backup(path, passphrase)
             facts |= {"provider": backup.provider, "kdk_id": backup.current.hex()}
-            states = [(self._status(vm).name, vm, self._place(vm)) for vm in sorted(self._uuids(), key=str)]
+            states = [
+                (self._status(vm).name, vm, self._registry.place(vm))
+                for vm in sorted(self._registry.uuids(), key=str)
+            ]
             report = DrillReport.of(path, backup, states)
             facts |= {"opened": len(report.opened), "failed": len(report.failed)}
             report.check()
@@ -215,8 +219,8 @@ class Host:
 
     def history(self, vm: UUID | str) -> list[Entry]:
         """Return what is kept of a state, newest first, with what is wrong with each; it may be in use."""
-        uuid = self._uuid_of(vm)
-        place = self._place(uuid)
+        uuid = self._registry.uuid_of(vm)
+        place = self._registry.place(uuid)
         still = Still(place)
         marks = None
         with suppress(MarkDamaged):
@@ -225,15 +229,15 @@ class Host:
 
     def verify_state(self, vm: UUID | str) -> StateStatus:
         """Read a state as opening would, and raise what opening would raise; it may be in use."""
-        uuid = self._uuid_of(vm)
-        place = self._place(uuid)
+        uuid = self._registry.uuid_of(vm)
+        place = self._registry.place(uuid)
         find_newest(place, uuid, self.providers, reader=Still(place))
         return self._status(uuid)
 
     def read_state(self, vm: UUID | str) -> dict[str, bytes]:
         """Return the blobs of a state, which may be in use, or raise what opening it would raise."""
-        uuid = self._uuid_of(vm)
-        place = self._place(uuid)
+        uuid = self._registry.uuid_of(vm)
+        place = self._registry.place(uuid)
         return find_newest(place, uuid, self.providers, reader=Still(place)).blobs.as_dict()
 
     def repair_state(self, vm: UUID | str, *, generation: int | None = None, reason: str) -> StateStatus:
@@ -252,9 +256,9 @@ class Host:
         RevertRefused: the policy of this VM forbids it.
         """
         try:
-            self._check_revertible(uuid := self._uuid_of(vm))
+            self._check_revertible(uuid := self._registry.uuid_of(vm))
         except RevertRefused:
-            with self.audit.entry("revert", vm=uuid, name=self._name_of(uuid), reason=reason):
+            with self.audit.entry("revert", vm=uuid, name=self._registry.name_of(uuid), reason=reason):
                 raise
         return self._put_in_force(revert, "revert", vm, generation, reason)
 
@@ -264,37 +268,33 @@ class Host:
 
         RevertRefused: the policy of this VM forbids it.
         """
-        uuid = self._uuid_of(vm)
-        with self.audit.entry("revert", vm=uuid, name=self._name_of(uuid), reason="by the hypervisor"):
+        uuid = self._registry.uuid_of(vm)
+        with self.audit.entry(
+            "revert", vm=uuid, name=self._registry.name_of(uuid), reason="by the hypervisor"
+        ):
             self._check_revertible(uuid)
 
     def rename(self, vm: UUID | str, name: str) -> None:
         """Give a VM another name; StateExists where that is another's."""
         check_vm_name(name)
-        uuid = self._uuid_of(vm)
-        with self._exclusive(), self.audit.entry("rename", vm=uuid, name=name) as facts:
-            registration = self._registration(uuid)
-            if registration is None:
-                raise UnknownState(str(vm))
-            namesake = next((known for known in self._registered() if known.name == name), None)
-            if namesake is not None and namesake.uuid != uuid:
-                raise StateExists(name, f"a state under this name, with the UUID {namesake.uuid}")
+        uuid = self._registry.uuid_of(vm)
+        with self._registry.exclusive(), self.audit.entry("rename", vm=uuid, name=name) as facts:
+            registration = self._registry.existing(uuid)
+            self._registry.check_name(name, uuid)
             facts |= {"formerly": registration.name}
-            self._register(replace(registration, name=name))
+            self._registry.register(replace(registration, name=name))
 
     def _check_revertible(self, vm: UUID) -> None:
-        registration = self._registration(vm)
+        registration = self._registry.registration(vm)
         if registration is not None and not registration.reverts:
             raise RevertRefused(vm)
 
     def set_policy(self, vm: UUID | str, *, reverts: bool) -> None:
         """Say whether states of this VM may be reverted."""
-        uuid = self._uuid_of(vm)
-        with self._exclusive(), self.audit.entry("policy", vm=uuid, reverts=reverts):
-            registration = self._registration(uuid)
-            if registration is None:
-                raise UnknownState(str(vm))
-            self._register(replace(registration, reverts=reverts))
+        uuid = self._registry.uuid_of(vm)
+        with self._registry.exclusive(), self.audit.entry("policy", vm=uuid, reverts=reverts):
+            registration = self._registry.existing(uuid)
+            self._registry.register(replace(registration, reverts=reverts))
 
     def set_anchor(self, vm: UUID | str, tcti: str) -> None:
         """
@@ -302,19 +302,18 @@ class Host:
 
         The state must be closed, and is taken as it is: so it is also accepted after the TPM was replaced.
         """
-        uuid = self._uuid_of(vm)
-        with self._exclusive(), self.audit.entry("anchor", vm=uuid, tcti=tcti) as facts:
-            registration = self._registration(uuid)
-            if registration is None:
-                raise UnknownState(str(vm))
-            place = replace(self._place(uuid), anchor=None)
+        uuid = self._registry.uuid_of(vm)
+        with self._registry.exclusive(), self.audit.entry("anchor", vm=uuid, tcti=tcti) as facts:
+            registration = self._registry.existing(uuid)
+            place = replace(self._registry.place(uuid), anchor=None)
             with FileStore.open(place, uuid, self.providers) as store:
                 facts |= {"generation": store.generation}
-                store.move_anchor(TpmAnchor(tcti) if tcti else None)
-                self._register(replace(registration, anchor=tcti))
-        if registration.anchor and registration.anchor != tcti:
+                store.move_anchor(anchor_at(tcti))
+                self._registry.register(replace(registration, anchor=tcti))
+        former = anchor_at(registration.anchor) if registration.anchor != tcti else None
+        if former is not None:
             with suppress(AnchorUnavailable):  # a TPM that is gone remembers in vain
-                TpmAnchor(registration.anchor).remove(uuid)
+                former.remove(uuid)
 
     def _put_in_force(
         self,
@@ -324,9 +323,9 @@ class Host:
         generation: int | None,
         reason: str,
     ) -> StateStatus:
-        uuid = self._uuid_of(vm)
+        uuid = self._registry.uuid_of(vm)
         with self.audit.entry(operation, vm=uuid, asked=generation, reason=reason) as facts:
-            store = operate(self._place(uuid), uuid, self.providers, generation)
+            store = operate(self._registry.place(uuid), uuid, self.providers, generation)
             store.close()
             facts |= {
                 "provider": store.provider,
@@ -337,11 +336,11 @@ class Host:
 
     def list_states(self) -> list[StateStatus]:
         """Return the status of every state of this host, by name; needs no key."""
-        return sorted(map(self._status, self._uuids()), key=lambda status: (status.name, status.vm))
+        return sorted(map(self._status, self._registry.uuids()), key=lambda status: (status.name, status.vm))
 
     def show_state(self, vm: UUID | str) -> StateStatus:
         """Return the status of one state, given by name or UUID."""
-        return self._status(self._uuid_of(vm))
+        return self._status(self._registry.uuid_of(vm))
 
     def delete_state(self, vm: UUID | str) -> None:
         """
@@ -350,8 +349,8 @@ class Host:
         The file is overwritten before it is removed.
         That is no promise of erasure where the disk or the file system keeps old blocks.
         """
-        uuid = self._uuid_of(vm)
-        place = self._place(uuid)
+        uuid = self._registry.uuid_of(vm)
+        place = self._registry.place(uuid)
         with self.audit.entry("delete", vm=uuid):
             lock = lock_state(place)
             try:
@@ -359,67 +358,14 @@ class Host:
                     place.anchor.remove(uuid)
                 _overwrite(place)
                 remove_state(place)
-                self._files.remove(self._vm_path(uuid))
-                self._files.flush_directory(self._vms)
+                self._registry.forget(uuid)
             except BaseException:
                 lock.release()
                 raise
             lock.release(remove=True)
 
-    def _place(self, vm: UUID) -> Place:
-        registration = self._registration(vm)
-        anchor = TpmAnchor(registration.anchor) if registration and registration.anchor else None
-        return Place(
-            self._states / f"{vm}.state",
-            self._marks / f"{vm}.mark",
-            self._states / f"{vm}.lock",
-            self._files,
-            self._entropy,
-            self._clock,
-            anchor,
-        )
-
-    def _locate(self, vm: UUID | str) -> tuple[UUID, str, Place]:
-        uuid = self._uuid_of(vm)
-        return uuid, self._name_of(uuid), self._place(uuid)
-
-    def _vm_path(self, vm: UUID) -> Path:
-        return self._vms / f"{vm}{_SUFFIX}"
-
-    def _uuids(self) -> set[UUID]:
-        """Return every VM of which this host has a registration, a state or a mark."""
-        found = set()
-        for directory, suffix in ((self._vms, _SUFFIX), (self._states, ".state"), (self._marks, ".mark")):
-            for name in self._files.entries(directory):
-                if name.endswith(suffix):
-                    with suppress(ValueError):  # a file that is none of ours
-                        found.add(UUID(name.removesuffix(suffix)))
-        return found
-
-    def _registered(self) -> list[Vm]:
-        return [vm for uuid in self._uuids() if (vm := self._registration(uuid))]
-
-    def _registration(self, vm: UUID) -> Vm | None:
-        path = self._vm_path(vm)
-        try:
-            return read_vm(read_file(self._files, path), path)
-        except FileNotFoundError:
-            return None
-
-    def _uuid_of(self, vm: UUID | str) -> UUID:
-        try:
-            uuid = UUID(str(vm))
-        except ValueError:
-            named = [registered.uuid for registered in self._registered() if registered.name == vm]
-            if not named:
-                raise UnknownState(str(vm)) from None
-            return named[0]
-        if uuid not in self._uuids():
-            raise UnknownState(str(vm))
-        return uuid
-
     def _status(self, vm: UUID) -> StateStatus:
-        registration, place = self._registration(vm), self._place(vm)
+        registration, place = self._registry.registration(vm), self._registry.place(vm)
         name = registration.name if registration else str(vm)
         provider = registration.provider if registration else ""
         kdk_id, generation, written, size, records, problem = "", 0, "", 0, 0, ""
@@ -454,50 +400,6 @@ class Host:
             registration.lineage if registration else "",
             _freshness(place),
         )
-
-    def _users_of(self, kdk_ids: Collection[bytes], provider: str) -> list[str]:
-        """Return the names of the VMs that need one of these keys, or are registered under a provider."""
-        return sorted(self._name_of(vm) for vm in self._uuids() if self._needs(vm, kdk_ids, provider))
-
-    def _headers(self, vm: UUID) -> list[Header]:
-        """Return the headers of a state's records, newest first; none if it cannot be read."""
-        with suppress(StateError):
-            return [record.header for record in read_state(self._place(vm), vm).records()]
-        return []
-
-    def _known(self) -> dict[UUID, str]:
-        return {vm: self._name_of(vm) for vm in self._uuids()}
-
-    def _move(self, vms: Sequence[UUID], provider: str) -> None:
-        """Register VMs under another provider."""
-        with self._exclusive():
-            for vm in vms:
-                if registration := self._registration(vm):
-                    self._register(replace(registration, provider=provider))
-
-    def _name_of(self, vm: UUID) -> str:
-        registration = self._registration(vm)
-        return registration.name if registration else str(vm)
-
-    def _needs(self, vm: UUID, kdk_ids: Collection[bytes], provider: str) -> bool:
-        """Tell whether any record of a state, or its mark, needs one of these keys."""
-        needed = {header.kdk_id for header in self._headers(vm)}
-        with suppress(MarkDamaged):
-            if marks := read_mark(self._place(vm)):
-                needed.add(marks.mark.kdk_id)
-        if needed:
-            return not needed.isdisjoint(kdk_ids)
-        registration = self._registration(vm)  # nothing can be read: its registration decides
-        return registration is not None and registration.provider == provider
-
-    @contextmanager
-    def _exclusive(self) -> Iterator[None]:
-        """Keep other processes from registering VMs meanwhile."""
-        lock = self._files.lock(self._vms / "lock", wait=True)
-        try:
-            yield
-        finally:
-            lock.release()
 
 
 def _freshness(place: Place) -> str:

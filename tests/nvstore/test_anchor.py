@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-import nvstore.host
+import nvstore.registry
 from nvstore import AnchorMissing, FileStore, Host, RolledBack
 from nvstore.keys import Prf
 from nvstore.state.anchor import Anchored, auth_of, handle_of
@@ -66,7 +66,7 @@ def tpm(
 ) -> Iterator[Remembering]:
     """What remembers: a double, swtpm, and this project's simulator."""
     if request.param == "memory":
-        monkeypatch.setattr(nvstore.host, "TpmAnchor", MemoryAnchor)
+        monkeypatch.setattr(nvstore.registry, "TpmAnchor", MemoryAnchor)
         MEMORY.clear()
         yield Remembering(lambda: "memory", MEMORY.clear)
         return
@@ -188,7 +188,7 @@ def test_power_loss_at_every_operation(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whenever power is lost, the state opens: what the TPM remembers never leads or lags too far."""
-    monkeypatch.setattr(nvstore.host, "TpmAnchor", MemoryAnchor)
+    monkeypatch.setattr(nvstore.registry, "TpmAnchor", MemoryAnchor)
     MEMORY.clear()
     files = FaultyFiles(disk)
     host = host_on(files)

@@ -1,0 +1,169 @@
+"""The VMs that a host knows: their registrations, and where the state of each is."""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+from nvstore.errors import MarkDamaged, StateError, StateExists, UnknownState
+from nvstore.files import Files, read_file, replace_file
+from nvstore.keys import Entropy
+from nvstore.state.anchor import TpmAnchor
+from nvstore.state.place import Place, read_mark, read_state
+from nvstore.state.record import Header
+from nvstore.state.vm import Vm, read_vm
+
+_SUFFIX: Final = ".vm"
+
+
+def anchor_at(tcti: str) -> TpmAnchor | None:
+    """Return the anchor in the TPM at a TCTI; none for an empty one."""
+    return TpmAnchor(tcti) if tcti else None
+
+
+class Registry:
+    """The registrations in one directory; a VM is also known by its state or mark alone."""
+
+    def __init__(
+        self,
+        vms: Path,
+        states: Path,
+        marks: Path,
+        files: Files,
+        entropy: Entropy,
+        clock: Callable[[], float],
+    ) -> None:
+        self._vms, self._states, self._marks = vms, states, marks
+        self._files, self._entropy, self._clock = files, entropy, clock
+        for path in (vms, states, marks):
+            files.make_directory(path)
+
+    def __repr__(self) -> str:
+        return f"Registry({str(self._vms)!r})"
+
+    def register(self, vm: Vm) -> None:
+        """Write the registration of a VM, new or changed."""
+        replace_file(self._files, self._path_of(vm.uuid), vm.encode())
+
+    def forget(self, vm: UUID) -> None:
+        """Remove the registration of a VM for good."""
+        self._files.remove(self._path_of(vm))
+        self._files.flush_directory(self._vms)
+
+    def place(self, vm: UUID) -> Place:
+        """Return where the state of a VM is, or would be."""
+        registration = self.registration(vm)
+        anchor = anchor_at(registration.anchor) if registration else None
+        return Place(
+            self._states / f"{vm}.state",
+            self._marks / f"{vm}.mark",
+            self._states / f"{vm}.lock",
+            self._files,
+            self._entropy,
+            self._clock,
+            anchor,
+        )
+
+    def locate(self, vm: UUID | str) -> tuple[UUID, str, Place]:
+        """Return the UUID, the name and the place of a VM, given by name or UUID."""
+        uuid = self.uuid_of(vm)
+        return uuid, self.name_of(uuid), self.place(uuid)
+
+    def _path_of(self, vm: UUID) -> Path:
+        return self._vms / f"{vm}{_SUFFIX}"
+
+    def uuids(self) -> set[UUID]:
+        """Return every VM of which this host has a registration, a state or a mark."""
+        found = set()
+        for directory, suffix in ((self._vms, _SUFFIX), (self._states, ".state"), (self._marks, ".mark")):
+            for name in self._files.entries(directory):
+                if name.endswith(suffix):
+                    with suppress(ValueError):  # a file that is none of ours
+                        found.add(UUID(name.removesuffix(suffix)))
+        return found
+
+    def registered(self) -> list[Vm]:
+        """Return all registrations."""
+        return [vm for uuid in self.uuids() if (vm := self.registration(uuid))]
+
+    def registration(self, vm: UUID) -> Vm | None:
+        """Return what was noted of a VM, if it was registered."""
+        path = self._path_of(vm)
+        try:
+            return read_vm(read_file(self._files, path), path)
+        except FileNotFoundError:
+            return None
+
+    def existing(self, vm: UUID) -> Vm:
+        """Return what was noted of a VM, or raise UnknownState."""
+        registration = self.registration(vm)
+        if registration is None:
+            raise UnknownState(str(vm))
+        return registration
+
+    def check_name(self, name: str, vm: UUID) -> None:
+        """Raise StateExists where the name is another VM's."""
+        namesake = next((known for known in self.registered() if known.name == name), None)
+        if namesake is not None and namesake.uuid != vm:
+            raise StateExists(name, f"a state under this name, with the UUID {namesake.uuid}")
+
+    def uuid_of(self, vm: UUID | str) -> UUID:
+        """Return the UUID of a VM that is known, given by name or UUID, or raise UnknownState."""
+        try:
+            uuid = UUID(str(vm))
+        except ValueError:
+            named = [registered.uuid for registered in self.registered() if registered.name == vm]
+            if not named:
+                raise UnknownState(str(vm)) from None
+            return named[0]
+        if uuid not in self.uuids():
+            raise UnknownState(str(vm))
+        return uuid
+
+    def users_of(self, kdk_ids: Collection[bytes], provider: str) -> list[str]:
+        """Return the names of the VMs that need one of these keys, or are registered under a provider."""
+        return sorted(self.name_of(vm) for vm in self.uuids() if self.needs(vm, kdk_ids, provider))
+
+    def headers(self, vm: UUID) -> list[Header]:
+        """Return the headers of a state's records, newest first; none if it cannot be read."""
+        with suppress(StateError):
+            return [record.header for record in read_state(self.place(vm), vm).records()]
+        return []
+
+    def known(self) -> dict[UUID, str]:
+        """Return the names of all VMs by their UUIDs."""
+        return {vm: self.name_of(vm) for vm in self.uuids()}
+
+    def move(self, vms: Sequence[UUID], provider: str) -> None:
+        """Register VMs under another provider."""
+        with self.exclusive():
+            for vm in vms:
+                if registration := self.registration(vm):
+                    self.register(replace(registration, provider=provider))
+
+    def name_of(self, vm: UUID) -> str:
+        """Return the name of a VM, or else its UUID."""
+        registration = self.registration(vm)
+        return registration.name if registration else str(vm)
+
+    def needs(self, vm: UUID, kdk_ids: Collection[bytes], provider: str) -> bool:
+        """Tell whether any record of a state, or its mark, needs one of these keys."""
+        needed = {header.kdk_id for header in self.headers(vm)}
+        with suppress(MarkDamaged):
+            if marks := read_mark(self.place(vm)):
+                needed.add(marks.mark.kdk_id)
+        if needed:
+            return not needed.isdisjoint(kdk_ids)
+        registration = self.registration(vm)  # nothing can be read: its registration decides
+        return registration is not None and registration.provider == provider
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Keep other processes from registering VMs meanwhile."""
+        lock = self._files.lock(self._vms / "lock", wait=True)
+        try:
+            yield
+        finally:
+            lock.release()
