@@ -12,6 +12,7 @@ import click
 from vtpm.cli.errors import explained
 from vtpm.cli.passphrase import passphrase_of, passphrase_options
 from vtpm.cli.place import Place
+from vtpm.daemon.loading import loading
 from vtpm.daemon.readiness import tell_ready
 from vtpm.daemon.sockets import Access, SocketError, listen_unix
 
@@ -62,8 +63,9 @@ def serve(
             admin = listen_unix(place.run_dir / ".daemon", Access())
         except SocketError as error:
             raise click.ClickException(str(error)) from None
-        from vtpm.cli.vm import unlock  # noqa: PLC0415 - loaded after the socket is bound
-        from vtpm.daemon.server import Server  # noqa: PLC0415
+        with loading():
+            from vtpm.cli.vm import unlock  # noqa: PLC0415 - loaded after the socket is bound
+            from vtpm.daemon.server import Server  # noqa: PLC0415
 
         host = place.host()
         unlock(host, provider, passphrase_of(passphrase_file, passphrase_fd))

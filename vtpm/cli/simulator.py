@@ -7,6 +7,7 @@ import click
 
 from vtpm.cli.errors import explained
 from vtpm.cli.profile_choice import profile_of, profile_option
+from vtpm.daemon.loading import loading
 from vtpm.daemon.sockets import LOOPBACK, SocketError, listen_tcp_pair, port_of
 
 PORT = click.IntRange(0, 65534)
@@ -56,7 +57,8 @@ def simulator(
     except SocketError as error:
         raise click.ClickException(str(error)) from None
     logging.basicConfig(format="vtpm: %(message)s", level=logging.INFO if verbose else logging.WARNING)
-    from vtpm.daemon.simulation import Simulation  # noqa: PLC0415 - loaded after the sockets are bound
+    with loading():
+        from vtpm.daemon.simulation import Simulation  # noqa: PLC0415 - loaded after the sockets are bound
 
     with explained():
         simulation = Simulation(state, trace, profile_of(profile_name))
