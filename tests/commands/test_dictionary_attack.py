@@ -1,11 +1,14 @@
 """Part 3, clause 25, and Part 1, Dictionary Attack Protection."""
 
+import hashlib
+
 import pytest
 
 from tests.commands.nv_indices import INDEX, SELF, define
 from tests.scenarios import Client
+from tests.sessions import start_session
 from vtpm.spec.attributes import TPMA_PERMANENT
-from vtpm.spec.constants import TPM_CAP, TPM_PT, TPM_RH, TPM_SU
+from vtpm.spec.constants import TPM_ALG, TPM_CAP, TPM_CC, TPM_PT, TPM_RH, TPM_SE, TPM_SU
 from vtpm.wire.error import TPM_RC
 
 LOCKOUT = TPM_RH.LOCKOUT
@@ -184,6 +187,26 @@ class TestLockReset:
         tpm.power_cycle(shutdown=None)
 
         assert tpm.dictionary_attack_lock_reset(LOCKOUT).rc == TPM_RC.LOCKOUT
+
+    @pytest.mark.parametrize("recovery", [0, 20])
+    def test_policy_enables(self, tpm: Client, recovery: int) -> None:
+        """Part 1, 16.8.5: by lockout's policy the command enables a lockoutAuth that has failed."""
+        code = TPM_CC.DictionaryAttackLockReset
+        asserted = TPM_CC.PolicyCommandCode.to_bytes(4, "big") + code.to_bytes(4, "big")
+        policy = hashlib.sha256(bytes(32) + asserted).digest()
+        tpm.set_primary_policy(LOCKOUT, auth_policy=policy, hash_alg=TPM_ALG.SHA256).check()
+        set_parameters(tpm, 3, 10, recovery)
+        tpm.dictionary_attack_lock_reset(LOCKOUT, auths=[b"wrong"])
+        assert tpm.dictionary_attack_lock_reset(LOCKOUT).rc == TPM_RC.LOCKOUT
+        session = start_session(tpm, TPM_SE.POLICY)
+        tpm.policy_command_code(session.handle, code=code).check()
+
+        tpm.dictionary_attack_lock_reset(LOCKOUT, sessions=[session]).check()
+
+        assert "permanent" in tpm.changes
+        assert tpm.dictionary_attack_lock_reset(LOCKOUT).rc == TPM_RC.SUCCESS
+        tpm.power_cycle(shutdown=None)
+        assert tpm.dictionary_attack_lock_reset(LOCKOUT).rc == TPM_RC.SUCCESS
 
     def test_lockout_does_not_lock_itself(self, tpm: Client) -> None:
         """While other entities are locked out, lockoutAuth is not."""

@@ -143,6 +143,19 @@ def audits_nothing(exchange: Exchange, _: Pair) -> bool:
     return False
 
 
+def pin_by_policy(exchange: Exchange, pair: Pair) -> bool:
+    """Does a policy authorize the use of a PIN Index?"""
+    request = exchange.request
+    indices = [pair.tpm.nv[handle] for handle in request.handles if handle in pair.tpm.nv]
+    policies = [auth for auth in request.auths if auth.session >> 24 == TPM_HT.POLICY_SESSION]
+    return bool(policies) and any(index.is_pin for index in indices)
+
+
+def has_reset_by_policy(exchange: Exchange, pair: Pair) -> bool:
+    """Does lockout authorize the command, after its policy has authorized a reset?"""
+    return pair.has_reset_by_policy and TPM_RH.LOCKOUT in exchange.request.handles
+
+
 def without_sign(exchange: Exchange, pair: Pair) -> bool:
     """Is the first handle a keyed hash that is not for signing?"""
     item = pair.tpm.volatile.objects.get(exchange.request.handles[0])
@@ -181,12 +194,14 @@ CONDITIONS: dict[str, Condition] = {
         fewer_banks,
         has_gone_on,
         has_lost_allocation,
+        has_reset_by_policy,
         large_buffer,
         many_elements,
         names_persistent,
         names_sequence,
         no_banks,
         no_signer,
+        pin_by_policy,
         refused_sequence,
         unknown_tag,
         wide_algorithm,

@@ -11,7 +11,7 @@ from tests.sessions import CallerSession, ResponseError
 from vtpm.commands import COMMANDS, Command
 from vtpm.engine.tpm import Tpm
 from vtpm.spec.attributes import TPMA_SESSION
-from vtpm.spec.constants import TPM_CC, TPM_RH, TPM_ST, TPM_SU
+from vtpm.spec.constants import TPM_CC, TPM_HT, TPM_RH, TPM_ST, TPM_SU
 from vtpm.state.profile import SWTPM_COMPATIBLE
 from vtpm.wire.error import TPM_RC, decode
 
@@ -102,6 +102,8 @@ class Pair:
         """Has one of REMAKERS followed PCR_Allocate without a Startup between?"""
         self.has_gone_on = False
         """Has a Shutdown been followed by a change, by which the two do not mean the same?"""
+        self.has_reset_by_policy = False
+        """Has lockout's policy authorized a DictionaryAttackLockReset?"""
         adopt_factory(self.own)
         adopt_permanent(self.own, judge)
         for side in self.sides:
@@ -244,7 +246,9 @@ class Pair:
         reply.parameters, reply.fields = opened.parameters, opened.fields
 
     def follow(self, request: Request) -> None:
-        """Keep the seeds equal."""
+        """Keep the seeds equal, and note what makes the two differ from here on."""
+        if request.command.code == TPM_CC.DictionaryAttackLockReset:
+            self.has_reset_by_policy |= request.auths[0].session >> 24 == TPM_HT.POLICY_SESSION
         if request.command.code in REMAKERS:
             self.has_lost_allocation |= self.tpm.volatile.pcr_reconfigured
             adopt_permanent(self.own, self.judge)

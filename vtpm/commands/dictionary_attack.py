@@ -15,8 +15,9 @@ from vtpm.wire.integers import UINT32
 def dictionary_attack_lock_reset(
     tpm: TpmState, lock: Annotated[Lockout, TPMI_RH_LOCKOUT, Role.USER], /
 ) -> None:
-    """25.2: forgive all failed authorizations."""
+    """25.2: forgive all failed authorizations, by lockout's policy even one of lockoutAuth."""
     lock.failed_tries = 0
+    lock.auth_enabled = True
     tpm.touch_permanent()
 
 
