@@ -37,15 +37,14 @@ def opener(
     """How to open the directory's store, which is made, with the initial state, where there never was one."""
 
     def open_store() -> Store:
+        is_new = state_size(directory) is None
+        state = initial() if is_new else {}
         host = Host(directory)
-        state = {} if state_size(directory) is not None else initial()
         if host.providers.default is None:
             host.providers.init(PROVIDER, passphrase=passphrase)
         if passphrase is not None:
             host.providers.unlock(PROVIDER, passphrase)
-        try:
-            host.show_state(NAME)
-        except UnknownState:
+        if is_new:
             return host.create_state(uuid.uuid4(), NAME, state, provider=PROVIDER, allow_unverified=True)
         return host.open_state(NAME)
 
