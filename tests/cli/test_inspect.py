@@ -1,13 +1,16 @@
 """`vtpm ek`, `inspect` and `lockout-reset`, of VMs that run and of those that do not."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from cryptography.hazmat.primitives.hashes import SHA384
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_public_key
+from cryptography.x509.oid import NameOID
 
 from nvstore import Host
 from tests.cli.hypervisor import Hypervisor
@@ -90,6 +93,72 @@ class TestEk:
 
         assert "--bare" in installation.run("ek", "bare", status=1)
         assert json.loads(installation.run("ek", "bare", "--json")) == []
+
+
+class TestCertificates:
+    """TCG EK Credential Profile, 2.2.1.5: a certificate can be replaced, its key never"""
+
+    @pytest.mark.parametrize("is_running", [True, False])
+    def test_renew(self, installation: Installation, *, is_running: bool) -> None:
+        """New certificates of the host's authority for the same keys, which a guest reads at once."""
+        before = certificates_of(installation)
+        if is_running:
+            with installation.serving(), Hypervisor(installation.run_dir / "guest.sock") as guest:
+                installation.run("ek", "renew", "guest", "--subject", "another name")
+                index = EK.RSA_2048.value.certificate
+                size = guest.nv_read_public(index).check().nv_public.data_size
+                read = guest.nv_read(index, index, size=min(size, 1024), offset=0).check().data
+                assert guest.nv_write(TPM_RH.PLATFORM, index, data=b"x", offset=0).rc == TPM_RC.NV_LOCKED
+                after = certificates_of(installation)
+                assert after[0].public_bytes(Encoding.DER).startswith(read)
+        else:
+            installation.run("ek", "renew", "guest", "--subject", "another name")
+        after = certificates_of(installation)
+
+        assert [new.public_key() for new in after] == [old.public_key() for old in before]
+        assert [new.issuer for new in after] == [old.issuer for old in before]
+        for new, old in zip(after, before, strict=True):
+            assert new.serial_number != old.serial_number
+            assert new.subject.rfc4514_string() == "CN=another name"
+            kinds = [extension.oid for extension in old.extensions]
+            assert [extension.oid for extension in new.extensions] == kinds
+        assert len(after) == len(before) == 2
+        assert last_of(installation)["op"] == "ek-certificate"
+        assert last_of(installation)["through"] == ("daemon" if is_running else "store")
+        installation.run("check", "windows11", "guest")
+
+    def test_install(self, installation: Installation) -> None:
+        """Another authority's certificate is taken for the key that it names, in PEM and in DER."""
+        old = certificates_of(installation)[0]
+        file = installation.directory / "certificate"
+        for form in (Encoding.PEM, Encoding.DER):
+            made = signed_elsewhere(old.public_key())
+            file.write_bytes(made.public_bytes(form))
+            assert "0x01c00002" in installation.run("ek", "install", "guest", str(file))
+            assert certificates_of(installation)[0] == made
+
+    def test_refused(self, installation: Installation) -> None:
+        """What is no certificate, or another key's, changes nothing, whether the VM runs or not."""
+        before = certificates_of(installation)
+        other = signed_elsewhere(ec.generate_private_key(ec.SECP384R1()).public_key())
+        file = installation.directory / "certificate"
+        for octets, why in (
+            (other.public_bytes(Encoding.PEM), "none of the TPM's endorsement keys"),
+            (b"nothing", "no X.509 certificate"),
+            (b"-----BEGIN CERTIFICATE-----\nnothing", "give the certificate alone"),
+        ):
+            file.write_bytes(octets)
+            assert why in installation.run("ek", "install", "guest", str(file), status=1)
+            with installation.serving(), Hypervisor(installation.run_dir / "guest.sock") as guest:
+                assert why in installation.run("ek", "install", "guest", str(file), status=1)
+                assert guest.get_random(bytes_requested=8).rc == 0
+        assert certificates_of(installation) == before
+
+    def test_bare(self, installation: Installation) -> None:
+        """Without endorsement keys there is nothing to certify."""
+        installation.run("create", "bare", "--allow-unverified", "--bare")
+
+        assert "none to certify" in installation.run("ek", "renew", "bare", status=1)
 
 
 class TestInspect:
@@ -214,6 +283,21 @@ class TestLockoutReset:
 
         assert "start the VM" in installation.run("lockout-reset", "guest", status=1)
         assert blobs_of(installation, "guest")["suspended"] == b"a run"
+
+
+def certificates_of(installation: Installation) -> list[x509.Certificate]:
+    """The certificates that the TPM has."""
+    return x509.load_pem_x509_certificates(installation.run("ek", "guest").encode())
+
+
+def signed_elsewhere(key: Any) -> x509.Certificate:
+    """A certificate of another authority."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "another authority")])
+    begun = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key)
+    begun = begun.serial_number(x509.random_serial_number())
+    begun = begun.not_valid_before(datetime(2026, 1, 1, tzinfo=UTC))
+    begun = begun.not_valid_after(datetime(2046, 1, 1, tzinfo=UTC))
+    return begun.sign(ec.generate_private_key(ec.SECP384R1()), SHA384())
 
 
 def last_of(installation: Installation) -> dict[str, Any]:

@@ -1,23 +1,51 @@
 """`vtpm ek`: the endorsement keys of a VM's TPM, and their certificates."""
 
 import json
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from vtpm.cli.change import change
 from vtpm.cli.errors import explained
 from vtpm.cli.look import look, look_options
 from vtpm.cli.place import Place
+from vtpm.cli.provisioning import AUTHORITY
 
+if TYPE_CHECKING:
+    from vtpm.daemon.authority import LocalCertifier
+    from vtpm.spec.objects import TPMT_PUBLIC
+
+SHOW = "show"
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+EXPECTED = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-@click.command(short_help="Print endorsement keys and certificates.")
+class EkGroup(click.Group):
+    """`vtpm ek VM` is `vtpm ek show VM`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put `show` where no subcommand is named."""
+        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
+            args = [SHOW, *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=EkGroup, short_help="Endorsement keys and certificates.")
+def ek() -> None:
+    """
+    Print, renew and replace endorsement keys' certificates.
+
+    `vtpm ek VM` prints keys and certificates, as `vtpm ek show VM` does.
+    """
+
+
+@ek.command(SHOW, short_help="Print endorsement keys and certificates.")
 @click.argument("vm")
 @look_options
 @as_json_option
 @click.pass_obj
-def ek(place: Place, /, vm: str, *, as_json: bool, **unlocking: Any) -> None:
+def show(place: Place, /, vm: str, *, as_json: bool, **unlocking: Any) -> None:
     """Print the endorsement keys of a VM's TPM and their certificates, as PEM; the VM may be running."""
     with explained():
         found = look(place, vm, "ek", **unlocking)
@@ -32,13 +60,90 @@ def ek(place: Place, /, vm: str, *, as_json: bool, **unlocking: Any) -> None:
         click.echo("\n".join(part for item in found for part in parts_of(item)))
 
 
+@ek.command(short_help="Certify endorsement keys anew.")
+@click.argument("vm")
+@click.option("--subject", help="What the certificates name; the VM if it is not given.")
+@look_options
+@click.pass_obj
+def renew(place: Place, /, vm: str, subject: str | None, **unlocking: Any) -> None:
+    """
+    Give every persistent endorsement key of a VM's TPM a new certificate of this host's authority.
+
+    The VM may be running: its guest reads the new ones at once.
+    """
+    with explained():
+        keys = [item for item in look(place, vm, "ek", **unlocking) if item["handle"]]
+        if not keys:
+            raise click.ClickException(f"{vm}: no endorsement key is persistent, so there is none to certify")
+        certifier = certifier_for(place, subject or vm, look(place, vm, "identity", **unlocking))
+        for item in keys:
+            octets = certifier.certify_ek(public_of(item))
+            put(place, vm, octets, "local authority", unlocking)
+
+
+@ek.command("install", short_help="Put another authority's certificate in.")
+@click.argument("vm")
+@click.argument("certificate", type=EXPECTED)
+@look_options
+@click.pass_obj
+def install(place: Place, /, vm: str, certificate: Path, **unlocking: Any) -> None:
+    """
+    Put a certificate, in PEM or DER, into a VM's TPM in place of the one that its key has.
+
+    It is refused unless it is for an endorsement key of this TPM.
+    """
+    from cryptography import x509  # noqa: PLC0415 - help needs none
+    from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415
+
+    with explained():
+        octets = certificate.read_bytes()
+        if octets.startswith(b"-----BEGIN"):
+            try:
+                octets = x509.load_pem_x509_certificate(octets).public_bytes(Encoding.DER)
+            except ValueError as error:
+                raise click.ClickException(f"{certificate}: {error}; give the certificate alone") from None
+        put(place, vm, octets, str(certificate.absolute()), unlocking)
+
+
+def certifier_for(place: Place, subject: str, identity: dict[str, Any]) -> "LocalCertifier":
+    """The local authority, for a TPM that says this of itself."""
+    from vtpm.daemon.authority import LocalCertifier, open_authority  # noqa: PLC0415 - help needs neither
+    from vtpm.manufacture.certificates import Model, Specification  # noqa: PLC0415
+
+    authority = open_authority(place.state_dir / AUTHORITY)
+    specification = Specification(**identity["specification"])
+    return LocalCertifier(authority, subject, Model(**identity["model"]), None, specification)
+
+
+def public_of(item: dict[str, Any]) -> "TPMT_PUBLIC":
+    """The public area of an endorsement key that a view has shown."""
+    from vtpm.spec.objects import TPMT_PUBLIC  # noqa: PLC0415 - help needs neither
+    from vtpm.wire.structure import unmarshal  # noqa: PLC0415
+
+    public: TPMT_PUBLIC = unmarshal(TPMT_PUBLIC, bytes.fromhex(item["tpmt_public"]))
+    return public
+
+
+def put(place: Place, vm: str, octets: bytes, origin: str, unlocking: dict[str, Any]) -> None:
+    """Put a certificate into a TPM, and say where."""
+    index = change(
+        place,
+        vm,
+        "ek-certificate",
+        facts={"origin": origin},
+        gives="index",
+        certificate=octets.hex(),
+        **unlocking,
+    )
+    click.echo(f"{vm}: the certificate at 0x{index:08x} is replaced")
+
+
 def parts_of(item: dict[str, Any]) -> list[str]:
     """An endorsement key and its certificate, each under a line that says what it is."""
     parts = []
     if item["handle"]:
-        parts.append(
-            f"# {item['key']} endorsement key at {item['handle']}\n{item['public_key'] or ''}".rstrip()
-        )
+        title = f"# {item['key']} endorsement key at {item['handle']}"
+        parts.append(f"{title}\n{item['public_key'] or ''}".rstrip())
     if item["certificate"]:
         whose = "its certificate" if item["handle"] else "certificate of no persistent key"
         parts.append(

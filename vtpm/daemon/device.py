@@ -419,20 +419,27 @@ class Device:
         tpm = self._tpm
         return tpm.snapshot() | tpm.snapshot_volatile(), self._clock().milliseconds - tpm.clock.last
 
-    def reset_lockout(self) -> int | None:
-        """Forgive failed authorizations; how many there were, or None if no TPM is loaded."""
+    def change(self, alter: Callable[[Any], Any]) -> Any:
+        """
+        Make a change that is no command, and durable; what `alter` gives, or None if no TPM is loaded.
+
+        DeviceError if the store does not take it; then nothing is changed, nor if `alter` raises.
+        """
         tpm = self._tpm
         if tpm is None or self.has_failed:
             return None
         self._is_suspended = False
-        tries, checkpoint = tpm.lockout.failed_tries, Checkpoint(tpm)
-        tpm.lockout.forgive()
-        tpm.touch_permanent()
+        checkpoint = Checkpoint(tpm)
+        try:
+            result = alter(tpm)
+        except OperatorError:
+            checkpoint.put_back()
+            raise
         if not self._durability.commit(tpm.changes()):
             checkpoint.put_back()
             self._durability.defer(tpm.changes())
             raise DeviceError(f"the store does not take changes: {self._durability.alarm}; mend that first")
-        return int(tries)
+        return result
 
     def fail(self, reason: str) -> None:
         """Enter failure mode, until the next INIT goes back to what is durable."""

@@ -30,7 +30,7 @@ class Server:
                 "release": self._release,
                 "rekey": self._rekey,
                 "view": self._supervisor.view,
-                "lockout-reset": self._supervisor.reset_lockout,
+                "change": self._supervisor.change,
             },
             (OperatorError, NvstoreError),
         )

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from nvstore import Host, NvstoreError
+from vtpm.daemon.changes import alteration
 from vtpm.daemon.endpoint import Endpoint
 from vtpm.daemon.errors import OperatorError
-from vtpm.daemon.lane import Lane
+from vtpm.daemon.lane import DEFECT, Lane
 from vtpm.daemon.process import Process
 from vtpm.daemon.sockets import Access, SocketError, listen_unix, unlink_socket
 from vtpm.daemon.tap import device_for
@@ -87,13 +88,13 @@ class Supervisor:
         work = partial(endpoint.device.rekey, deep=deep, provider=provider)
         return await self._between_commands(endpoint, work) is True
 
-    async def reset_lockout(self, name: str) -> int | None:
-        """Forgive the failed authorizations of a TPM; how many, or None if the VM has none loaded here."""
+    async def change(self, name: str, change: str, **arguments: Any) -> Any:
+        """Make an operator's change to a TPM; what it gives, or None if the VM has none loaded here."""
         endpoint = self._endpoints.get(name)
         if endpoint is None:
             return None
-        tries = await self._between_commands(endpoint, endpoint.device.reset_lockout)
-        return tries if isinstance(tries, int) else None
+        alter = alteration(change, **arguments)
+        return await self._between_commands(endpoint, partial(endpoint.device.change, alter))
 
     async def view(self, name: str, view: str) -> Any:
         """What a view shows of a running TPM; None if the VM is not running here."""
@@ -120,6 +121,8 @@ class Supervisor:
         result = await ended
         if isinstance(result, (NvstoreError, OperatorError)):
             raise result
+        if result is DEFECT:
+            raise SupervisorError("this met a defect of the daemon, and may not be done; look into its log")
         return result
 
     async def _at_rest(self, endpoint: Endpoint) -> tuple[dict[str, bytes], int] | None:

@@ -14,6 +14,7 @@ from vtpm.state.saved import SavedStateError
 
 VIEWS: Final = {
     "ek": ("vtpm.manufacture.endorsement", "describe_endorsement"),
+    "identity": ("vtpm.manufacture.identity", "describe_identity"),
     "inspect": ("vtpm.manufacture.description", "describe"),
     "windows11": ("vtpm.manufacture.windows", "examine"),
 }

@@ -11,11 +11,16 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from vtpm.manufacture.certificates import PublicKey, public_key_of
+from vtpm.manufacture.provision import CERTIFICATE_INDEX
+from vtpm.manufacture.templates import EK
 from vtpm.spec.algorithms import TPMS_SYMCIPHER_PARMS
-from vtpm.spec.constants import TPM_RH
+from vtpm.spec.constants import TPM_ALG, TPM_RH
+from vtpm.spec.nv import TPMS_NV_PUBLIC
 from vtpm.spec.objects import TPMS_ECC_PARMS, TPMS_RSA_PARMS, TPMT_PUBLIC
 from vtpm.state.hierarchy import base_of
+from vtpm.state.nv import NvIndex
 from vtpm.state.tpm import TpmState
+from vtpm.wire.structure import marshal
 
 EK_HANDLES = range(0x81010000, 0x81020000)
 """TCG Registry of Reserved TPM 2.0 Handles, 2.3.1: persistent objects of the endorsement hierarchy."""
@@ -102,12 +107,13 @@ def describe_endorsement(tpm: TpmState, now: datetime) -> list[dict[str, Any]]:
 
 
 def _described(item: Endorsement) -> dict[str, Any]:
-    facts: dict[str, Any] = {"key": None, "handle": None, "public_key": None}
+    facts: dict[str, Any] = {"key": None, "handle": None, "tpmt_public": None, "public_key": None}
     if item.public is not None:
         key = known_key_of(item.public)
         facts = {
             "key": kind_of(item.public),
             "handle": f"0x{item.handle:08x}",
+            "tpmt_public": marshal(item.public).hex(),
             "public_key": key and key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode(),
         }
     facts |= {"index": None, "certificate": None}
@@ -123,3 +129,46 @@ def _described(item: Endorsement) -> dict[str, Any]:
             "sha256": certificate.fingerprint(SHA256()).hex(),
         }
     return facts
+
+
+def index_of(key: TPMT_PUBLIC) -> int | None:
+    """The Index that the certificate of a key of a known template belongs into."""
+    for known in EK:
+        template = known.value.template
+        if (key.type, key.name_alg, key.parameters) == (
+            template.type,
+            template.name_alg,
+            template.parameters,
+        ):
+            return known.value.certificate
+    return None
+
+
+def put_certificate(tpm: TpmState, octets: bytes) -> int:
+    """
+    Put the certificate of an endorsement key into NV in place of the one there; the Index.
+
+    ValueError: it is no certificate, or of none of the persistent endorsement keys, or there is no room.
+    """
+    certificate = parsed(octets)
+    if certificate is None:
+        raise ValueError("it is no X.509 certificate")
+    for item in endorsements_of(tpm):
+        if item.public is not None and certifies(certificate, item.public):
+            index = item.index or index_of(item.public)
+            break
+    else:
+        raise ValueError("it is for none of the TPM's endorsement keys")
+    if index is None:
+        raise ValueError("its key is of no template whose certificate has an Index")
+    if item.index is None and index in tpm.nv:
+        raise ValueError(f"the Index 0x{index:08x} holds something else; remove that in the guest")
+    if index in tpm.nv:
+        tpm.erase_nv(tpm.nv[index])
+    written = CERTIFICATE_INDEX.but(WRITTEN=True, WRITELOCKED=True)
+    made = NvIndex(TPMS_NV_PUBLIC(index, TPM_ALG.SHA256, written, b"", len(octets)), b"", octets)
+    if made.size > tpm.nv_space:
+        raise ValueError("the TPM's NV memory has no room for it")
+    tpm.nv[index] = made
+    tpm.touch_nv(made)
+    return index

@@ -1,5 +1,9 @@
 """What the certificates of a TPM say of it, as its capabilities say the same."""
 
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
 from vtpm.commands.properties import FIXED
 from vtpm.manufacture.certificates import Model, Specification
 from vtpm.spec.constants import TPM_PT, TPM_SPEC_LEVEL
@@ -18,3 +22,9 @@ def model_of(tpm: TpmState) -> Model:
 def specification_of(tpm: TpmState) -> Specification:
     """The library's revision that the TPM follows."""
     return Specification("2.0", TPM_SPEC_LEVEL, tpm.profile.revision)
+
+
+def describe_identity(tpm: TpmState, now: datetime) -> dict[str, Any]:
+    """What a certificate of this TPM must say, for whoever makes one elsewhere."""
+    del now
+    return {"model": asdict(model_of(tpm)), "specification": asdict(specification_of(tpm))}

@@ -39,7 +39,7 @@ HEALTH: Final = "pre-attestation health check"
 HLK: Final = "HLK"
 BITLOCKER: Final = "BitLocker"
 
-MAKE_ANEW: Final = "a TPM that vtpm create has made has it; what is sealed to this one would be lost"
+RENEW: Final = "vtpm ek renew {vm}"
 CLEAR: Final = "clear the TPM in the guest's firmware, or in Windows: Clear-Tpm"
 
 AIK_TEMPLATE: Final = TPMT_PUBLIC(
@@ -127,7 +127,7 @@ def endorsement_key(subject: Subject) -> str:
     return f"{kind_of(persistent)} at 0x{EK.RSA_2048.value.handle:08x}"
 
 
-@KEY_CHECKS.check(HEALTH, "EK certificate", MAKE_ANEW)
+@KEY_CHECKS.check(HEALTH, "EK certificate", RENEW)
 def ek_certificate(subject: Subject) -> str:
     """EkCertIsAvailable: that of the RSA key, for this key and this time, with what the TCG wants in it."""
     certificate = certificate_of(subject, EK.RSA_2048)
@@ -142,7 +142,7 @@ def ek_certificate(subject: Subject) -> str:
     return f"issued by {certificate.issuer.rfc4514_string()}"
 
 
-@KEY_CHECKS.check(TPMTOOL, "ECC EK certificate", MAKE_ANEW)
+@KEY_CHECKS.check(TPMTOOL, "ECC EK certificate", RENEW)
 def ecc_ek_certificate(subject: Subject) -> str:
     """It need not be there; if it is, then for the key that is there."""
     key = EK.ECC_P384
