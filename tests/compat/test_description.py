@@ -45,6 +45,9 @@ class TestStates:
         (tmp_path / "tpm2-00.permall").write_text("DUMMY\n")
         shown = '{ "type": "swtpm", "states": [ {"name": "permall", "size": 6} ] }'
         assert states(arguments) == shown
+        (tmp_path / "tpm2-00.volatilestate").write_text("DUMMY")
+        shown = shown.replace("} ]", '}, {"name": "volatilestate", "size": 5} ]')
+        assert states(arguments) == shown
         opener(tmp_path)().close()
         assert json.loads(states(arguments))["states"][0]["size"] > 6
 

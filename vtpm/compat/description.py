@@ -60,13 +60,14 @@ def capabilities(*, tpm2: bool) -> str:
 
 def states(arguments: Arguments) -> str:
     """The states in the directory: this TPM's, or else swtpm's."""
-    from vtpm.daemon.directory import SWTPM_STATE, state_size  # noqa: PLC0415 - as above
+    from vtpm.daemon.directory import SWTPM_STATE, SWTPM_VOLATILE, state_size  # noqa: PLC0415 - as above
 
     directory = state_directory(arguments)
     own = state_size(directory)
-    foreign = directory / SWTPM_STATE
-    size = foreign.stat().st_size if own is None and foreign.is_file() else own
-    found = [] if size is None else [{"name": "permall", "size": size}]
+    if own is not None:
+        return spaced({"type": "swtpm", "states": [{"name": "permall", "size": own}]})
+    files = {"permall": directory / SWTPM_STATE, "volatilestate": directory / SWTPM_VOLATILE}
+    found = [{"name": name, "size": file.stat().st_size} for name, file in files.items() if file.is_file()]
     return spaced({"type": "swtpm", "states": found})
 
 

@@ -19,12 +19,11 @@ from vtpm.control.blobs import BlobError, BlobKeyError, Form
 from vtpm.control.messages import PTM_BLOB_TYPE
 from vtpm.daemon.clock import entropy
 from vtpm.daemon.device import DeviceError
-from vtpm.daemon.directory import SWTPM_STATE
+from vtpm.daemon.directory import SWTPM_STATE, SWTPM_VOLATILE
 from vtpm.libtpms import file
 from vtpm.libtpms.errors import ForeignStateError
 from vtpm.state.profile import Profile
 
-VOLATILE: Final = "tpm2-00.volatilestate"
 LOCK: Final = ".lock"
 FLOCK: Final = struct.Struct("hhqqi4x")
 """struct flock of fcntl(2) on 64-bit Linux: type, whence, start, length, process."""
@@ -41,9 +40,9 @@ def take_over(directory: Path, profile: Profile, key: Key | None) -> Mapping[str
         return {}
     except OSError as error:
         raise DeviceError(f"{source}: {error.strerror}") from None
-    if (directory / VOLATILE).exists():
+    if (directory / SWTPM_VOLATILE).exists():
         raise DeviceError(
-            f"{directory / VOLATILE} is the volatile state of a suspended guest, which is not read; "
+            f"{directory / SWTPM_VOLATILE} is the volatile state of a suspended guest, which is not read; "
             "resume the guest with swtpm and shut it down, or remove that file to lose what it holds"
         )
     check_unused(directory)

@@ -19,6 +19,7 @@ from vtpm.daemon.errors import OperatorError
 NAME: Final = "tpm"
 PROVIDER: Final = "local"
 SWTPM_STATE: Final = "tpm2-00.permall"
+SWTPM_VOLATILE: Final = "tpm2-00.volatilestate"
 
 
 PARTS: Final = ("states", "vms", "marks", "providers", "keys", "identity", "audit")
