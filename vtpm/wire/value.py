@@ -25,28 +25,17 @@ class DataclassFields:
 
 
 class Value:
-    """What all values can do: they are equal by their fields, and cannot be changed."""
+    """What all values can do, and that they cannot be changed."""
 
     __slots__ = ()
     __match_args__: ClassVar[tuple[str, ...]] = ()
     """The names of the fields, in order."""
     _defaults: ClassVar[Mapping[str, Any]] = {}
-    _fields_of: ClassVar[Callable[[Any], Any]]
-    """The values of all fields: a tuple, or the only one."""
     __dataclass_fields__: ClassVar[Any] = DataclassFields()
 
     def __init__(self, *args: Any, **named: Any) -> None:
         made = compile_init(type(self))
         made(self, *args, **named)
-
-    def __eq__(self, other: object) -> bool:
-        if type(other) is not type(self):
-            return NotImplemented
-        fields_of = type(self)._fields_of
-        return bool(fields_of(self) == fields_of(other))
-
-    def __hash__(self) -> int:
-        return hash(type(self)._fields_of(self))
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__match_args__)
@@ -76,6 +65,21 @@ def compile_init(cls: type[Value]) -> Callable[..., None]:
     return made
 
 
+def comparison(names: tuple[str, ...]) -> dict[str, Any]:
+    """The methods by which values of one class with equal fields are equal."""
+    fields_of: Callable[[Any], Any] = attrgetter(*names) if names else lambda _: ()
+
+    def __eq__(self: Any, other: Any) -> Any:  # noqa: N807 - the methods of a class that is being made
+        if other.__class__ is self.__class__:
+            return fields_of(self) == fields_of(other)
+        return NotImplemented
+
+    def __hash__(self: Any) -> int:  # noqa: N807
+        return hash(fields_of(self))
+
+    return {"__eq__": __eq__, "__hash__": __hash__}
+
+
 def value_class(cls: type, names: tuple[str, ...]) -> type[Value]:
     """The class of values with these fields, and what else the given class has."""
     namespace = {name: item for name, item in vars(cls).items() if name not in {"__dict__", "__weakref__"}}
@@ -84,7 +88,7 @@ def value_class(cls: type, names: tuple[str, ...]) -> type[Value]:
         "__slots__": names,
         "__match_args__": names,
         "_defaults": defaults,
-        "_fields_of": attrgetter(*names) if names else staticmethod(lambda _: ()),
+        **comparison(names),
     }
     bases = tuple(base for base in cls.__bases__ if base is not object)
     made = type(cls)(cls.__name__, (*bases, Value), namespace)
