@@ -1,6 +1,8 @@
 """`vtpm ek`, `inspect` and `lockout-reset`, of VMs that run and of those that do not."""
 
 import json
+import shlex
+import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -136,6 +138,32 @@ class TestCertificates:
             file.write_bytes(made.public_bytes(form))
             assert "0x01c00002" in installation.run("ek", "install", "guest", str(file))
             assert certificates_of(installation)[0] == made
+
+    def test_other_authority(self, installation: Installation) -> None:
+        """Requests that openssl answers, as the command says, become certificates that Windows takes."""
+        place = installation.directory
+        make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-384 -nodes -subj /CN=other -days 9"
+        subprocess.run([*make.split(), "-keyout", "ca.key", "-out", "ca.pem"], cwd=place, check=True)
+        for line in installation.run("ek", "csr", "guest", str(place / "requests")).splitlines():
+            subprocess.run(shlex.split(line), cwd=place, check=True)
+            installation.run("ek", "install", "guest", shlex.split(line)[-1])
+
+        found = certificates_of(installation)
+        assert {certificate.issuer.rfc4514_string() for certificate in found} == {"CN=other"}
+        assert "passed       pre-attestation health check: EK certificate: issued by CN=other" in (
+            installation.run("check", "windows11", "guest")
+        )
+
+    def test_request_is_no_certificate(self, installation: Installation) -> None:
+        """An authority that certifies the key of the request instead has certified nothing of this TPM."""
+        place = installation.directory
+        installation.run("ek", "csr", "guest", str(place))
+        request = x509.load_pem_x509_csr((place / "ek-81010001.csr").read_bytes())
+        wrong = place / "wrong.pem"
+        wrong.write_bytes(signed_elsewhere(request.public_key()).public_bytes(Encoding.PEM))
+
+        assert request.is_signature_valid
+        assert "none of the TPM's" in installation.run("ek", "install", "guest", str(wrong), status=1)
 
     def test_refused(self, installation: Installation) -> None:
         """What is no certificate, or another key's, changes nothing, whether the VM runs or not."""

@@ -14,6 +14,7 @@ from vtpm.cli.provisioning import AUTHORITY
 
 if TYPE_CHECKING:
     from vtpm.daemon.authority import LocalCertifier
+    from vtpm.manufacture.certificates import Model, Specification
     from vtpm.spec.objects import TPMT_PUBLIC
 
 SHOW = "show"
@@ -34,7 +35,7 @@ class EkGroup(click.Group):
 @click.group(cls=EkGroup, short_help="Endorsement keys and certificates.")
 def ek() -> None:
     """
-    Print, renew and replace endorsement keys' certificates.
+    Print endorsement keys, and have them certified anew.
 
     `vtpm ek VM` prints keys and certificates, as `vtpm ek show VM` does.
     """
@@ -72,13 +73,42 @@ def renew(place: Place, /, vm: str, subject: str | None, **unlocking: Any) -> No
     The VM may be running: its guest reads the new ones at once.
     """
     with explained():
-        keys = [item for item in look(place, vm, "ek", **unlocking) if item["handle"]]
-        if not keys:
-            raise click.ClickException(f"{vm}: no endorsement key is persistent, so there is none to certify")
+        keys = persistent_keys(place, vm, unlocking)
         certifier = certifier_for(place, subject or vm, look(place, vm, "identity", **unlocking))
         for item in keys:
             octets = certifier.certify_ek(public_of(item))
             put(place, vm, octets, "local authority", unlocking)
+
+
+@ek.command(short_help="Write requests to another authority.")
+@click.argument("vm")
+@click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--subject", help="What the certificates are to name; the VM if it is not given.")
+@look_options
+@click.pass_obj
+def csr(place: Place, /, vm: str, directory: Path, subject: str | None, **unlocking: Any) -> None:
+    """
+    Write a certificate request (PKCS #10) for every endorsement key of a VM's TPM to a directory.
+
+    An endorsement key cannot sign, so a key that nobody keeps has signed the request.
+    The authority must put the public key that lies beside it in that one's place.
+    """
+    with explained():
+        from vtpm.daemon.authority import request_for  # noqa: PLC0415 - help needs none
+
+        keys = persistent_keys(place, vm, unlocking)
+        model, specification = models_of(look(place, vm, "identity", **unlocking))
+        directory.mkdir(parents=True, exist_ok=True)
+        for item in keys:
+            request = directory / f"ek-{item['handle'].removeprefix('0x')}.csr"
+            request.write_bytes(request_for(public_of(item), subject or vm, model, specification))
+            public = request.with_suffix(".pub")
+            public.write_text(item["public_key"])
+            click.echo(
+                f"openssl x509 -req -in {request} -force_pubkey {public} -copy_extensions copyall "
+                f"-CA ca.pem -CAkey ca.key -days 7300 -out {request.with_suffix('.pem')}"
+            )
+    click.echo(f"then, for each of them: vtpm ek install {vm} FILE.pem", err=True)
 
 
 @ek.command("install", short_help="Put another authority's certificate in.")
@@ -108,11 +138,24 @@ def install(place: Place, /, vm: str, certificate: Path, **unlocking: Any) -> No
 def certifier_for(place: Place, subject: str, identity: dict[str, Any]) -> "LocalCertifier":
     """The local authority, for a TPM that says this of itself."""
     from vtpm.daemon.authority import LocalCertifier, open_authority  # noqa: PLC0415 - help needs neither
-    from vtpm.manufacture.certificates import Model, Specification  # noqa: PLC0415
 
-    authority = open_authority(place.state_dir / AUTHORITY)
-    specification = Specification(**identity["specification"])
-    return LocalCertifier(authority, subject, Model(**identity["model"]), None, specification)
+    model, specification = models_of(identity)
+    return LocalCertifier(open_authority(place.state_dir / AUTHORITY), subject, model, None, specification)
+
+
+def models_of(identity: dict[str, Any]) -> "tuple[Model, Specification]":
+    """What a TPM says of itself, as certificates say it."""
+    from vtpm.manufacture.certificates import Model, Specification  # noqa: PLC0415 - help needs neither
+
+    return Model(**identity["model"]), Specification(**identity["specification"])
+
+
+def persistent_keys(place: Place, vm: str, unlocking: dict[str, Any]) -> list[dict[str, Any]]:
+    """The endorsement keys that can be certified."""
+    keys = [item for item in look(place, vm, "ek", **unlocking) if item["public_key"]]
+    if not keys:
+        raise click.ClickException(f"{vm}: no endorsement key is persistent, so there is none to certify")
+    return keys
 
 
 def public_of(item: dict[str, Any]) -> "TPMT_PUBLIC":

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from vtpm.daemon.clock import entropy
 from vtpm.daemon.errors import OperatorError
-from vtpm.manufacture.certificates import Authority, Model, Specification
+from vtpm.manufacture.certificates import Authority, Model, Specification, request_ek
 from vtpm.spec.objects import TPMT_PUBLIC
 
 KEY: Final = "authority.key"
@@ -100,6 +100,11 @@ def _put(path: Path, octets: bytes, mode: int) -> None:
             return
     finally:
         beside.unlink()
+
+
+def request_for(key: TPMT_PUBLIC, subject: str, tpm: Model, specification: Specification) -> bytes:
+    """A request for a certificate of an endorsement key, signed by a key that nobody keeps (PEM)."""
+    return request_ek(key, subject, tpm, specification, ec.generate_private_key(ec.SECP384R1()))
 
 
 class LocalCertifier:

@@ -33,6 +33,9 @@ SET, UTF8_STRING = 0x31, 0x0C
 NEVER = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 """RFC 5280, 4.1.2.5: there is no well-defined end."""
 
+Extensions = list[tuple[x509.ExtensionType, bool]]
+"""Extensions of a certificate, and whether each is critical."""
+
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 
 CURVE_CLASSES: dict[TPM_ECC_CURVE, type[ec.EllipticCurve]] = {
@@ -97,16 +100,8 @@ class Authority:
         now: datetime,
     ) -> bytes:
         """The certificate of an endorsement key, in DER."""
-        attributes = {
-            TPM_MANUFACTURER: model.manufacturer,
-            TPM_MODEL: model.model,
-            TPM_VERSION: model.version,
-        }
-        builder = self._begun(key, subject, attributes, EK_CERTIFICATE, serial, now)
-        directory = x509.UnrecognizedExtension(
-            SUBJECT_DIRECTORY_ATTRIBUTES, specification_attribute(specification)
-        )
-        return self._signed(builder.add_extension(directory, critical=False))
+        extensions = ek_extensions(key, model, specification)
+        return self._signed(self._begun(key, subject, extensions, serial, now))
 
     def certify_platform(
         self, key: TPMT_PUBLIC, subject: str, model: Model, serial: int, now: datetime
@@ -117,30 +112,19 @@ class Authority:
             PLATFORM_MODEL: model.model,
             PLATFORM_VERSION: model.version,
         }
-        return self._signed(self._begun(key, subject, attributes, PLATFORM_CERTIFICATE, serial, now))
+        extensions = extensions_of(key, attributes, PLATFORM_CERTIFICATE)
+        return self._signed(self._begun(key, subject, extensions, serial, now))
 
     def _begun(
         self,
         key: TPMT_PUBLIC,
         subject: str,
-        attributes: dict[ObjectIdentifier, str],
-        purpose: ObjectIdentifier,
+        extensions: Extensions,
         serial: int,
         now: datetime,
     ) -> x509.CertificateBuilder:
-        names = [
-            x509.RelativeDistinguishedName([x509.NameAttribute(oid, value)])
-            for oid, value in attributes.items()
-        ]
-        is_rsa = key.type is TPM_ALG.RSA
         identifier = self.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-        extensions: list[tuple[x509.ExtensionType, bool]] = [
-            (x509.SubjectAlternativeName([x509.DirectoryName(x509.Name(names))]), True),
-            (x509.BasicConstraints(ca=False, path_length=None), True),
-            (key_usage(key_encipherment=is_rsa, key_agreement=not is_rsa), True),
-            (x509.ExtendedKeyUsage([purpose]), False),
-            (x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), False),
-        ]
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
         begun = (
             x509.CertificateBuilder()
             .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)]))
@@ -151,11 +135,65 @@ class Authority:
             .not_valid_after(NEVER)
         )
         return reduce(
-            lambda builder, part: builder.add_extension(part[0], critical=part[1]), extensions, begun
+            lambda builder, part: builder.add_extension(part[0], critical=part[1]),
+            [*extensions, (issuer, False)],
+            begun,
         )
 
     def _signed(self, builder: x509.CertificateBuilder) -> bytes:
         return builder.sign(self._key, SHA384()).public_bytes(Encoding.DER)
+
+
+def ek_extensions(key: TPMT_PUBLIC, model: Model, specification: Specification) -> Extensions:
+    """What the certificate of an endorsement key says beyond its names (3.2), whoever signs it."""
+    attributes = {
+        TPM_MANUFACTURER: model.manufacturer,
+        TPM_MODEL: model.model,
+        TPM_VERSION: model.version,
+    }
+    directory = x509.UnrecognizedExtension(
+        SUBJECT_DIRECTORY_ATTRIBUTES, specification_attribute(specification)
+    )
+    return [*extensions_of(key, attributes, EK_CERTIFICATE), (directory, False)]
+
+
+def extensions_of(
+    key: TPMT_PUBLIC, attributes: dict[ObjectIdentifier, str], purpose: ObjectIdentifier
+) -> Extensions:
+    """What all certificates of an endorsement key say: what it is of, and what for."""
+    names = [
+        x509.RelativeDistinguishedName([x509.NameAttribute(oid, value)]) for oid, value in attributes.items()
+    ]
+    is_rsa = key.type is TPM_ALG.RSA
+    return [
+        (x509.SubjectAlternativeName([x509.DirectoryName(x509.Name(names))]), True),
+        (x509.BasicConstraints(ca=False, path_length=None), True),
+        (key_usage(key_encipherment=is_rsa, key_agreement=not is_rsa), True),
+        (x509.ExtendedKeyUsage([purpose]), False),
+    ]
+
+
+def request_ek(
+    key: TPMT_PUBLIC,
+    subject: str,
+    model: Model,
+    specification: Specification,
+    signer: ec.EllipticCurvePrivateKey,
+) -> bytes:
+    """
+    A request (PKCS #10, PEM) with all that the certificate of an endorsement key says, but for the key.
+
+    An endorsement key decrypts and cannot sign, so the request is another key's, `signer`.
+    Whoever answers it must put the endorsement key in that key's place.
+    """
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)])
+    begun = x509.CertificateSigningRequestBuilder().subject_name(name)
+    builder = reduce(
+        lambda builder, part: builder.add_extension(part[0], critical=part[1]),
+        ek_extensions(key, model, specification),
+        begun,
+    )
+    return builder.sign(signer, SHA384()).public_bytes(Encoding.PEM)
 
 
 def key_usage(**given: bool) -> x509.KeyUsage:
