@@ -1,6 +1,7 @@
 """One target's part of the campaign: inputs until the time is over, or a finding."""
 
 import hashlib
+import math
 import random
 import time
 import traceback
@@ -41,15 +42,21 @@ def attempt(target: Target, octets: bytes, findings: Path | None) -> bool | str:
         return f"{name}: {''.join(traceback.format_exception(error))}"
 
 
-def mutate(target: Target, seconds: float, seed: int, findings: Path | None = None, most: int = 0) -> Result:
-    """Seeds, then inputs made of them, always the same ones for a seed; findings at one place count once."""
+def mutate(
+    target: Target, seconds: float, seed: int, findings: Path | None = None, more: float = math.inf
+) -> Result:
+    """
+    Seeds, then inputs made of them, at most so many more; always the same ones for a seed of the campaign.
+
+    Findings at one place count once.
+    """
     rng = random.Random(f"{seed} {target.name}")
     corpus = target.seeds()
     mutator = Mutator(corpus, rng, target.words)
     began = time.monotonic()
     found: dict[str, str] = {}
     count = taken = 0
-    while time.monotonic() - began < seconds and not 0 < most <= count:
+    while time.monotonic() - began < seconds and count < len(corpus) + more:
         octets = corpus[count] if count < len(corpus) else mutator.next_input()
         result = attempt(target, octets, findings)
         if isinstance(result, str):
