@@ -95,6 +95,9 @@ class TestAttach:
         assert "emulator" in domain.XMLDesc()
         assert lab.names() == {}
 
+        (state / "states").mkdir()
+        assert f"vtpm --state-dir {state} state export" in lab.attach().stderr
+
     def test_saved(self, lab: Lab) -> None:
         """A saved domain goes on with the TPM it had, so it is refused."""
         domain = lab.define()

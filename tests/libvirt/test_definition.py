@@ -2,7 +2,7 @@
 
 import pytest
 
-from vtpm.libvirt.attachment import check_attachable, check_detachable
+from vtpm.libvirt.attachment import EmulatorState, check_attachable, check_detachable
 from vtpm.libvirt.definition import DefinedTpm, Definition, DefinitionError, difference
 from vtpm.libvirt.elements import XmlError, parse
 
@@ -178,15 +178,24 @@ class TestWhatIsRefused:
     @pytest.mark.parametrize("devices", ["", external(), EMULATED])
     def test_attachable(self, devices: str) -> None:
         """No TPM, this one, or an emulator that never had a state can be replaced."""
-        check_attachable(Definition(domain(devices)), SOCKET, None, is_known=False)
+        check_attachable(Definition(domain(devices)), "guest", SOCKET, None, is_known=False)
 
     def test_emulator_with_state(self) -> None:
         """The state of an emulator is to be imported first, under the domain's UUID, with its passphrase."""
-        definition, state = Definition(domain(EMULATED)), "/states/tpm2"
+        definition, state = Definition(domain(EMULATED)), EmulatorState("/states/tpm2", is_ours=False)
 
-        with pytest.raises(DefinitionError, match=f"import-swtpm /states/tpm2 guest --uuid {UUID} --pwdfile"):
-            check_attachable(definition, SOCKET, state, is_known=False)
-        check_attachable(definition, SOCKET, state, is_known=True)
+        with pytest.raises(DefinitionError, match=f"import-swtpm /states/tpm2 a --uuid {UUID} --pwdfile"):
+            check_attachable(definition, "a", SOCKET, state, is_known=False)
+        check_attachable(definition, "a", SOCKET, state, is_known=True)
+
+    def test_emulator_of_ours(self) -> None:
+        """What our programs keep is newer than what swtpm left there: it is exported and imported."""
+        definition, state = Definition(domain(EMULATED)), EmulatorState("/states/tpm2", is_ours=True)
+
+        with pytest.raises(DefinitionError, match=f"import FILE --name a --uuid {UUID}") as refused:
+            check_attachable(definition, "a", SOCKET, state, is_known=False)
+        assert "vtpm --state-dir /states/tpm2 state export tpm" in str(refused.value)
+        assert "import-swtpm" not in str(refused.value)
 
     @pytest.mark.parametrize(
         "devices",
@@ -198,7 +207,7 @@ class TestWhatIsRefused:
     def test_other_tpm(self, devices: str) -> None:
         """A TPM of somebody else's is neither replaced nor removed."""
         with pytest.raises(DefinitionError, match="another TPM"):
-            check_attachable(Definition(domain(devices)), SOCKET, None, is_known=True)
+            check_attachable(Definition(domain(devices)), "guest", SOCKET, None, is_known=True)
         with pytest.raises(DefinitionError, match="none of this host"):
             check_detachable(Definition(domain(devices)), SOCKET)
 

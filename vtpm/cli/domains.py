@@ -184,8 +184,8 @@ def ensure(place: Place, definition: "Definition", making: Making, *, is_session
     foreign = emulator_state(definition, is_session=is_session)
     if foreign is not None:
         raise click.ClickException(
-            f"{foreign} holds the TPM that it had; take that over with "
-            f"`vtpm import-swtpm {foreign} {name} --uuid {uuid}`"
+            f"{foreign.path} holds the TPM that it had; take that over with "
+            f"{foreign.how_to_import(definition, name)}"
         )
     making.make(place, host, name, uuid)
     return True

@@ -19,11 +19,15 @@ from vtpm.cli.vm import as_json_option, check_socket_name, daemon_status, tell, 
 
 if TYPE_CHECKING:
     from nvstore import Host
+    from vtpm.libvirt.attachment import EmulatorState
     from vtpm.libvirt.definition import Definition
     from vtpm.libvirt.hypervisor import Domain, Hypervisor, User
 
 SYSTEM_STATES: Final = Path("/var/lib/libvirt/swtpm")
 """Where the libvirt of the system keeps the states of its emulators, and below it <uuid>/tpm2."""
+
+STATES: Final = "states"
+"""Where the programs in swtpm's place keep what they have, in such a directory."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -183,7 +187,7 @@ class Change:
 
     @classmethod
     def of(
-        cls, place: Place, text: str, name: str | None, model: str | None, *, foreign: Path | None
+        cls, place: Place, text: str, name: str | None, model: str | None, *, foreign: "EmulatorState | None"
     ) -> "Change":
         """The change that a definition needs; an error if it would lose something."""
         from vtpm.libvirt.attachment import check_attachable  # noqa: PLC0415 - help needs no libvirt
@@ -196,7 +200,7 @@ class Change:
         chosen = known or name or definition.name
         check_socket_name(chosen)
         socket = str(socket_of(place, chosen))
-        check_attachable(definition, socket, str(foreign) if foreign else None, is_known=bool(known))
+        check_attachable(definition, chosen, socket, foreign, is_known=bool(known))
         return cls(definition, definition.with_socket(socket, model), chosen, socket, bool(known))
 
     @property
@@ -331,15 +335,19 @@ def socket_of(place: Place, name: str) -> Path:
     return place.run_dir.absolute() / f"{name}.sock"
 
 
-def emulator_state(definition: "Definition", *, is_session: bool) -> Path | None:
-    """Where libvirt's emulator keeps a state of this domain, if it does."""
+def emulator_state(definition: "Definition", *, is_session: bool) -> "EmulatorState | None":
+    """What libvirt's emulator keeps of this domain, if it does."""
+    from vtpm.libvirt.attachment import EmulatorState  # noqa: PLC0415 - help needs no libvirt
+
     config = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
     states = config / "libvirt/qemu/swtpm" if is_session else SYSTEM_STATES
     tpm = definition.tpm
     directory = Path(tpm.state) if tpm and tpm.state else states / str(definition.uuid) / "tpm2"
     if directory.is_file():
-        return directory
-    return directory if directory.is_dir() and any(directory.iterdir()) else None
+        return EmulatorState(str(directory), is_ours=False)
+    if not directory.is_dir() or not any(directory.iterdir()):
+        return None
+    return EmulatorState(str(directory), is_ours=(directory / STATES).is_dir())
 
 
 def access_problem(socket: Path, user: "User | None") -> str:

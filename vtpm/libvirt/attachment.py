@@ -1,33 +1,54 @@
 """What must hold before a domain gets a TPM of this host, or loses it, so that nothing sealed is lost."""
 
+from dataclasses import dataclass
+
 from vtpm.libvirt.definition import EMULATOR, EXTERNAL, Definition, DefinitionError
 from vtpm.libvirt.hypervisor import Domain
 
 
+@dataclass(frozen=True)
+class EmulatorState:
+    """What an emulator of libvirt's keeps for a domain: a directory or a file."""
+
+    path: str
+    is_ours: bool
+    """Do the programs in swtpm's place keep it? What swtpm has left beside it is older, then."""
+
+    def how_to_import(self, definition: Definition, name: str) -> str:
+        """The commands that take it over as the TPM of a domain."""
+        tpm, uuid = definition.tpm, definition.uuid
+        if self.is_ours:
+            return (
+                f"`vtpm --state-dir {self.path} state export tpm --out FILE --passphrase-file P`, as the "
+                "user who owns it, and "
+                f"`vtpm state import FILE --name {name} --uuid {uuid} --passphrase-file P`"
+            )
+        key = " --pwdfile FILE` (of `virsh secret-get-value`)" if tpm and tpm.is_encrypted else "`"
+        return f"`vtpm import-swtpm {self.path} {name} --uuid {uuid}{key}"
+
+
 def check_attachable(
-    definition: Definition, socket: str, foreign_state: str | None, *, is_known: bool
+    definition: Definition, name: str, socket: str, state: EmulatorState | None, *, is_known: bool
 ) -> None:
     """
     DefinitionError if a guest would find another TPM than it had.
 
-    `foreign_state` is where an emulator of libvirt's keeps a state for this domain;
-    `is_known` says that this host has a TPM for it, which may have been imported from there.
+    `is_known` says that this host has a TPM for the domain, which may have been imported from the emulator.
     """
-    tpm, name = definition.tpm, definition.name
+    tpm = definition.tpm
     if tpm is None or (tpm.backend == EXTERNAL and tpm.socket == socket):
         return
     if tpm.backend == EMULATOR:
-        if foreign_state is not None and not is_known:
-            key = " --pwdfile FILE (of `virsh secret-get-value`)" if tpm.is_encrypted else ""
+        if state is not None and not is_known:
             raise DefinitionError(
-                f"the domain {name} has an emulated TPM with a state, {foreign_state}; shut it down, take "
-                f"that over with `vtpm import-swtpm {foreign_state} {name} --uuid {definition.uuid}{key}`, "
-                "then attach it; or, if nothing depends on it, remove that state"
+                f"the domain {definition.name} has an emulated TPM with a state, {state.path}; shut it down, "
+                f"take that over with {state.how_to_import(definition, name)}, then attach it; "
+                "or, if nothing depends on it, remove that state"
             )
         return
     what = f"one at {tpm.socket}" if tpm.backend == EXTERNAL else f"of the kind {tpm.backend}"
     raise DefinitionError(
-        f"the domain {name} has another TPM, {what}, and what is sealed to that would not open; "
+        f"the domain {definition.name} has another TPM, {what}, and what is sealed to that would not open; "
         "remove its <tpm> with `virsh edit` if that is meant"
     )
 

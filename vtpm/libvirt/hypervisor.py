@@ -40,7 +40,7 @@ class User:
 
 @dataclass(frozen=True)
 class Event:
-    """What happened to a domain: `kind` is a key of `KINDS`."""
+    """What happened to a domain: it is `defined`, `undefined`, `renamed`, or had its `former name`."""
 
     kind: str
     name: str
@@ -180,8 +180,6 @@ def _kind_of(event: int, detail: int) -> str:
         return "renamed" if detail == libvirt.VIR_DOMAIN_EVENT_DEFINED_RENAMED else "defined"
     if event == libvirt.VIR_DOMAIN_EVENT_UNDEFINED:
         return "former name" if detail == libvirt.VIR_DOMAIN_EVENT_UNDEFINED_RENAMED else "undefined"
-    if event == libvirt.VIR_DOMAIN_EVENT_STOPPED:
-        return "stopped"
     return ""
 
 
