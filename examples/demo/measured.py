@@ -2,8 +2,8 @@
 
 import re
 
-from examples.guest import event_log
 from examples.guest.machine import Run
+from vtpm.trace import event_log
 
 BANKS = ("sha1", "sha256", "sha384", "sha512")
 

@@ -17,6 +17,7 @@ from cryptography.x509.oid import NameOID
 from nvstore import Host
 from tests.cli.hypervisor import Hypervisor
 from tests.cli.test_vm import Installation, blobs_of
+from tests.guest.test_event_log import SHA256, header, record
 from tests.objects import SEALED, STORAGE_ECC, created, primary
 from vtpm.manufacture.certificates import public_key_of
 from vtpm.manufacture.templates import EK, SRK_HANDLE
@@ -263,6 +264,45 @@ class TestInspect:
     def test_unknown(self, installation: Installation, command: str) -> None:
         """A VM that is not there is named."""
         assert "none-such" in installation.run(command, "none-such", status=1)
+
+
+class TestEventLog:
+    """PC Client Platform Firmware Profile, "Event Logging": a log that the guest has handed over"""
+
+    def test_explained(self, installation: Installation) -> None:
+        """The events are told, and which PCR they do not lead to; PcrsMatchTcgLog is a line of the check."""
+        log = installation.directory / "log"
+        with installation.serving(), Hypervisor(installation.run_dir / "guest.sock") as guest:
+            records = b""
+            for number in range(8):
+                digest = bytes([number]) * 32
+                records += record(number, 4, {SHA256: digest}, bytes(4))
+                guest.pcr_extend(number, digests=(TPMT_HA(TPM_ALG.SHA256, digest),)).check()
+            log.write_bytes(header((SHA256, 32)) + records)
+            given = ["guest", "--event-log", str(log)]
+            facts = json.loads(installation.run("inspect", *given, "--json"))
+            assert facts["unexplained"] == []
+            assert facts["events"][7] == {"pcr": 7, "type": "EV_SEPARATOR", "says": ""}
+            assert "passed       pre-attestation health check: PCR match the event log: 8 events" in (
+                installation.run("check", "windows11", *given)
+            )
+
+            guest.pcr_extend(7, digests=(TPMT_HA(TPM_ALG.SHA256, bytes(32)),)).check()
+            assert "unexplained: SHA256 7\n" in installation.run("inspect", *given)
+            installation.run("check", "windows11", *given, status=1)
+
+    def test_errors(self, installation: Installation) -> None:
+        """A log that is damaged, and one for a VM that is off."""
+        log = installation.directory / "log"
+        log.write_bytes(header((SHA256, 32)))
+        given = ["guest", "--event-log", str(log)]
+        assert "this one is off" in installation.run("inspect", *given, status=2)
+        assert "not checked  pre-attestation health check: PCR match" in (
+            installation.run("check", "windows11", *given)
+        )
+        log.write_bytes(header((SHA256, 32)) + b"cut")
+        with installation.serving(), Hypervisor(installation.run_dir / "guest.sock"):
+            assert "ends within an event" in installation.run("inspect", *given, status=1)
 
 
 class TestLockoutReset:

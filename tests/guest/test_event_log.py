@@ -3,7 +3,7 @@ import struct
 
 import pytest
 
-from examples.guest.event_log import Event, EventLogError, EventType, parse, replay
+from vtpm.trace.event_log import Event, EventLogError, EventType, parse, replay
 
 SHA1, SHA256 = 0x0004, 0x000B
 

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import click
 
 from vtpm.cli.errors import explained
+from vtpm.cli.event_log import event_log_option, events_in, unexplained
 from vtpm.cli.look import look, look_options
 from vtpm.cli.place import Place
 
@@ -21,10 +23,11 @@ def check() -> None:
 
 @check.command(short_help="Check for Windows 11.")
 @click.argument("vm")
+@event_log_option
 @look_options
 @as_json_option
 @click.pass_obj
-def windows11(place: Place, /, vm: str, *, as_json: bool, **unlocking: Any) -> None:
+def windows11(place: Place, /, vm: str, log: Path | None, *, as_json: bool, **unlocking: Any) -> None:
     """
     Check what Windows setup, PC Health Check, Get-Tpm, tpmtool, HLK and BitLocker ask of a TPM.
 
@@ -36,12 +39,31 @@ def windows11(place: Place, /, vm: str, *, as_json: bool, **unlocking: Any) -> N
             {**finding, "remedy": finding["remedy"].replace("{vm}", vm)}
             for finding in look(place, vm, "windows11", **unlocking)
         ]
+        if log is not None:
+            findings.append(matches(log, look(place, vm, "inspect", **unlocking)))
     if as_json:
         click.echo(json.dumps(findings))
     else:
         tell(findings)
     if any(finding["verdict"] == FAILED for finding in findings):
         raise click.exceptions.Exit(1)
+
+
+def matches(log: Path, facts: dict[str, Any]) -> dict[str, str]:
+    """PcrsMatchTcgLog, for a log that the guest has handed over."""
+    line = {"who": "pre-attestation health check", "check": "PCR match the event log", "remedy": ""}
+    if "pcr" not in facts:
+        return line | {
+            "verdict": "not checked",
+            "found": "the VM is off",
+            "remedy": "start the VM, then check again",
+        }
+    events = events_in(log)
+    wrong = unexplained(events, facts["pcr"])
+    if wrong:
+        remedy = "take the log of this boot; if it is, other firmware than it says has run"
+        return line | {"verdict": FAILED, "found": f"not explained: {', '.join(wrong)}", "remedy": remedy}
+    return line | {"verdict": "passed", "found": f"{len(events)} events"}
 
 
 def tell(findings: Iterable[dict[str, str]]) -> None:

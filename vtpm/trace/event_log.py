@@ -102,7 +102,8 @@ def _parse_header(reader: _Reader) -> dict[int, int]:
 def replay(events: list[Event]) -> dict[str, dict[int, bytes]]:
     """The PCR values, by bank and PCR, that the events lead to when extended from the state after a reset."""
     banks: dict[str, dict[int, bytes]] = {}
-    locality = next((e.data[16] for e in events if e.data.startswith(STARTUP_LOCALITY)), 0)
+    started = (e.data for e in events if e.data.startswith(STARTUP_LOCALITY))
+    locality = next((data[16] for data in started if len(data) > len(STARTUP_LOCALITY)), 0)
     for event in events:
         if event.type == EventType.EV_NO_ACTION:
             continue

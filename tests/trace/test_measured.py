@@ -1,0 +1,56 @@
+"""What an event log means (PC Client Platform Firmware Profile, "Event Logging")."""
+
+import hashlib
+
+import pytest
+
+from vtpm.trace.event_log import Event, EventType
+from vtpm.trace.measured import VARIABLE, events_as_facts, explained_pcr
+
+SECURE_BOOT = VARIABLE.pack(bytes(16), 10, 1) + "SecureBoot".encode("utf-16-le") + b"\1"
+
+
+class TestMeaning:
+    """Types and data"""
+
+    @pytest.mark.parametrize(
+        ("kind", "data", "type_name", "says"),
+        [
+            (
+                EventType.EV_EFI_VARIABLE_DRIVER_CONFIG,
+                SECURE_BOOT,
+                "EV_EFI_VARIABLE_DRIVER_CONFIG",
+                "SecureBoot",
+            ),
+            (EventType.EV_EFI_VARIABLE_BOOT, b"short", "EV_EFI_VARIABLE_BOOT", ""),
+            (EventType.EV_EFI_ACTION, b"Exit Boot Services", "EV_EFI_ACTION", "Exit Boot Services"),
+            (EventType.EV_S_CRTM_VERSION, "1.0\0".encode("utf-16-le"), "EV_S_CRTM_VERSION", "1.0"),
+            (EventType.EV_POST_CODE, b"\xff\xfe\1", "EV_POST_CODE", ""),
+            (0x1234, b"\x1b[2J", "0x00001234", ""),
+            (
+                EventType.EV_EFI_VARIABLE_AUTHORITY,
+                VARIABLE.pack(bytes(16), 2, 0) + "\x1b[".encode("utf-16-le"),
+                "EV_EFI_VARIABLE_AUTHORITY",
+                "",
+            ),
+        ],
+    )
+    def test_event(self, kind: int, data: bytes, type_name: str, says: str) -> None:
+        """Variables by their names, text as it is, nothing that a terminal would obey."""
+        assert events_as_facts([Event(7, kind, {}, data)]) == [{"pcr": 7, "type": type_name, "says": says}]
+
+
+class TestExplained:
+    """Part 3, 22.2: the events of a PCR lead to its value"""
+
+    def test_values(self) -> None:
+        """Each PCR of the log is compared, in the banks that the TPM has."""
+        events = [
+            Event(number, 4, {"sha256": b"d" * 32, "sha1": b"e" * 20, "0x0012": b"f" * 32}, b"")
+            for number in (0, 7)
+        ]
+        value = hashlib.sha256(bytes(32) + b"d" * 32).hexdigest()
+
+        assert explained_pcr(events, {"SHA256": {"0": value, "7": "00" * 32, "8": "11" * 32}}) == {
+            "SHA256": {"0": True, "7": False}
+        }
