@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.libvirt.lab import EMULATED, TRANSIENT, URI, UUID, Lab, libvirt
-from vtpm.cli.libvirt import access_problem
+from vtpm.cli.access import access_problem
 from vtpm.cli.place import Place
 from vtpm.libvirt.hypervisor import User
 

@@ -1,7 +1,6 @@
 """`vtpm attach`, `detach` and `status`: the TPMs of libvirt's domains."""
 
 import os
-import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from uuid import UUID
 
 import click
 
+from vtpm.cli.access import access_problem
 from vtpm.cli.errors import explained
 from vtpm.cli.passphrase import passphrase_of, passphrase_options
 from vtpm.cli.place import Place
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from nvstore import Host
     from vtpm.libvirt.attachment import EmulatorState
     from vtpm.libvirt.definition import Definition
-    from vtpm.libvirt.hypervisor import Domain, Hypervisor, User
+    from vtpm.libvirt.hypervisor import Domain, Hypervisor
 
 SYSTEM_STATES: Final = Path("/var/lib/libvirt/swtpm")
 """Where the libvirt of the system keeps the states of its emulators, and below it <uuid>/tpm2."""
@@ -348,34 +348,3 @@ def emulator_state(definition: "Definition", *, is_session: bool) -> "EmulatorSt
     if not directory.is_dir() or not any(directory.iterdir()):
         return None
     return EmulatorState(str(directory), is_ours=(directory / STATES).is_dir())
-
-
-def access_problem(socket: Path, user: "User | None") -> str:
-    """Why QEMU cannot connect to a socket; empty if it can, or if nothing listens yet."""
-    try:
-        facts = socket.stat()
-    except FileNotFoundError:
-        return ""
-    if user is None or user.uid == 0:
-        return ""
-    name, groups = named_user(user)
-    if facts.st_uid == user.uid:
-        may = facts.st_mode & stat.S_IWUSR
-    elif facts.st_gid in groups:
-        may = facts.st_mode & stat.S_IWGRP
-    else:
-        may = facts.st_mode & stat.S_IWOTH
-    if may:
-        return ""
-    return f"QEMU runs as {name}, which may not connect to {socket}: start `vtpm serve --owner {name}`"
-
-
-def named_user(user: "User") -> tuple[str, set[int]]:
-    """The name of a user, and the groups that QEMU has as that user."""
-    import pwd  # noqa: PLC0415 - needed for a socket of another user's alone
-
-    try:
-        name = pwd.getpwuid(user.uid).pw_name
-    except KeyError:
-        return str(user.uid), {user.gid}
-    return name, set(os.getgrouplist(name, user.gid))
