@@ -9,7 +9,7 @@ from tests.crypto.published import dealing, label, octets, vectors
 from vtpm.crypto.curves import CURVES
 from vtpm.crypto.digest import digest_size, hmac_digest
 from vtpm.crypto.ecc import generated_key, key_of, point_of
-from vtpm.crypto.kdf import kdf_a
+from vtpm.crypto.kdf import kdf_a, kdf_e
 from vtpm.crypto.labeled_kem import (
     DUPLICATE,
     IDENTITY,
@@ -25,7 +25,7 @@ from vtpm.spec.algorithms import TPMS_ECC_POINT
 from vtpm.spec.constants import TPM_ALG, TPM_ECC_CURVE
 from vtpm.spec.objects import TPMS_ECC_PARMS, TPMS_RSA_PARMS, TPMT_PUBLIC, TPMT_SENSITIVE
 from vtpm.wire.error import TPM_RC, TpmError
-from vtpm.wire.structure import unmarshal
+from vtpm.wire.structure import marshal, unmarshal
 
 ALGS = [
     pytest.param(alg, id=alg.name)
@@ -122,17 +122,34 @@ class TestEcc:
         )
 
         assert key.public == point
-        assert ecc_decapsulate(key, public.name_alg, use, cipher_text) == seed
-        assert ecc_encapsulate(point, public.name_alg, use, dealing(drawn)) == (seed, cipher_text)
+        assert ecc_decapsulate(key, public.name_alg, use, cipher_text, party=point.x_octets) == seed
+        assert ecc_encapsulate(point, public.name_alg, use, dealing(drawn), party=point.x_octets) == (
+            seed,
+            cipher_text,
+        )
 
     @pytest.mark.parametrize("curve", [pytest.param(curve, id=curve.name) for curve in CURVES])
     def test_curves(self, curve: TPM_ECC_CURVE) -> None:
         """Both sides have the same seed on every curve."""
         key = generated_key(curve, os.urandom)
 
-        seed, secret = ecc_encapsulate(key.public, TPM_ALG.SHA256, SECRET, os.urandom)
+        seed, secret = ecc_encapsulate(
+            key.public, TPM_ALG.SHA256, SECRET, os.urandom, party=key.public.x_octets
+        )
 
-        assert ecc_decapsulate(key, TPM_ALG.SHA256, SECRET, secret) == seed
+        assert ecc_decapsulate(key, TPM_ALG.SHA256, SECRET, secret, party=key.public.x_octets) == seed
+
+    def test_point_without_padding(self) -> None:
+        """A sender that pads no coordinates, as tpm2-tools does not, derives the seed from what it sends."""
+        key = generated_key(TPM_ECC_CURVE.NIST_P256, os.urandom)
+        ephemeral = generated_key(TPM_ECC_CURVE.NIST_P256, os.urandom)
+        while ephemeral.public.x_octets[0]:
+            ephemeral = generated_key(TPM_ECC_CURVE.NIST_P256, os.urandom)
+        x, party = ephemeral.public.x_octets.lstrip(b"\0"), key.public.x_octets
+        sent = marshal(TPMS_ECC_POINT(x, ephemeral.public.y_octets))
+        seed = kdf_e(TPM_ALG.SHA256, ephemeral.shared_x(key.public), DUPLICATE, x, party, 256)
+
+        assert ecc_decapsulate(key, TPM_ALG.SHA256, DUPLICATE, sent, party=party) == seed
 
     @pytest.mark.parametrize(
         ("secret", "rc"),
@@ -149,7 +166,7 @@ class TestEcc:
         key = generated_key(TPM_ECC_CURVE.NIST_P256, os.urandom)
 
         with pytest.raises(TpmError) as caught:
-            ecc_decapsulate(key, TPM_ALG.SHA256, SECRET, secret)
+            ecc_decapsulate(key, TPM_ALG.SHA256, SECRET, secret, party=key.public.x_octets)
         assert caught.value.rc is rc
 
 

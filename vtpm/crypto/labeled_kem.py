@@ -33,18 +33,30 @@ def rsa_decapsulate(key: RsaKey, alg: TPM_ALG, label: bytes, secret: bytes) -> b
     return seed
 
 
-def ecc_encapsulate(key: Point, alg: TPM_ALG, label: bytes, generate: Generator) -> tuple[bytes, bytes]:
-    """A fresh seed, and the ephemeral point (a TPMS_ECC_POINT) from which the key's holder derives it."""
+def ecc_encapsulate(
+    key: Point, alg: TPM_ALG, label: bytes, generate: Generator, *, party: bytes
+) -> tuple[bytes, bytes]:
+    """
+    A fresh seed, and the ephemeral point (a TPMS_ECC_POINT) from which the key's holder derives it.
+
+    `party` is the key's x coordinate as its public area has it.
+    """
     ephemeral = generated_key(key.curve.id, generate)
     public = ephemeral.public
     bits = 8 * digest_size(alg)
-    seed = kdf_e(alg, ephemeral.shared_x(key), label, public.x_octets, key.x_octets, bits)
+    seed = kdf_e(alg, ephemeral.shared_x(key), label, public.x_octets, party, bits)
     return seed, marshal(TPMS_ECC_POINT(x=public.x_octets, y=public.y_octets))
 
 
-def ecc_decapsulate(key: EccKey, alg: TPM_ALG, label: bytes, secret: bytes) -> bytes:
-    """The seed; TPM_RC_ECC_POINT if the point is not on the curve, or what its parsing raises."""
+def ecc_decapsulate(key: EccKey, alg: TPM_ALG, label: bytes, secret: bytes, *, party: bytes) -> bytes:
+    """
+    The seed; TPM_RC_ECC_POINT if the point is not on the curve, or what its parsing raises.
+
+    `party` is the key's x coordinate as its public area has it; the sender's counts as it was sent.
+    Both should be padded to the size of the field (Part 1, "ECC Point Padding"), but not all senders do that,
+    and they derive the seed from what they send.
+    """
     point = unmarshal(TPMS_ECC_POINT, secret)
     ephemeral = point_of(key.curve.id, point.x, point.y)
     bits = 8 * digest_size(alg)
-    return kdf_e(alg, key.shared_x(ephemeral), label, ephemeral.x_octets, key.public.x_octets, bits)
+    return kdf_e(alg, key.shared_x(ephemeral), label, point.x, party, bits)
