@@ -1,5 +1,5 @@
 # Every target makes ready what it needs: Debian packages as root, .venv/ in any case (.ci/setup).
-.PHONY: help install setup demo test test-libvirt lint bench conformance campaign soak clean
+.PHONY: help install setup demo test test-libvirt lint bench conformance campaign soak fuzz clean
 .DEFAULT_GOAL := help
 
 python := .venv/bin/python
@@ -35,6 +35,11 @@ conformance: ## foreign test suites and the matrix of guests
 
 soak: setup ## kill writers for a minute (SECONDS=3600 for an hour): nothing acknowledged may be lost
 	@$(python) -m tests.soak --seconds $(or $(SECONDS),60)
+
+fuzz: setup ## any octets to everything that reads octets, a minute for each target (SECONDS=600 for ten)
+	@$(python) -c 'import atheris' 2>/dev/null || $(python) -m pip install --quiet -c constraints.txt atheris || \
+		echo 'fuzz: not guided by coverage, since atheris could not be installed' >&2
+	@$(python) -m tests.fuzz --seconds $(or $(SECONDS),60)
 
 campaign: setup ## random commands for swtpm and this TPM, compared octet by octet
 	@$(python) -m tests.differential --commands 120000

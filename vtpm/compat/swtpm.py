@@ -9,6 +9,7 @@ from vtpm.compat.arguments import MESSAGES, ArgumentError, Arguments, check, par
 from vtpm.compat.listeners import Listeners, listen
 from vtpm.compat.version import own_version
 from vtpm.daemon.errors import OperatorError
+from vtpm.daemon.loading import loading
 
 VERSION: Final = "TPM emulator version {} (vtpm)\n"
 USAGE: Final = """\
@@ -128,6 +129,6 @@ def serve(arguments: Arguments, listeners: Listeners) -> int:
 
 
 def _serve(arguments: Arguments, listeners: Listeners, ready: Callable[[], None]) -> int:
-    from vtpm.compat.emulator import Emulator  # noqa: PLC0415 - loaded after the sockets are bound
-
+    with loading():
+        from vtpm.compat.emulator import Emulator  # noqa: PLC0415 - loaded after the sockets are bound
     return Emulator(arguments, listeners).run(ready)
