@@ -378,6 +378,27 @@ class TestKeys:
         with pytest.raises(KeyMissing, match=f"{old}.*{tmp_path / 'main.backup'}.*verified"):
             host_at(directory).open_state(VM)
 
+    def test_retired_key(self, host: Host, state: Path, tmp_path: Path) -> None:
+        """A state from before its key was retired names that key and the backup that still holds it."""
+        old_state = state.read_bytes()
+        old = host.providers.show("main").kdk_id
+        new = host.rotations.begin("main").hex()
+        verify(host, "main", tmp_path / "second.backup")
+        host.rotations.promote("main")
+        host.rekeying.rekey([VM], deep=True)
+        host.rotations.finish("main")
+        host.rotations.retire("main", bytes.fromhex(old))
+        new_state = state.read_bytes()
+        state.write_bytes(old_state)
+        for opener in (host, host_at(host.directory)):
+            with pytest.raises(KeyMissing, match=f"{old}.*{tmp_path / 'main.backup'}"):
+                opener.open_state(VM)
+        assert state.read_bytes() == old_state
+        state.write_bytes(new_state)
+        with host.open_state(VM) as store:
+            assert store.load() == NEWEST
+        assert host.providers.show("main").keys == [new]
+
     def test_wrong_key_file(self, state: Path, directory: Path) -> None:
         """A key file of other content is named as the wrong key."""
         assert state.exists()
