@@ -15,7 +15,7 @@ import uuid
 from pathlib import Path
 from subprocess import run
 
-from tests.bench.channel import Channel
+from tests.bench.channel import Channel, start_swtpm
 from tests.bench.memory import describe_memory, memory_of
 from tests.bench.rekey import describe_rekey
 from tests.bench.store import describe_store
@@ -24,23 +24,6 @@ from vtpm.wire.error import TPM_RC
 
 VTPM = Path(sys.executable).with_name("vtpm")
 MOST_TRIES = 100
-
-
-def start_swtpm(directory: Path, core: int | None) -> Channel:
-    """Start swtpm with its state in a directory, as libvirt starts it."""
-    control = directory / "swtpm.sock"
-    state = directory / "swtpm"
-    state.mkdir()
-    command = [
-        "swtpm",
-        "socket",
-        "--tpm2",
-        "--tpmstate",
-        f"dir={state}",
-        "--ctrl",
-        f"type=unixio,path={control}",
-    ]
-    return Channel("swtpm", [*command, "--seccomp", "action=none"], control, core)
 
 
 def start_vtpm(directory: Path, core: int | None) -> Channel:
@@ -117,7 +100,7 @@ def main() -> None:
             for channel in channels:
                 channel.close()
     if not only:
-        print("\n".join([*describe_memory(), *describe_store(), *describe_rekey()]))
+        print("\n".join([*describe_memory(), *describe_store(core), *describe_rekey()]))
 
 
 def report(only: str, channels: list[Channel]) -> None:

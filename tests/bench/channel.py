@@ -79,3 +79,20 @@ class Channel:
             self.process.wait()
         assert self.process.stderr is not None
         self.process.stderr.close()
+
+
+def start_swtpm(directory: Path, core: int | None) -> Channel:
+    """Start swtpm with its state in a directory, as libvirt starts it."""
+    control = directory / "swtpm.sock"
+    state = directory / "swtpm"
+    state.mkdir()
+    command = [
+        "swtpm",
+        "socket",
+        "--tpm2",
+        "--tpmstate",
+        f"dir={state}",
+        "--ctrl",
+        f"type=unixio,path={control}",
+    ]
+    return Channel("swtpm", [*command, "--seccomp", "action=none"], control, core)

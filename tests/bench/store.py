@@ -1,15 +1,19 @@
-"""What durability costs: a commit beside a bare flush of the same size, opening a state, its size on disk."""
+"""What durability costs: a commit beside a bare flush and beside swtpm, opening a state, its size on disk."""
 
 import os
 import statistics
 import tempfile
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from nvstore import Cost, FileStore, Host
+from tests.bench.channel import Channel, start_swtpm
 from tests.bench.rekey import STATE_SIZE
+from tests.bench.workloads import INDEX, OWNER, Remote, define, request, start
 
 CHEAP = Cost(64, 1, 1)
 PAGE = 4096
@@ -26,6 +30,10 @@ class Costs(NamedTuple):
     """Octets of one record, which is what a bare flush writes, too."""
     size: int
     """Octets of the whole file of a state."""
+    swtpm: list[float]
+    """An NV_Write to swtpm, there and back; swtpm itself flushes nothing."""
+    flushed: list[float]
+    """The same, until its state and its directory were flushed."""
 
 
 def bare_flush(path: Path, record: int) -> tuple[int, list[int]]:
@@ -37,13 +45,53 @@ def bare_flush(path: Path, record: int) -> tuple[int, list[int]]:
     return descriptor, slots
 
 
-def measure_store(directory: Path, rounds: int = 200) -> Costs:
-    """Commits of one changed NV Index and bare flushes in turn, on the disk of this directory."""
+def flush_swtpm(state: Path) -> None:
+    """Make what swtpm wrote durable: its state, then its directory."""
+    for path in (state / "tpm2-00.permall", state):
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        os.fdatasync(descriptor)
+        os.close(descriptor)
+
+
+def time_nv_write(channel: Channel, flushed: Path | None = None) -> float:
+    """Seconds of an NV_Write of 64 new octets, and of flushing the state in a directory if one is given."""
+    octets = request("nv_write", OWNER, INDEX, data=os.urandom(64), offset=0)
+    began = time.perf_counter()
+    response = channel.send(octets)
+    if flushed:
+        flush_swtpm(flushed)
+    spent = time.perf_counter() - began
+    if response[6:10] != bytes(4):
+        raise RuntimeError(f"{channel.name} answers NV_Write with 0x{response[6:10].hex()}")
+    return spent
+
+
+@contextmanager
+def swtpm_with_index(directory: Path, core: int | None) -> Iterator[Channel]:
+    """Run swtpm on a core, with its state below this directory, which is made, and an Index of 64 octets."""
+    directory.mkdir()
+    channel = start_swtpm(directory, core)
+    try:
+        start(Remote(channel))
+        define(Remote(channel))
+        yield channel
+    finally:
+        channel.close()
+
+
+def measure_store(directory: Path, rounds: int = 200, core: int | None = None) -> Costs:
+    """Commits of one changed Index, bare flushes and NV_Writes to swtpm in turn, on this directory's disk."""
     host = Host(directory / "store", passphrase_cost=CHEAP, backup_cost=CHEAP)
     host.providers.init("bench")
     blobs = {"permanent": os.urandom(STATE_SIZE), CHANGED: bytes(64)}
     vm = uuid.UUID(int=1)
-    with host.create_state(vm, "bench", blobs, allow_unverified=True) as store:
+    swtpm: list[float] = []
+    flushed: list[float] = []
+    with (
+        host.create_state(vm, "bench", blobs, allow_unverified=True) as store,
+        swtpm_with_index(directory / "unflushed", core) as theirs,
+        swtpm_with_index(directory / "flushed", core) as theirs_flushed,
+    ):
         record = -(-(STATE_SIZE + 1000) // PAGE) * PAGE
         descriptor, slots = bare_flush(directory / "bare", record)
         bare, commit = [], []
@@ -57,9 +105,11 @@ def measure_store(directory: Path, rounds: int = 200) -> Costs:
             began = time.perf_counter()
             store.commit(change)
             commit.append(time.perf_counter() - began)
+            swtpm.append(time_nv_write(theirs))
+            flushed.append(time_nv_write(theirs_flushed, directory / "flushed/swtpm"))
         os.close(descriptor)
     opening = [time_opening(host, vm) for _ in range(20)]
-    return Costs(bare, commit, opening, record, host.show_state(vm).size)
+    return Costs(bare, commit, opening, record, host.show_state(vm).size, swtpm, flushed)
 
 
 def time_opening(host: Host, vm: uuid.UUID) -> float:
@@ -71,14 +121,23 @@ def time_opening(host: Host, vm: uuid.UUID) -> float:
     return spent
 
 
-def describe_store() -> list[str]:
+def describe_store(core: int | None = None) -> list[str]:
     """The figures in words, one line each."""
     with tempfile.TemporaryDirectory() as directory:
-        costs = measure_store(Path(directory))
+        costs = measure_store(Path(directory), core=core)
     bare, commit = statistics.median(costs.bare) * 1e6, statistics.median(costs.commit) * 1e6
     minima = f"minima {min(costs.commit) * 1e6:.0f} and {min(costs.bare) * 1e6:.0f} µs"
+    beside = []
+    for what, theirs in (("unflushed", costs.swtpm), ("flushed", costs.flushed)):
+        median, least = statistics.median(theirs) * 1e6, min(theirs) * 1e6
+        beside.append(
+            f"commit, in process, beside a round trip of swtpm's NV_Write, {what}:"
+            f" {commit / median:.2f} times its median, {median:.0f} µs;"
+            f" {min(costs.commit) * 1e6 / least:.2f} times its minimum, {least:.0f} µs"
+        )
     return [
         f"commit, durable: median {commit:.0f} µs, {commit / bare:.2f} times a bare flush; {minima}",
+        *beside,
         f"opening of a state: median {statistics.median(costs.opening) * 1e3:.1f} ms",
         f"size on disk of a state of {STATE_SIZE} octets, four generations: {costs.size} octets",
     ]
