@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import tarfile
+from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -11,6 +12,8 @@ from xml.etree import ElementTree as ET
 from tests.conformance.report import LIMIT, Report, Suite, SuiteError
 from tests.conformance.swtpm import run_swtpm
 from tests.conformance.tools import run_tools
+from tests.differential.campaign import Result, run
+from tests.differential.judge import Swtpm
 
 
 def read_junit(path: Path) -> Report:
@@ -76,7 +79,41 @@ def run_clients(work: Path, environment: dict[str, str]) -> Report:
     return run_pytest(Path.cwd(), work, environment, "-m", "conformance", "tests/clients")
 
 
+def run_vectors(work: Path, environment: dict[str, str]) -> Report:
+    """The vectors and recordings of others, and the faults of other TPMs by their numbers."""
+    return run_pytest(Path.cwd(), work, environment, *VECTORS)
+
+
+def run_campaign(_work: Path, _environment: dict[str, str]) -> Report:
+    """The recorded campaign beside swtpm: a command passes when both answer the same."""
+    judge = Swtpm()
+    try:
+        result = run(CAMPAIGN_SEED, CAMPAIGN_COMMANDS, judge, Result())
+    finally:
+        judge.close()
+    differences = result.explained.total() + result.unexplained.total()
+    return Report(
+        passed=result.commands - differences,
+        failed=[f"{key[0]}: swtpm {key[1]}, vtpm {key[2]}" for key in result.unexplained.elements()],
+        skipped=Counter({f"explained: {name}": count for name, count in result.explained.items()}),
+    )
+
+
+VECTORS = (
+    "tests/crypto",
+    "tests/commands/test_recorded.py",
+    "tests/commands/test_single_commands.py",
+    "tests/commands/test_windows_vm.py",
+    "tests/commands/test_cve.py",
+    "tests/compat/test_cve.py",
+    "tests/control/test_cve.py",
+    "tests/foreign_state/test_formats.py",
+)
+CAMPAIGN_SEED, CAMPAIGN_COMMANDS = 1, 120_000
+
 SUITES = [
+    Suite("vectors", run_vectors),
+    Suite("campaign", run_campaign),
     Suite("tpm2-pytss", run_pytss),
     Suite("tpm2-tools", run_tools),
     Suite("swtpm", run_swtpm),
