@@ -1,5 +1,6 @@
 """The commands of the table as methods: `caller.nv_write(owner, index, data=b"x", offset=0)`."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from inspect import Parameter, Signature
 from typing import Any, Protocol
@@ -72,7 +73,7 @@ class Method:
         return self._caller.call(self._command, handles, list(auths), list(sessions), locality, given)
 
 
-class Caller:
+class Caller(ABC):
     """
     The commands of the table as methods, for a TPM that `send` reaches; a subclass says how.
 
@@ -85,13 +86,13 @@ class Caller:
     A refused command is a `Reply` with another code than 0, not an exception.
     """
 
+    @abstractmethod
     def send(self, request: bytes, locality: int = 0) -> bytes:
         """Send octets as they are."""
-        raise NotImplementedError
 
+    @abstractmethod
     def name_of(self, handle: int) -> bytes:
         """The Name of an entity, as cpHash needs it."""
-        raise NotImplementedError
 
     def __getattr__(self, name: str) -> Callable[..., Reply]:
         command = BY_HANDLER.get(name)
