@@ -1,5 +1,6 @@
 """One stream of commands: each is made from what the TPM has at that moment, and some are damaged."""
 
+from abc import ABC, abstractmethod
 from collections import deque
 from dataclasses import dataclass
 from typing import Any
@@ -44,7 +45,7 @@ class Blob:
     public: Any
 
 
-class Stream:
+class Stream(ABC):
     """A stream by its seed; `moves` has the kinds of commands and how often they come."""
 
     def __init__(self, judge: Swtpm, seed: int) -> None:
@@ -197,12 +198,13 @@ class Stream:
             request.after(exchange.theirs, exchange.ours)
         return exchange
 
+    @abstractmethod
     def count(self, exchange: Exchange, *, damaged: bool) -> None:
-        """A command is answered: a subclass may count it."""
+        """A command is answered: a subclass counts it."""
 
+    @abstractmethod
     def judge(self, exchange: Exchange) -> None:
         """Something is different: a subclass says what to do."""
-        raise NotImplementedError
 
     def is_success(self, exchange: Exchange) -> bool:
         """Have both succeeded?"""

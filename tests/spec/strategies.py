@@ -18,7 +18,7 @@ MANY_ELEMENTS = 3
 @singledispatch
 def values_of(codec: Codec) -> st.SearchStrategy[Any]:
     """The values of a construct; long buffers and lists stay short, but for their largest size."""
-    raise NotImplementedError(type(codec).__name__)
+    raise TypeError(f"no strategy makes values of {type(codec).__name__}")
 
 
 @values_of.register
