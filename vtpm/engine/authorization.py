@@ -6,7 +6,7 @@ from vtpm.crypto.digest import digest
 from vtpm.engine.call import Call, SessionUse
 from vtpm.engine.session_area import command_hmac
 from vtpm.spec.constants import TPM_CC, TPM_NT, TPM_RH
-from vtpm.state.entity import Entity, Role, without_trailing_zeros
+from vtpm.state.entity import USER, Entity, Role, without_trailing_zeros
 from vtpm.state.hierarchy import base_of
 from vtpm.state.lockout import Lockout
 from vtpm.state.nv import NvIndex
@@ -17,6 +17,7 @@ from vtpm.wire.error import TPM_RC, Session, TpmError
 
 FIRST_RESERVED_LOCALITY = 5
 EXTENDED_LOCALITY = 32
+PLATFORM = TPM_RH.PLATFORM
 TEMPLATE_COMMANDS = frozenset({TPM_CC.Create, TPM_CC.CreatePrimary, TPM_CC.CreateLoaded})
 
 
@@ -69,7 +70,7 @@ def check_authorization(tpm: TpmState, call: Call, use: SessionUse, entity: Enti
     if (
         code in tpm.permanent.physical_presence
         and not tpm.physical_presence
-        and base_of(entity.handle) == TPM_RH.PLATFORM
+        and base_of(entity.handle) == PLATFORM
     ):
         raise TpmError(TPM_RC.PP)
     use.includes_auth = needs_auth_value(session, entity)
@@ -197,7 +198,7 @@ def check_policy(tpm: TpmState, call: Call, session: LoadedSession, entity: Enti
     if policy.command_code:
         if policy.command_code != code:
             raise TpmError(TPM_RC.POLICY_CC)
-    elif role is not Role.USER:
+    elif role is not USER:
         raise TpmError(TPM_RC.POLICY_FAIL)
     check_locality(policy.locality, tpm.locality)
     if policy.physical_presence and not tpm.physical_presence:

@@ -27,7 +27,14 @@ from vtpm.wire.error import TPM_RC, Session, TpmError, positioned
 
 HEADER = struct.Struct(">HII")
 SIZE = struct.Struct(">I")
-HANDLE_SIZE = 4
+HANDLE = struct.Struct(">I")
+
+# To find a member in an Enum costs as much as a function call, and these are needed by every command.
+NO_SESSIONS, SESSIONS = int(TPM_ST.NO_SESSIONS), int(TPM_ST.SESSIONS)
+STARTUP, SHUTDOWN = TPM_CC.Startup, TPM_CC.Shutdown
+SUCCESS = int(TPM_RC.SUCCESS)
+FORBIDDEN = Area.FORBIDDEN
+
 MIN_AUTHORIZATION = 9
 """Octets of the smallest session: handle, empty nonce, attributes, empty HMAC."""
 
@@ -62,7 +69,7 @@ def execute(tpm: TpmState, request: bytes, locality: int, now: Instant) -> Outco
         decrypt_first_parameter(call)  # 5.7
         answer = run(tpm, call)  # 5.8
         response = respond(tpm, call, tag, answer)  # 5.9
-        if tpm.permanent.shutdown is not None and command.code != TPM_CC.Shutdown:
+        if tpm.permanent.shutdown is not None and command.code != SHUTDOWN:
             note_divergence(tpm)
     except TpmError as error:
         response = refuse(command, error)
@@ -79,14 +86,14 @@ def command_of(tpm: TpmState, request: bytes) -> tuple[int, Command]:
     if len(request) < HEADER.size:
         raise TpmError(TPM_RC.COMMAND_SIZE)
     tag, size, code = HEADER.unpack_from(request)
-    if tag not in (TPM_ST.NO_SESSIONS, TPM_ST.SESSIONS):
+    if tag not in (NO_SESSIONS, SESSIONS):
         raise TpmError(TPM_RC.TAG)  # 6.1: this TPM has no compatibility with TPM 1.2
     if size != len(request) or size > tpm.profile.max_command_size:
         raise TpmError(TPM_RC.COMMAND_SIZE)
     command = tpm.commands.get(code)
     if command is None:
         raise TpmError(TPM_RC.COMMAND_CODE)
-    if (code == TPM_CC.Startup) is tpm.volatile.started:
+    if (code == STARTUP) is tpm.volatile.started:
         raise TpmError(TPM_RC.INITIALIZE)
     if tpm.clear.read_only and not command.read_only:
         raise TpmError(TPM_RC.READ_ONLY)
@@ -98,15 +105,17 @@ def resolve(tpm: TpmState, command: Command, request: bytes) -> tuple[Call, byte
     handles: list[int] = []
     end = HEADER.size
     for argument in command.handles:
-        begin, end = end, end + HANDLE_SIZE
         try:
-            if end > len(request):
-                raise TpmError(TPM_RC.INSUFFICIENT)
-            handles.append(argument.codec.accept(int.from_bytes(request[begin:end], "big")))
+            (handle,) = HANDLE.unpack_from(request, end)
+            handles.append(argument.codec.accept(handle))
+        except struct.error:
+            raise TpmError(TPM_RC.INSUFFICIENT, at=argument.name) from None
         except TpmError as error:
             raise error.positioned_at(argument.name) from None
+        end += HANDLE.size
     call = Call(command, handles, [], [])
-    for number, (argument, handle) in enumerate(zip(command.handles, handles, strict=True)):
+    for number, argument in enumerate(command.handles):
+        handle = handles[number]
         if argument.optional and handle == TPM_RH.NULL:
             call.entities.append(None)
             call.names.append(handle.to_bytes(4, "big"))
@@ -122,7 +131,7 @@ def resolve(tpm: TpmState, command: Command, request: bytes) -> tuple[Call, byte
 
 def check_sessions(tpm: TpmState, call: Call, tag: int, rest: bytes) -> None:
     """5.5 and 5.6: the authorization area, if there is one, then the authorizations."""
-    if tag != TPM_ST.SESSIONS:
+    if tag != SESSIONS:
         call.parameters = rest
         if call.command.authorizations:
             raise TpmError(TPM_RC.AUTH_MISSING)
@@ -132,7 +141,7 @@ def check_sessions(tpm: TpmState, call: Call, tag: int, rest: bytes) -> None:
     end = SIZE.size + SIZE.unpack_from(rest)[0]
     if not SIZE.size + MIN_AUTHORIZATION <= end <= len(rest):
         raise TpmError(TPM_RC.AUTHSIZE)
-    if call.command.sessions is Area.FORBIDDEN:
+    if call.command.sessions is FORBIDDEN:
         raise TpmError(TPM_RC.AUTH_CONTEXT)
     call.parameters = rest[end:]
     sessions_of(tpm, call, rest[SIZE.size : end])
@@ -151,7 +160,8 @@ def run(tpm: TpmState, call: Call) -> Any:
             raise error.positioned_at(name) from None
     if stream.read(1):
         raise TpmError(TPM_RC.SIZE)
-    for argument, entity in zip(command.handles, call.entities, strict=True):
+    for number, argument in enumerate(command.handles):
+        entity = call.entities[number]
         if entity is not None and not isinstance(entity, argument.entities):
             raise TpmError(argument.otherwise, at=argument.name if argument.otherwise.positional else None)
     return command.run(tpm, *call.entities, **arguments)
@@ -173,12 +183,12 @@ def respond(tpm: TpmState, call: Call, tag: int, answer: Any) -> bytes:
     if call.encrypt is not None and call.encrypt.session is not None:
         parameters = encrypt_first_parameter(call.encrypt, call.encrypt.session, parameters)
     audit(tpm, call, parameters)
-    if tag != TPM_ST.SESSIONS:
+    if tag != SESSIONS:
         size = HEADER.size + len(handle) + len(parameters)
-        return HEADER.pack(tag, size, TPM_RC.SUCCESS) + handle + parameters
+        return HEADER.pack(tag, size, SUCCESS) + handle + parameters
     acknowledgments = acknowledge(tpm, call, parameters)
     size = HEADER.size + len(handle) + 4 + len(parameters) + len(acknowledgments)
-    header = HEADER.pack(tag, size, TPM_RC.SUCCESS)
+    header = HEADER.pack(tag, size, SUCCESS)
     return header + handle + SIZE.pack(len(parameters)) + parameters + acknowledgments
 
 
@@ -187,7 +197,7 @@ def audit(tpm: TpmState, call: Call, parameters: bytes) -> None:
     command = call.command
     if call.audit is not None:
         audit_session(tpm, call, call.audit, parameters)
-    elif command.sessions is not Area.FORBIDDEN:
+    elif command.sessions is not FORBIDDEN:
         tpm.volatile.exclusive_session = 0
     if command.code in tpm.permanent.audited:
         audit_command(tpm, call, parameters)
@@ -224,4 +234,4 @@ def refuse(command: Command | None, error: TpmError) -> bytes:
         code = positioned(code, session=error.at)
     elif error.at is not None and command is not None:
         code = positioned(code, **command.position(error.at))
-    return HEADER.pack(TPM_ST.NO_SESSIONS, HEADER.size, code)
+    return HEADER.pack(NO_SESSIONS, HEADER.size, code)

@@ -11,6 +11,7 @@ from vtpm.state.session import Session
 from vtpm.state.tpm import TpmState
 from vtpm.wire.error import TPM_RC, TpmError
 
+LOCKOUT, ACT, OWNER = TPM_RH.LOCKOUT, TPM_RH.ACT_0, TPM_RH.OWNER
 REFERENCE_H = [TPM_RC(TPM_RC.REFERENCE_H0 + number) for number in range(7)]
 
 
@@ -28,9 +29,9 @@ def entity_of(tpm: TpmState, handle: int, number: int, code: TPM_CC) -> Entity |
 
 def permanent_entity(tpm: TpmState, handle: int, number: int, code: TPM_CC) -> Entity:  # noqa: ARG001 - as all
     """A hierarchy, lockout or the Authenticated Countdown Timer."""
-    if handle == TPM_RH.LOCKOUT:
+    if handle == LOCKOUT:
         return tpm.lockout
-    if handle == TPM_RH.ACT_0:
+    if handle == ACT:
         return tpm.act_entity()
     return tpm.enabled_hierarchy(handle)
 
@@ -58,9 +59,7 @@ def nv_entity(tpm: TpmState, handle: int, number: int, code: TPM_CC) -> Entity: 
     index = tpm.nv.get(handle)
     if index is None:
         raise TpmError(TPM_RC.HANDLE)
-    enabled = (
-        tpm.clear.ph_enable_nv if index.attributes.PLATFORMCREATE else tpm.hierarchies[TPM_RH.OWNER].enabled
-    )
+    enabled = tpm.clear.ph_enable_nv if index.attributes.PLATFORMCREATE else tpm.hierarchies[OWNER].enabled
     if not enabled:
         raise TpmError(TPM_RC.HANDLE)
     if index.is_locked(code):

@@ -14,6 +14,10 @@ class Role(Enum):
     DUP = auto()
 
 
+USER = Role.USER
+"""To find a member in an Enum costs as much as a function call, and nearly every command needs this one."""
+
+
 def without_trailing_zeros(auth: bytes) -> bytes:
     """Part 1, "authValues": trailing zero octets are not part of an authValue."""
     return auth.rstrip(b"\0")

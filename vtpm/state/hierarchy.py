@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_RH
-from vtpm.state.entity import Role
+from vtpm.state.entity import USER, Role
 
 SEED_SIZE = 64
 """Octets of a primary seed and of a proof value: the largest digest of the TPM."""
@@ -82,7 +82,7 @@ class Hierarchy:
 
     def is_policy_required(self, role: Role) -> bool:
         """ADMIN and DUP need a policy."""
-        return role is not Role.USER
+        return role is not USER
 
     def is_auth_value_available(self, role: Role, code: TPM_CC) -> bool:  # noqa: ARG002 - the same for all
         """Every hierarchy has an authValue."""

@@ -6,7 +6,7 @@ from vtpm.crypto.digest import digest
 from vtpm.spec.attributes import TPMA_NV
 from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_NT, TPM_RH
 from vtpm.spec.nv import TPMS_NV_PUBLIC
-from vtpm.state.entity import Entity, Role, without_trailing_zeros
+from vtpm.state.entity import USER, Entity, Role, without_trailing_zeros
 from vtpm.wire.error import TPM_RC, TpmError
 from vtpm.wire.structure import marshal
 
@@ -19,6 +19,12 @@ WRITES = frozenset(
 READS = frozenset({TPM_CC.NV_Read, TPM_CC.NV_Certify})
 """Commands that a read lock refuses at once; PolicyNV looks at it later, but not in a trial session."""
 
+
+READERS: dict[int, int] = {TPM_RH.OWNER: TPMA_NV.OWNERREAD.mask, TPM_RH.PLATFORM: TPMA_NV.PPREAD.mask}
+WRITERS: dict[int, int] = {TPM_RH.OWNER: TPMA_NV.OWNERWRITE.mask, TPM_RH.PLATFORM: TPMA_NV.PPWRITE.mask}
+"""31.1: the attribute by which a hierarchy may read or write an Index."""
+
+PIN_KINDS = frozenset({TPM_NT.PIN_FAIL, TPM_NT.PIN_PASS})
 
 OVERHEAD = 96
 """Octets that an Index takes beside its data."""
@@ -81,7 +87,7 @@ class NvIndex:
     @property
     def is_pin(self) -> bool:
         """Is it a PIN Pass or PIN Fail Index?"""
-        return self.kind in (TPM_NT.PIN_FAIL, TPM_NT.PIN_PASS)
+        return self.attributes.TPM_NT in PIN_KINDS
 
     @property
     def is_pin_pass(self) -> bool:
@@ -129,24 +135,18 @@ class NvIndex:
 
     def check_write(self, auth: Entity) -> None:
         """31.1: may `auth` write what `is_locked` lets it? TPM_RC_NV_AUTHORIZATION."""
-        allowed: dict[int, bool] = {
-            TPM_RH.OWNER: self.attributes.OWNERWRITE,
-            TPM_RH.PLATFORM: self.attributes.PPWRITE,
-        }
-        if not allowed.get(auth.handle, auth is self):
+        mask = WRITERS.get(auth.handle)
+        if auth is not self if mask is None else not self.attributes & mask:
             raise TpmError(TPM_RC.NV_AUTHORIZATION)
 
     def check_read(self, auth: Entity) -> None:
         """31.1: may `auth` read? TPM_RC_NV_LOCKED, TPM_RC_NV_AUTHORIZATION, TPM_RC_NV_UNINITIALIZED."""
-        if self.attributes.READLOCKED:
+        attributes, mask = self.attributes, READERS.get(auth.handle)
+        if attributes.READLOCKED:
             raise TpmError(TPM_RC.NV_LOCKED)
-        allowed: dict[int, bool] = {
-            TPM_RH.OWNER: self.attributes.OWNERREAD,
-            TPM_RH.PLATFORM: self.attributes.PPREAD,
-        }
-        if not allowed.get(auth.handle, auth is self):
+        if auth is not self if mask is None else not attributes & mask:
             raise TpmError(TPM_RC.NV_AUTHORIZATION)
-        if not self.attributes.WRITTEN:
+        if not attributes.WRITTEN:
             raise TpmError(TPM_RC.NV_UNINITIALIZED)
 
     def write(self, offset: int, data: bytes) -> bool:
@@ -165,7 +165,7 @@ class NvIndex:
 
     def is_policy_required(self, role: Role) -> bool:
         """ADMIN and DUP need a policy."""
-        return role is not Role.USER
+        return role is not USER
 
     def is_auth_value_available(self, role: Role, code: TPM_CC) -> bool:  # noqa: ARG002 - the same for all
         """AUTHWRITE for writing; AUTHREAD for reading; a PIN Index while its count is below its limit."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_PT_PCR
-from vtpm.state.entity import Role
+from vtpm.state.entity import USER, Role
 
 IMPLEMENTED_PCR = 24
 PCR_SELECT_SIZE = IMPLEMENTED_PCR // 8
@@ -118,7 +118,7 @@ class Pcr:
 
     def is_policy_required(self, role: Role) -> bool:
         """ADMIN and DUP need a policy; so does a PCR that has one."""
-        return role is not Role.USER or self.policy_alg is not TPM_ALG.NULL
+        return role is not USER or (self.group is not None and self.group.policy_alg is not TPM_ALG.NULL)
 
     def is_auth_value_available(self, role: Role, code: TPM_CC) -> bool:  # noqa: ARG002 - the same for all
         """The authValue always authorizes."""

@@ -45,7 +45,7 @@ class Record(Codec):
         super().__init__()
         self.cls = cls
         self.fields = fields
-        self.places = [vars(cls)[name].__set__ for name in fields]
+        self.places = [(vars(cls)[name].__set__, name) for name in fields]
         self.plan: list[tuple[Run | None, Any, str]] = []
         for are_integers, group in groupby(fields.items(), lambda item: isinstance(item[1], Integer)):
             neighbors = list(group)
@@ -63,17 +63,16 @@ class Record(Codec):
                 values[name] = codec._parse(stream, values, path)
         # Half the cost of calling the class, whose frozen instances are made attribute by attribute.
         made: Any = object.__new__(self.cls)
-        for place, value in zip(self.places, values.values(), strict=True):
-            place(made, value)
+        for place, name in self.places:
+            place(made, values[name])
         return made
 
     def _build(self, obj: Any, stream: BytesIO, context: Any, path: str) -> Any:
-        fields = Fields(obj)
         for run, codec, name in self.plan:
             if run is not None:
                 run.build(obj, stream)
             else:
-                codec._build(getattr(obj, name), stream, fields, path)
+                codec._build(getattr(obj, name), stream, obj, path)
         return obj
 
     def with_fields(self, fields: dict[str, Codec]) -> "Record":
@@ -84,18 +83,6 @@ class Record(Codec):
 
     def most(self) -> int:
         return sum(codec.most() for codec in self.fields.values())
-
-
-class Fields:
-    """The fields of a value by name, for a union that looks for its selector while it is written."""
-
-    __slots__ = ("obj",)
-
-    def __init__(self, obj: Any) -> None:
-        self.obj = obj
-
-    def __getitem__(self, name: str) -> Any:
-        return getattr(self.obj, name)
 
 
 @dataclass_transform(frozen_default=True)

@@ -41,6 +41,10 @@ class Value:
         shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__match_args__)
         return f"{type(self).__qualname__}({shown})"
 
+    def __getitem__(self, name: str) -> Any:
+        """A field by its name: how a union finds its selector in what is being written."""
+        return getattr(self, name)
+
     def __setattr__(self, name: str, value: object) -> Never:
         raise dataclasses.FrozenInstanceError(f"cannot assign to field {name!r}")
 
