@@ -18,8 +18,8 @@ from vtpm.compat.keys import Key, key_of, read_key
 from vtpm.control import blobs
 from vtpm.control.blobs import BlobError, BlobKeyError
 from vtpm.control.messages import PTM_BLOB_TYPE
-from vtpm.daemon.device import DeviceError
 from vtpm.daemon.directory import opener
+from vtpm.daemon.errors import DeviceError
 from vtpm.engine.tpm import Tpm
 from vtpm.libtpms import file
 from vtpm.libtpms.exporting import export_state

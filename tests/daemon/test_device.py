@@ -23,7 +23,9 @@ from vtpm.control import blobs
 from vtpm.control.blobs import BlobError
 from vtpm.control.messages import PTM_BLOB_TYPE, TPM_RESULT
 from vtpm.control.transitions import Phase
-from vtpm.daemon.device import SUSPENDED, Device, DeviceError, Result, refusal
+from vtpm.daemon.device import Device, Result, refusal
+from vtpm.daemon.errors import DeviceError
+from vtpm.daemon.stateblobs import SUSPENDED
 from vtpm.engine.tpm import Tpm
 from vtpm.state.clock import Instant
 from vtpm.wire.error import TPM_RC

@@ -10,7 +10,8 @@ from tests.daemon.fake import STARTUP, SUCCESS, LastingStore
 from vtpm import Tpm
 from vtpm.control.messages import PTM_BLOB_TYPE
 from vtpm.daemon.clock import entropy
-from vtpm.daemon.device import Device, DeviceError
+from vtpm.daemon.device import Device
+from vtpm.daemon.errors import DeviceError
 
 EXTEND = bytes.fromhex(
     "8002 00000041 00000182 00000010 00000009 40000009 0000 00 0000 00000001 000b".replace(" ", "")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from vtpm.cli.place import Place
 from vtpm.cli.provisioning import AUTHORITY, PLATFORM
 from vtpm.daemon.clock import entropy
-from vtpm.daemon.device import without_suspended
+from vtpm.daemon.stateblobs import without_suspended
 from vtpm.engine.clone import WAYS
 from vtpm.engine.tpm import Tpm
 from vtpm.manufacture.templates import EK

@@ -14,10 +14,10 @@ from vtpm.compat.keys import read_key
 from vtpm.compat.listeners import Listeners
 from vtpm.compat.profiles import profile_of
 from vtpm.compat.seccomp import action_of, restrict
-from vtpm.daemon.device import DeviceError, command_of
+from vtpm.daemon.device import command_of
 from vtpm.daemon.directory import opener
 from vtpm.daemon.endpoint import Endpoint, Policy
-from vtpm.daemon.errors import OperatorError
+from vtpm.daemon.errors import DeviceError, OperatorError
 from vtpm.daemon.lane import Lane
 from vtpm.daemon.process import Process
 from vtpm.daemon.simulator import DataPort

@@ -18,8 +18,8 @@ from vtpm.control import blobs, envelope
 from vtpm.control.blobs import BlobError, BlobKeyError, Form
 from vtpm.control.messages import PTM_BLOB_TYPE
 from vtpm.daemon.clock import entropy
-from vtpm.daemon.device import DeviceError
 from vtpm.daemon.directory import SWTPM_STATE, SWTPM_VOLATILE
+from vtpm.daemon.errors import DeviceError
 from vtpm.libtpms import file
 from vtpm.libtpms.errors import ForeignStateError
 from vtpm.state.profile import Profile

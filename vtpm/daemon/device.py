@@ -13,14 +13,21 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
 from nvstore import FileStore, NvstoreError, Store
-from vtpm.control import blobs
-from vtpm.control.blobs import BlobError, Form
+from vtpm.control.blobs import Form
 from vtpm.control.frames import HEADER
 from vtpm.control.messages import CMD, PTM_BLOB_TYPE, TPM_RESULT
 from vtpm.control.transitions import Phase, phase_after
 from vtpm.daemon.clock import Clock, Entropy, entropy, monotonic
 from vtpm.daemon.durability import Durability, are_marks, is_derived
-from vtpm.daemon.errors import OperatorError
+from vtpm.daemon.errors import DeviceError, OperatorError
+from vtpm.daemon.stateblobs import (
+    IN_THE_CLEAR,
+    SUSPENDED,
+    GivenState,
+    digest_of_state,
+    is_same,
+    state_blob,
+)
 from vtpm.spec.constants import TPM_CC, TPM_ST, TPM_SU
 from vtpm.state.checkpoint import Checkpoint
 from vtpm.state.profile import DEFAULT, Profile
@@ -28,12 +35,6 @@ from vtpm.state.saved import SavedStateError
 from vtpm.wire.error import TPM_RC
 
 log = logging.getLogger(__name__)
-
-SUSPENDED: Final = "suspended"
-"""The name in the store of the volatile state that STORE_VOLATILE made durable."""
-
-IN_THE_CLEAR: Final = Form()
-"""How state blobs travel unless something else is asked for."""
 
 MIN_BUFFER_SIZE: Final = 0xAF8
 """The smallest buffer in octets that can be set, the same as libtpms'."""
@@ -44,10 +45,6 @@ CC_SET_LOCALITY: Final = 0x2000_1000
 
 LAUNCH_LOCALITIES: Final = frozenset({3, 4})
 """The localities that may clear the established bit (PC Client Platform TPM Profile, TPM_ACCESS)."""
-
-
-class DeviceError(OperatorError):
-    """The TPM cannot be brought up, or its state cannot be used; the text gives cause and remedy."""
 
 
 class Result(NamedTuple):
@@ -67,36 +64,9 @@ class Factory(Protocol):
         """A TPM from its state."""
 
 
-class Incoming(NamedTuple):
-    """A state that SET_STATEBLOB gave."""
-
-    state: dict[str, bytes]
-    companion: bytes
-    digest: bytes
-
-
 def refusal(rc: TPM_RC = TPM_RC.FAILURE) -> bytes:
     """A response that is only a response code."""
     return HEADER.pack(TPM_ST.NO_SESSIONS, HEADER.size, rc)
-
-
-def without_suspended(stored: Mapping[str, bytes]) -> dict[str, bytes]:
-    """The blobs of a store without those of a run that was interrupted: a TPM as it is when powered off."""
-    return {name: blob for name, blob in stored.items() if name != SUSPENDED}
-
-
-def digest_of_state(state: Mapping[str, bytes]) -> bytes:
-    """What a permanent state is recognized by."""
-    return blobs.digest_of(blobs.pack(PTM_BLOB_TYPE.PERMANENT, state))
-
-
-def is_same(first: Mapping[str, bytes], second: Mapping[str, bytes]) -> bool:
-    """Are two permanent states of the same moment, whatever is derived or passes with time?"""
-    digests = [
-        digest_of_state({name: blob for name, blob in state.items() if not is_derived([name])})
-        for state in (first, second)
-    ]
-    return hmac.compare_digest(*digests)
 
 
 def command_of(code: TPM_CC, argument: TPM_SU) -> bytes:
@@ -157,7 +127,7 @@ class Device:
         self._tpm: Any = None
         self._store: Store | None = None
         self._suspended: bytes | None = None
-        self._incoming: dict[PTM_BLOB_TYPE, Incoming] = {}
+        self._given = GivenState(name, form)
         self._last_command = b""
         self._is_suspended = False
         self._checkpoint: Any = None
@@ -185,9 +155,7 @@ class Device:
     def init(self, *, delete_volatile: bool = False) -> None:
         """INIT: apply power, with the state that was given or stored; DeviceError if that cannot be used."""
         self.power_off()
-        must_load = (
-            self._tpm is None or self.has_failed or self._suspended is not None or bool(self._incoming)
-        )
+        must_load = self._tpm is None or self.has_failed or self._suspended is not None or bool(self._given)
         if must_load:
             self._load(delete_volatile=delete_volatile)
         else:
@@ -225,7 +193,7 @@ class Device:
             self._durability.commit_deferred()
         finally:
             self._tpm, self._suspended, self._checkpoint = None, None, None
-            self._incoming.clear()
+            self._given.clear()
             self._durability.end()
             self._released = None
             self.locality, self.buffer_size = 0, None
@@ -352,26 +320,13 @@ class Device:
 
         The run may go on elsewhere, so that a loss of power before the next command is no shutdown here.
         """
-        if kind is PTM_BLOB_TYPE.SAVESTATE:
-            return b""
-        self._is_suspended = True
-        permanent = blobs.pack(PTM_BLOB_TYPE.PERMANENT, self._tpm.snapshot())
-        if kind is PTM_BLOB_TYPE.PERMANENT:
-            return permanent
-        return blobs.pack(kind, self._tpm.snapshot_volatile(), blobs.digest_of(permanent))
+        if kind is not PTM_BLOB_TYPE.SAVESTATE:
+            self._is_suspended = True
+        return state_blob(self._tpm, kind)
 
     def set_state_blob(self, kind: PTM_BLOB_TYPE, blob: bytes) -> None:
         """The state for the next INIT, which makes it durable; BlobError if it cannot be one."""
-        if not blob and kind is not PTM_BLOB_TYPE.PERMANENT:
-            self._incoming.pop(kind, None)
-            return
-        if kind is PTM_BLOB_TYPE.SAVESTATE:
-            raise BlobError(
-                "a TPM 2.0 has no state of the kind SAVESTATE; send the permanent and volatile ones"
-            )
-        blob = self.form.unwrap(kind, blob)
-        state, companion = blobs.unpack(kind, blob)
-        self._incoming[kind] = Incoming(state, companion, blobs.digest_of(blob))
+        self._given.put(kind, blob)
 
     def store_volatile(self) -> TPM_RESULT:
         """Make the volatile state durable; until the next command, a loss of power loses nothing."""
@@ -464,11 +419,11 @@ class Device:
         store = self._opened()
         stored = store.load()
         suspended = stored.pop(SUSPENDED, None)
-        given = self._incoming.get(PTM_BLOB_TYPE.PERMANENT)
+        given = self._given.permanent
         state = stored if given is None else given.state
         if given is not None and stored and not is_same(given.state, stored):
             self._admit_revert()
-        volatile = self._volatile_for(given.digest if given else digest_of_state(stored), suspended)
+        volatile = self._given.volatile_for(stored, suspended)
         if not state and not self._may_manufacture:
             raise DeviceError("the store holds no TPM; create it, or restore the store from a backup")
         try:
@@ -486,25 +441,6 @@ class Device:
     def _manufacture(self) -> Any:
         return self._tpms.manufacture(entropy=self._random)
 
-    def _volatile_for(self, permanent: bytes, suspended: bytes | None) -> dict[str, bytes]:
-        """The volatile state that belongs to the permanent state of this digest; none if there is none."""
-        given = self._incoming.get(PTM_BLOB_TYPE.VOLATILE)
-        if given is not None:
-            if not hmac.compare_digest(given.companion, permanent):
-                raise DeviceError(
-                    "the volatile state belongs to another permanent state; send both blobs of one snapshot"
-                )
-            return given.state
-        if suspended is None:
-            return {}
-        state, companion = blobs.unpack(PTM_BLOB_TYPE.VOLATILE, suspended)
-        if not hmac.compare_digest(companion, permanent):
-            log.warning(
-                "%s: the stored volatile state is older than the permanent one: not resumed", self.name
-            )
-            return {}
-        return state
-
     def _save_loaded(
         self,
         tpm: Any,
@@ -515,14 +451,14 @@ class Device:
         delete_volatile: bool,
     ) -> None:
         """Make durable what bringing the TPM up has changed in the store, and use it from now on."""
-        given = self._incoming.get(PTM_BLOB_TYPE.PERMANENT)
+        given = self._given.permanent
         if given is not None:
             changes = dict.fromkeys(stored) | given.state | changes
-        if suspended is not None and (delete_volatile or self._incoming):
+        if suspended is not None and (delete_volatile or self._given):
             changes[SUSPENDED] = suspended = None
         if changes:
             self._opened().commit(changes)
         self._tpm, self._suspended = tpm, suspended
         self._is_suspended = False
-        self._incoming.clear()
+        self._given.clear()
         self._durability.begin(tpm)

@@ -22,7 +22,8 @@ from vtpm.control.mssim import (
     sized,
 )
 from vtpm.daemon.channel import Outlet
-from vtpm.daemon.device import MAX_LOCALITY, Device, DeviceError, refusal
+from vtpm.daemon.device import MAX_LOCALITY, Device, refusal
+from vtpm.daemon.errors import DeviceError
 from vtpm.daemon.lane import Defect, Lane
 
 log = logging.getLogger(__name__)

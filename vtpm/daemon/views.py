@@ -6,8 +6,8 @@ from importlib import import_module
 from typing import Any, Final
 
 from vtpm.daemon.clock import Entropy, entropy
-from vtpm.daemon.device import without_suspended
 from vtpm.daemon.errors import OperatorError
+from vtpm.daemon.stateblobs import without_suspended
 from vtpm.engine.tpm import Tpm
 from vtpm.state.clock import Instant
 from vtpm.state.saved import SavedStateError

@@ -1,0 +1,119 @@
+"""
+The state of one TPM as blobs: GET_STATEBLOB takes them, SET_STATEBLOB gives them, STORE_VOLATILE keeps one.
+
+A blob that was given takes effect with the next INIT, which makes it durable.
+"""
+
+import hmac
+import logging
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from vtpm.control import blobs
+from vtpm.control.blobs import BlobError, Form
+from vtpm.control.messages import PTM_BLOB_TYPE
+from vtpm.daemon.durability import is_derived
+from vtpm.daemon.errors import DeviceError
+
+log = logging.getLogger(__name__)
+
+SUSPENDED: Final = "suspended"
+"""The name in the store of the volatile state that STORE_VOLATILE made durable."""
+
+IN_THE_CLEAR: Final = Form()
+"""How state blobs travel unless something else is asked for."""
+
+
+class Given(NamedTuple):
+    """A state that SET_STATEBLOB gave."""
+
+    state: dict[str, bytes]
+    companion: bytes
+    digest: bytes
+
+
+def without_suspended(stored: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The blobs of a store without those of a run that was interrupted: a TPM as it is when powered off."""
+    return {name: blob for name, blob in stored.items() if name != SUSPENDED}
+
+
+def digest_of_state(state: Mapping[str, bytes]) -> bytes:
+    """What a permanent state is recognized by."""
+    return blobs.digest_of(blobs.pack(PTM_BLOB_TYPE.PERMANENT, state))
+
+
+def is_same(first: Mapping[str, bytes], second: Mapping[str, bytes]) -> bool:
+    """Are two permanent states of the same moment, whatever is derived or passes with time?"""
+    digests = [
+        digest_of_state({name: blob for name, blob in state.items() if not is_derived([name])})
+        for state in (first, second)
+    ]
+    return hmac.compare_digest(*digests)
+
+
+def state_blob(tpm: Any, kind: PTM_BLOB_TYPE) -> bytes:
+    """The state of a TPM as a blob; empty for the kind that a TPM 2.0 does not have."""
+    if kind is PTM_BLOB_TYPE.SAVESTATE:
+        return b""
+    permanent = blobs.pack(PTM_BLOB_TYPE.PERMANENT, tpm.snapshot())
+    if kind is PTM_BLOB_TYPE.PERMANENT:
+        return permanent
+    return blobs.pack(kind, tpm.snapshot_volatile(), blobs.digest_of(permanent))
+
+
+class GivenState:
+    """The blobs that were given for the next INIT, none or one of each kind; `form` is how they travel."""
+
+    def __init__(self, name: str, form: Form) -> None:
+        self._name = name
+        self._form = form
+        self._given: dict[PTM_BLOB_TYPE, Given] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._given)
+
+    @property
+    def permanent(self) -> Given | None:
+        """The permanent state, if one was given."""
+        return self._given.get(PTM_BLOB_TYPE.PERMANENT)
+
+    def put(self, kind: PTM_BLOB_TYPE, blob: bytes) -> None:
+        """Take a blob as it traveled, in place of one of its kind; BlobError if it cannot be one."""
+        if not blob and kind is not PTM_BLOB_TYPE.PERMANENT:
+            self._given.pop(kind, None)
+            return
+        if kind is PTM_BLOB_TYPE.SAVESTATE:
+            raise BlobError(
+                "a TPM 2.0 has no state of the kind SAVESTATE; send the permanent and volatile ones"
+            )
+        blob = self._form.unwrap(kind, blob)
+        state, companion = blobs.unpack(kind, blob)
+        self._given[kind] = Given(state, companion, blobs.digest_of(blob))
+
+    def clear(self) -> None:
+        """Forget what was given."""
+        self._given.clear()
+
+    def volatile_for(self, stored: Mapping[str, bytes], suspended: bytes | None) -> dict[str, bytes]:
+        """
+        The volatile state that belongs to the permanent one, given or `stored`; empty if there is none.
+
+        DeviceError if the one that was given belongs to another permanent state.
+        """
+        permanent = self.permanent.digest if self.permanent else digest_of_state(stored)
+        given = self._given.get(PTM_BLOB_TYPE.VOLATILE)
+        if given is not None:
+            if not hmac.compare_digest(given.companion, permanent):
+                raise DeviceError(
+                    "the volatile state belongs to another permanent state; send both blobs of one snapshot"
+                )
+            return given.state
+        if suspended is None:
+            return {}
+        state, companion = blobs.unpack(PTM_BLOB_TYPE.VOLATILE, suspended)
+        if not hmac.compare_digest(companion, permanent):
+            log.warning(
+                "%s: the stored volatile state is older than the permanent one: not resumed", self._name
+            )
+            return {}
+        return state
