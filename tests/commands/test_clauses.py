@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands.recorder import LISTED, entry_of, faults
 from tests.scenarios import Client
 from tests.sessions import start_session
 from vtpm.commands import COMMANDS, Command
@@ -31,6 +32,33 @@ def test_command(command: Command) -> None:
 
     assert clauses
     assert set(clauses) <= clauses_of_tests()
+
+
+class TestResponseCodes:
+    """`response_codes.toml`, which a run of all tests of commands is compared with"""
+
+    def test_commands(self) -> None:
+        """Every command is listed; a code is returned or never is, and that for a reason."""
+        assert sorted(LISTED) == sorted(command.name for command in COMMANDS.values())
+        for name, listed in LISTED.items():
+            entry = entry_of(name)
+            assert listed.keys() <= {"returns", "never"}, name
+            assert len(listed.get("returns", ())) == len(set(entry.returns.values())), name
+            assert not set(entry.returns.values()) & set(entry.never.values()), name
+            assert all(listed.get("never", {}).values()), name
+
+    def test_faults(self) -> None:
+        """A code that no test sees is a fault, and so is one that is seen though it is said not to occur."""
+        entries = {TPM_CC[name]: entry_of(name) for name in LISTED}
+        complete: dict[int, frozenset[int]] = {
+            code: frozenset(entry.returns.values()) for code, entry in entries.items()
+        }
+        incomplete = complete | {TPM_CC.Unseal: frozenset({TPM_RC.TYPE.handle(1)})}
+        odd = complete | {TPM_CC.Startup: complete[TPM_CC.Startup] | {TPM_RC.NV_UNINITIALIZED}}
+
+        assert faults(complete) == []
+        assert faults(incomplete) == ["Unseal: no test sees ATTRIBUTES handle 1"]
+        assert faults(odd) == ["Startup: NV_UNINITIALIZED occurs after all"]
 
 
 class TestPolicyGetDigest:
