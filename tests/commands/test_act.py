@@ -28,6 +28,12 @@ def timer(tpm: Client) -> tuple[int, bool]:
     return data.timeout, TPMA_ACT(data.attributes).signaled
 
 
+def preserved(tpm: Client) -> bool:
+    """Had the timer signaled before the run that is now?"""
+    (data,) = tpm.get_capability(capability=TPM_CAP.ACT, property=ACT, property_count=1).capability_data.data
+    return TPMA_ACT(data.attributes).preserveSignaled
+
+
 class TestSetTimeout:
     """33.2"""
 
@@ -139,6 +145,32 @@ class TestPowerCycle:
         tpm.power_cycle(shutdown=TPM_SU.STATE, startup=TPM_SU.STATE)
 
         assert timer(tpm) == (0, True)
+
+    def test_signal_before_a_resume(self, tpm: Client) -> None:
+        """Part 2, 8.12: a Resume says whether the timer had signaled; a new timeout forgets it."""
+        seen = [preserved(tpm)]
+        set_timeout(tpm, 1)
+        set_timeout(tpm, 0)
+        seen.append(preserved(tpm))
+        tpm.power_cycle(shutdown=TPM_SU.STATE, startup=TPM_SU.STATE)
+        seen.append(preserved(tpm))
+        blobs = tpm.tpm.snapshot() | tpm.tpm.snapshot_volatile()
+        tpm.tpm = Tpm.restore(blobs, tpm.tpm.random)
+        tpm.tpm.resume(Instant(tpm.now))
+        seen.append(preserved(tpm))
+        set_timeout(tpm, 0)
+        seen.append(preserved(tpm))
+
+        assert seen == [False, False, True, True, False]
+
+    @pytest.mark.parametrize("shutdown", [TPM_SU.CLEAR, TPM_SU.STATE, None])
+    def test_signal_before_a_reset(self, tpm: Client, shutdown: TPM_SU | None) -> None:
+        """Part 2, 8.12: Reset and Restart forget that the timer had signaled."""
+        set_timeout(tpm, 1)
+        set_timeout(tpm, 0)
+        tpm.power_cycle(shutdown=shutdown, startup=TPM_SU.CLEAR)
+
+        assert not preserved(tpm)
 
     def test_set_after_shutdown(self, tpm: Client) -> None:
         """A timeout that is set after Shutdown makes the shutdown no orderly one; counting does not."""

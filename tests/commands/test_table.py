@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 
 import vtpm.spec
+from tests.recorded import code_of
+from tests.scenarios import HEADER, Client
 from tests.spec.facts import FACTS
 from vtpm.commands import COMMANDS, Command
-from vtpm.spec.constants import TPM_CC
+from vtpm.spec.constants import TPM_CAP, TPM_CC, TPM_PT, TPM_ST
 from vtpm.wire import integers
 from vtpm.wire.codec import Codec
+from vtpm.wire.error import TPM_RC
 from vtpm.wire.vocabulary import codec_of
 
 TABLE: dict[int, dict[str, Any]] = {
@@ -45,6 +48,9 @@ ABSENT = {
     },
 }
 """Commands of Part 3 that are not implemented, by the reason."""
+
+VENDOR_TCG_TEST = 0x20000000
+"""Part 3, 34.2: the code of the command that stands for those of vendors."""
 
 OTHER_NAMES = {
     "activate": {"activated"},
@@ -166,6 +172,29 @@ def test_absent() -> None:
     """Every command of Part 3 is there, or there is a reason why not."""
     assert TABLE.keys() - COMMANDS.keys() == set().union(*ABSENT.values())
     assert COMMANDS.keys() <= TABLE.keys()
+
+
+@pytest.mark.parametrize("tag", [TPM_ST.NO_SESSIONS, TPM_ST.SESSIONS])
+@pytest.mark.parametrize("code", [*sorted(set().union(*ABSENT.values())), VENDOR_TCG_TEST])
+def test_refused(tpm: Client, code: int, tag: TPM_ST) -> None:
+    """
+    5.3: TPM_RC_COMMAND_CODE for what is absent, whatever follows.
+
+    20.3, 20.4, 20.6 and 20.7 (signatures), 27.2 to 27.4 (field upgrade), 32.2 to 32.4 (attached components)
+    and 34.2 (a placeholder for commands of a vendor).
+    """
+    assert code_of(tpm.send(HEADER.pack(tag, 14, code) + bytes(4))) == TPM_RC.COMMAND_CODE
+
+
+def test_counts(tpm: Client) -> None:
+    """34.1 and Part 2, 6.13: there is no vendor's command, and the capabilities say so."""
+    first = TPM_PT.TOTAL_COMMANDS
+    reply = tpm.get_capability(capability=TPM_CAP.TPM_PROPERTIES, property=first, property_count=3)
+    codes = tpm.get_capability(capability=TPM_CAP.COMMANDS, property=0, property_count=254)
+
+    assert [item.value for item in reply.capability_data.data] == [len(COMMANDS), len(COMMANDS), 0]
+    assert [item.commandIndex for item in codes.capability_data.data] == sorted(COMMANDS)
+    assert not any(item.V for item in codes.capability_data.data)
 
 
 def test_names(command: Command, fact: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from vtpm.commands.algorithm_attributes import algorithms_of
 from vtpm.commands.properties import property_group, property_of
 from vtpm.commands.table import command
-from vtpm.spec.attributes import TPMA_ACT, TPMA_CC
+from vtpm.spec.attributes import TPMA_CC
 from vtpm.spec.capability import TPM2B_SET_CAPABILITY_DATA, TPMS_CAPABILITY_DATA
 from vtpm.spec.constants import TPM_CAP, TPM_CC, TPM_HT, TPM_PT_PCR, TPM_RH
 from vtpm.spec.handles import ACT, BASE_HIERARCHIES, TPMI_RH_HIERARCHY_AUTH_NULL
@@ -180,8 +180,7 @@ def timers(tpm: TpmState, first: int, count: int) -> Found:
     there = (TPM_RH.ACT_0,) if tpm.profile.has_timer else ()
     found, more = page(there, first, count, 12)
     return tuple(
-        TPMS_ACT_DATA(handle, act.remaining(tpm.clock.time), TPMA_ACT(signaled=act.signaled))
-        for handle in found
+        TPMS_ACT_DATA(handle, act.remaining(tpm.clock.time), act.attributes) for handle in found
     ), more
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from vtpm.spec.attributes import TPMA_ACT
 from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_RH
 from vtpm.state.entity import Role
 from vtpm.state.hierarchy import Hierarchy
@@ -22,10 +23,17 @@ class Act:
     deadline: int = 0
     """When it expires, in milliseconds of Time; 0 if it does not count."""
     signaled: bool = False
+    preserved: bool = False
+    """Had it signaled before the Resume that began this run (preserveSignaled)?"""
     updated: bool = False
     """Has a timeout been set since Startup?"""
     kept: tuple[int, bool] | None = None
     """What Shutdown(STATE) has saved: the seconds to begin with again, and `signaled`."""
+
+    @property
+    def attributes(self) -> TPMA_ACT:
+        """Part 2, 8.12."""
+        return TPMA_ACT(signaled=self.signaled, preserveSignaled=self.preserved)
 
     def remaining(self, time: int) -> int:
         """Seconds until it expires, a part of one counting in full."""
@@ -48,6 +56,7 @@ class Act:
             self.signaled = True
         if seconds in (0, STOP):
             self.deadline = 0
+        self.preserved = False
         self.updated = True
         self.kept = None
 
@@ -69,6 +78,7 @@ class Act:
         self.updated = False
         self.deadline = time + SECOND * seconds if seconds else 0
         self.signaled = signaled and not seconds
+        self.preserved = signaled
 
 
 @dataclass(slots=True, eq=False)

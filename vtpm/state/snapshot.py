@@ -1,5 +1,6 @@
 """Snapshots: the state that power would take, as one blob, for the TPM to go on elsewhere."""
 
+from vtpm.spec.attributes import TPMA_ACT
 from vtpm.spec.constants import TPM_RH
 from vtpm.state.clock import Instant
 from vtpm.state.hierarchy import Hierarchy
@@ -68,7 +69,7 @@ def snapshot_volatile(tpm: TpmState) -> dict[str, bytes]:
         reset=save_reset(tpm),
         clear=save_clear(tpm),
         act_deadline=act.deadline,
-        act_signaled=act.signaled,
+        act_attributes=act.attributes,
         act_updated=act.updated,
     )
     return {VOLATILE: versioned(1, run)}
@@ -81,7 +82,9 @@ def resume(tpm: TpmState, blob: bytes, now: Instant) -> None:
     load_reset(tpm, run.reset)
     load_clear(tpm, run.clear)
     act = tpm.clear.act
-    act.deadline, act.signaled, act.updated = run.act_deadline, run.act_signaled, run.act_updated
+    attributes = TPMA_ACT(run.act_attributes)
+    act.deadline, act.updated = run.act_deadline, run.act_updated
+    act.signaled, act.preserved = attributes.signaled, attributes.preserveSignaled
     tpm.pcr.allocate(load_allocation(run.allocation))
     load_banks(tpm, run.pcr)
     volatile = Volatile(tpm.profile.transient_slots, tpm.profile.loaded_sessions)

@@ -217,7 +217,7 @@ class SavedRun:
     reset: LONG_OCTETS
     clear: LONG_OCTETS
     act_deadline: UINT64
-    act_signaled: YES_NO
+    act_attributes: Annotated[int, Limited("B", range(4))]
     act_updated: YES_NO
 
     __repr__ = object.__repr__
