@@ -136,15 +136,17 @@ class NvIndex:
     def check_write(self, auth: Entity) -> None:
         """31.1: may `auth` write what `is_locked` lets it? TPM_RC_NV_AUTHORIZATION."""
         mask = WRITERS.get(auth.handle)
-        if auth is not self if mask is None else not self.attributes & mask:
+        allowed = auth is self if mask is None else self.attributes & mask
+        if not allowed:
             raise TpmError(TPM_RC.NV_AUTHORIZATION)
 
     def check_read(self, auth: Entity) -> None:
         """31.1: may `auth` read? TPM_RC_NV_LOCKED, TPM_RC_NV_AUTHORIZATION, TPM_RC_NV_UNINITIALIZED."""
         attributes, mask = self.attributes, READERS.get(auth.handle)
+        allowed = auth is self if mask is None else attributes & mask
         if attributes.READLOCKED:
             raise TpmError(TPM_RC.NV_LOCKED)
-        if auth is not self if mask is None else not attributes & mask:
+        if not allowed:
             raise TpmError(TPM_RC.NV_AUTHORIZATION)
         if not attributes.WRITTEN:
             raise TpmError(TPM_RC.NV_UNINITIALIZED)
