@@ -73,6 +73,14 @@ class File(ReadFile, Protocol):
 class Lock(Protocol):
     """A lock that is held."""
 
+    def fileno(self) -> int:
+        """Return the descriptor that holds it: a process to which it is passed holds the lock, too."""
+        ...
+
+    def record(self) -> None:
+        """Leave this process's record of the owner, after a lock that came from another one."""
+        ...
+
     def release(self, *, remove: bool = False) -> None:
         """Let it go; `remove` its file too, when what it guarded is gone."""
         ...
@@ -125,6 +133,15 @@ class Files(Reader, Protocol):
         """Lock this file and leave a record of the owner in it; raise LockHeld, or wait."""
         ...
 
+    def share_lock(self, path: Path, descriptor: int) -> Lock:
+        """
+        Hold the lock of this file by the descriptor of a process that holds it, and passed that.
+
+        Until `record` it is the other process's to let go: `release` then changes nothing.
+        LockHeld if the descriptor holds no lock of this file.
+        """
+        ...
+
     def owner(self, path: Path) -> str:
         """Return the record of whoever holds the lock of this file, or nothing."""
         ...
@@ -172,11 +189,21 @@ class _OsFile:
 class _OsLock:
     def __init__(self, descriptor: int, path: Path) -> None:
         self._descriptor, self._path = descriptor, path
+        self._is_recorded = False
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def record(self) -> None:
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, _owner_record(), 0)
+        self._is_recorded = True
 
     def release(self, *, remove: bool = False) -> None:
         if remove:
             self._path.unlink(missing_ok=True)
-        os.ftruncate(self._descriptor, 0)
+        if self._is_recorded:
+            os.ftruncate(self._descriptor, 0)
         os.close(self._descriptor)
 
 
@@ -260,10 +287,20 @@ class OsFiles:
                 raise LockHeld(owner) from None
             if same:
                 os.fchmod(descriptor, PRIVATE_FILE)
-                os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, _owner_record(), 0)
-                return _OsLock(descriptor, path)
+                lock = _OsLock(descriptor, path)
+                lock.record()
+                return lock
             os.close(descriptor)  # it was removed between opening and locking
+
+    def share_lock(self, path: Path, descriptor: int) -> Lock:  # noqa: D102
+        try:
+            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _WHOLE_FILE)  # no change to a lock that it holds
+            is_here = os.path.samestat(path.lstat(), os.fstat(descriptor))
+        except OSError:
+            is_here = False
+        if not is_here:
+            raise LockHeld(self.owner(path))
+        return _OsLock(descriptor, path)
 
     def owner(self, path: Path) -> str:  # noqa: D102
         try:

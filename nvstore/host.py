@@ -180,15 +180,16 @@ class Host:
             facts |= {"provider": chosen, "kdk_id": store.kdk_id.hex(), "generation": store.generation}
         return store
 
-    def open_state(self, vm: UUID | str, *, adopt: bool = False) -> FileStore:
+    def open_state(self, vm: UUID | str, *, adopt: bool = False, lock: int | None = None) -> FileStore:
         """
         Open the state of a VM, given by name or UUID, or raise the error that names what is wrong with it.
 
         `adopt` accepts a state for which this host has no usable high-water mark.
+        `lock` opens a state beside the process that has it open, to go on in its place; see `FileStore.open`.
         """
         uuid = self._registry.uuid_of(vm)
         try:
-            store = FileStore.open(self._registry.place(uuid), uuid, self.providers, adopt=adopt)
+            store = FileStore.open(self._registry.place(uuid), uuid, self.providers, adopt=adopt, lock=lock)
         except NvstoreError:
             with self.audit.entry("open", vm=uuid):
                 raise

@@ -8,6 +8,7 @@ What it may lose is what POSIX allows, not what one file system does:
 - A flush that failed may have written anything; no later flush of the file brings back what it lost.
 """
 
+import io
 import itertools
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -235,6 +236,11 @@ class FaultyFiles:
         self._locks.add(path)
         return _FaultyLock(self._locks, path)
 
+    def share_lock(self, path: Path, descriptor: int) -> Lock:
+        """Refuse: these locks have no descriptors."""
+        del descriptor
+        raise LockHeld(self.owner(path))
+
     def owner(self, path: Path) -> str:
         """See Files."""
         return "this process" if path in self._locks else ""
@@ -243,6 +249,12 @@ class FaultyFiles:
 class _FaultyLock:
     def __init__(self, locks: set[Path], path: Path) -> None:
         self._locks, self._path = locks, path
+
+    def fileno(self) -> int:
+        raise io.UnsupportedOperation("fileno")
+
+    def record(self) -> None:
+        pass
 
     def release(self, *, remove: bool = False) -> None:
         del remove

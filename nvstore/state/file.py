@@ -102,17 +102,21 @@ class FileStore:
         return store
 
     @classmethod
-    def open(cls, place: Place, vm: UUID, keys: KeySource, *, adopt: bool = False) -> Self:
+    def open(
+        cls, place: Place, vm: UUID, keys: KeySource, *, adopt: bool = False, lock: int | None = None
+    ) -> Self:
         """
         Open the newest generation, or raise the error that names what is wrong.
 
         `adopt` takes the newest record that authenticates when the host has no usable mark of this VM.
+        `lock` is the `lock_descriptor` of a store that another process has open and commits to no more:
+        nothing is written before `take_over`, and until then that process may go on instead.
         """
-        lock = lock_state(place)
+        held = lock_state(place, lock)
         try:
-            return cls.open_locked(place, vm, keys, lock, adopt=adopt)
+            return cls.open_locked(place, vm, keys, held, adopt=adopt)
         except BaseException:
-            lock.release()
+            held.release()
             raise
 
     @classmethod
@@ -183,6 +187,15 @@ class FileStore:
             store._ring, store._file = base.ring, place.files.open(place.state)
         store._write(base.blobs)
         return store
+
+    @property
+    def lock_descriptor(self) -> int:
+        """What holds the lock of the state, for another process to go on with it; see `open`."""
+        return self._lock.fileno()
+
+    def take_over(self) -> None:
+        """Go on in the place of the process whose lock this is; the state's owner is this process now."""
+        self._lock.record()
 
     @property
     def generation(self) -> int:

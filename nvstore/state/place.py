@@ -44,9 +44,11 @@ def describe_owner(record: str) -> str:
         return record.strip()
 
 
-def lock_state(place: Place) -> Lock:
-    """Take the lock of a state, or raise Locked."""
+def lock_state(place: Place, shared: int | None = None) -> Lock:
+    """Take the lock of a state, or that which a descriptor of another process `shared`, or raise Locked."""
     try:
+        if shared is not None:
+            return place.files.share_lock(place.lock, shared)
         return place.files.lock(place.lock)
     except LockHeld as error:
         raise Locked(place.state, describe_owner(str(error))) from None
