@@ -147,7 +147,7 @@ class Machine:
     ) -> None:
         assert process.stdout is not None
         for line in process.stdout:
-            match = FINDING.fullmatch(line.rstrip())
+            match = FINDING.fullmatch(line.rstrip(b"\r\n"))
             if match is None:
                 continue
             name = match[1].decode()

@@ -9,7 +9,7 @@ from examples.guest.processes import server
 
 
 @contextmanager
-def swtpm(directory: Path) -> Iterator[Path]:
+def swtpm(directory: Path, *options: str) -> Iterator[Path]:
     """The control socket of a running swtpm, whose state is in the directory."""
     socket = directory / "swtpm.sock"
     with server(
@@ -22,6 +22,7 @@ def swtpm(directory: Path) -> Iterator[Path]:
         f"dir={directory}",
         "--ctrl",
         f"type=unixio,path={socket}",
+        *options,
     ):
         yield socket
 
