@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from tests.commands.nv_indices import INDEX, OWNED, SELF, attributes_of, define
+from tests.keys import signing
 from tests.scenarios import Client, Reply
 from tests.sessions import start_session
 from vtpm.spec.attributes import TPMA_NV
-from vtpm.spec.constants import TPM_ALG, TPM_NT, TPM_RH, TPM_SE, TPM_SU
+from vtpm.spec.constants import TPM_ALG, TPM_EO, TPM_NT, TPM_RH, TPM_SE, TPM_SU
 from vtpm.wire.error import TPM_RC
 
 OWNER, PLATFORM = TPM_RH.OWNER, TPM_RH.PLATFORM
@@ -118,6 +119,19 @@ AUTHORIZATION: list[tuple[TPMA_NV, dict[int, int]]] = [
 ]
 
 
+READING: dict[str, tuple[list[int | None], dict[str, Any], list[bytes]]] = {
+    "nv_read": ([INDEX, INDEX], {"size": 0, "offset": 0}, []),
+    "nv_certify": (
+        [TPM_RH.NULL, INDEX, INDEX],
+        {"qualifying_data": b"", "in_scheme": signing(TPM_ALG.ECDSA), "size": 0, "offset": 0},
+        [b""],
+    ),
+    "policy_nv": ([INDEX, INDEX, None], {"operand_b": b"", "offset": 0, "operation": TPM_EO.EQ}, []),
+    "policy_authorize_nv": ([INDEX, INDEX, None], {}, []),
+}
+"""What reads an Index: the handles, `None` for a policy session, the parameters and the other authValues."""
+
+
 class TestAuthorization:
     """31.1: who may read and write"""
 
@@ -145,6 +159,7 @@ class TestAuthorization:
         define(tpm, handle=INDEX + 1)
 
         assert write(tpm, b"x", auth=INDEX + 1) == TPM_RC.NV_AUTHORIZATION
+        assert tpm.nv_read(INDEX + 1, INDEX, size=1, offset=0).rc == TPM_RC.NV_AUTHORIZATION
 
     @pytest.mark.parametrize(
         ("auth", "expected"),
@@ -160,6 +175,31 @@ class TestAuthorization:
 
         assert tpm.nv_write(INDEX, INDEX, data=b"x", offset=0, auths=[auth]).rc == expected
         assert tpm.tpm.lockout.failed_tries == 0
+
+    @pytest.mark.parametrize("name", ["nv_read", "nv_certify", "policy_nv", "policy_authorize_nv"])
+    def test_unwritten(self, tpm: Client, name: str) -> None:
+        """Whether an Index has data is looked at before its authValue, so that no failure is counted."""
+        define(tpm, SELF.but(NO_DA=False), auth=b"secret")
+        session = start_session(tpm, TPM_SE.POLICY).handle
+        handles, given, auths = READING[name]
+        handles = [session if handle is None else handle for handle in handles]
+
+        for auth in (b"secret", b"wrong"):
+            reply = getattr(tpm, name)(*handles, **given, auths=[*auths, auth])
+            assert reply.rc == TPM_RC.NV_UNINITIALIZED
+        assert tpm.tpm.lockout.failed_tries == 0
+
+    def test_unwritten_in_a_trial(self, tpm: Client) -> None:
+        """23.9: a trial policy reads no data, so that its authorization is like any other."""
+        define(tpm, SELF.but(NO_DA=False), auth=b"secret")
+        session = start_session(tpm, TPM_SE.TRIAL).handle
+        _, given, _ = READING["policy_nv"]
+
+        codes = [
+            tpm.policy_nv(INDEX, INDEX, session, **given, auths=[auth]).rc for auth in (b"wrong", b"secret")
+        ]
+
+        assert codes == [TPM_RC.AUTH_FAIL.session(1), TPM_RC.SUCCESS]
 
     def test_dictionary_attack(self, tpm: Client) -> None:
         """Without NO_DA, failures count, and lock out in the end."""

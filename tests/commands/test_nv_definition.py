@@ -1,6 +1,7 @@
 """Part 3, clause 31: the definition of NV Indices."""
 
 import hashlib
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,7 @@ from tests.sessions import CallerSession, start_session
 from vtpm.spec.attributes import TPMA_NV
 from vtpm.spec.constants import TPM_ALG, TPM_CAP, TPM_CC, TPM_HT, TPM_NT, TPM_PT, TPM_RH, TPM_SE
 from vtpm.spec.nv import TPMT_NV_PUBLIC_2
+from vtpm.state.profile import DEFAULT
 from vtpm.wire.error import TPM_RC
 from vtpm.wire.structure import marshal
 
@@ -97,6 +99,24 @@ class TestDefineSpace:
     def test_attributes(self, tpm: Client, attributes: TPMA_NV, expected: int) -> None:
         """A new Index is neither written nor locked, and can be read and written in some way."""
         assert define(tpm, attributes) == expected
+
+    @pytest.mark.parametrize(
+        ("command", "attributes", "size"),
+        [
+            (TPM_CC.NV_Increment, COUNTER, 8),
+            (TPM_CC.NV_SetBits, BITS, 8),
+            (TPM_CC.NV_Extend, EXTEND, 32),
+            (TPM_CC.PolicySecret, PIN_PASS, 8),
+            (TPM_CC.PolicySecret, PIN_FAIL, 8),
+            (TPM_CC.NV_UndefineSpaceSpecial, PLATFORM.but(POLICY_DELETE=True), 8),
+        ],
+    )
+    def test_without_its_command(self, command: TPM_CC, attributes: TPMA_NV, size: int) -> None:
+        """A TPM that lacks the command for a kind of Index, or for its deletion, does not define one."""
+        tpm = Client(profile=replace(DEFAULT, commands=DEFAULT.commands - {command}))
+
+        assert define(tpm, attributes, size) == BAD_ATTRIBUTES
+        assert define(Client(), attributes, size) == TPM_RC.SUCCESS
 
     @pytest.mark.parametrize("bit", [8, 9, 20, 24])
     def test_reserved_attributes(self, tpm: Client, bit: int) -> None:

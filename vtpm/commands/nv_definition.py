@@ -19,6 +19,15 @@ from vtpm.wire.structure import structure
 NUMBER_SIZE = 8
 """Octets of a counter, of bits and of a PIN."""
 
+UPDATED_BY = {
+    TPM_NT.COUNTER: TPM_CC.NV_Increment,
+    TPM_NT.BITS: TPM_CC.NV_SetBits,
+    TPM_NT.EXTEND: TPM_CC.NV_Extend,
+    TPM_NT.PIN_FAIL: TPM_CC.PolicySecret,
+    TPM_NT.PIN_PASS: TPM_CC.PolicySecret,
+}
+"""31.3: the command without which a kind of Index is of no use."""
+
 
 @command(TPM_CC.NV_DefineSpace, nv=True, physical_presence=True, read_only=False)
 def nv_define_space(
@@ -52,15 +61,17 @@ def nv_define_space2(
 def define(tpm: TpmState, auth_handle: Hierarchy, auth: bytes, public: TPMS_NV_PUBLIC, *, at: str) -> None:
     """31.3: check what is asked for, then define the Index."""
     length = digest_size(public.name_alg)
+    attributes = public.attributes
+    if attributes.POLICY_DELETE and TPM_CC.NV_UndefineSpaceSpecial not in tpm.commands:
+        raise TpmError(TPM_RC.ATTRIBUTES, at=at)
     if len(public.auth_policy) not in (0, length):
         raise TpmError(TPM_RC.SIZE, at=at)
     if len(without_trailing_zeros(auth)) > length:
         raise TpmError(TPM_RC.SIZE, at="auth")
     if auth_handle is tpm.platform and not tpm.clear.ph_enable_nv:
         raise TpmError(TPM_RC.HIERARCHY, at="auth_handle")
-    check_kind(public, at)
+    check_kind(tpm, public, at)
     check_access(public, at)
-    attributes = public.attributes
     if attributes.PLATFORMCREATE is not (auth_handle is tpm.platform):
         raise TpmError(TPM_RC.ATTRIBUTES, at="auth_handle")
     if attributes.POLICY_DELETE and auth_handle is not tpm.platform:
@@ -77,12 +88,14 @@ def define(tpm: TpmState, auth_handle: Hierarchy, auth: bytes, public: TPMS_NV_P
     tpm.touch_nv(index)
 
 
-def check_kind(public: TPMS_NV_PUBLIC, at: str) -> None:
+def check_kind(tpm: TpmState, public: TPMS_NV_PUBLIC, at: str) -> None:
     """31.3: the kind must be known, and its size and attributes must fit it."""
     attributes = public.attributes
     if attributes.TPM_NT not in set(TPM_NT):
         raise TpmError(TPM_RC.ATTRIBUTES, at=at)
     kind = TPM_NT(attributes.TPM_NT)
+    if kind is not TPM_NT.ORDINARY and UPDATED_BY[kind] not in tpm.commands:
+        raise TpmError(TPM_RC.ATTRIBUTES, at=at)
     if kind is not TPM_NT.ORDINARY:
         size = digest_size(public.name_alg) if kind is TPM_NT.EXTEND else NUMBER_SIZE
         if public.data_size != size:

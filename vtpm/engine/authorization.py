@@ -20,6 +20,9 @@ EXTENDED_LOCALITY = 32
 PLATFORM = TPM_RH.PLATFORM
 TEMPLATE_COMMANDS = frozenset({TPM_CC.Create, TPM_CC.CreatePrimary, TPM_CC.CreateLoaded})
 
+READS = frozenset({TPM_CC.NV_Read, TPM_CC.NV_Certify, TPM_CC.PolicyNV, TPM_CC.PolicyAuthorizeNV})
+"""What reads the data of an Index, if not for a trial policy."""
+
 
 def authorize(tpm: TpmState, call: Call) -> None:
     """Give each session the entity it authorizes, then check every session in its turn."""
@@ -67,12 +70,7 @@ def check_authorization(tpm: TpmState, call: Call, use: SessionUse, entity: Enti
     """The checks of Part 3, 5.6, in the order of the reference code."""
     session, code = use.session, call.command.code
     assert use.role is not None
-    if (
-        code in tpm.permanent.physical_presence
-        and not tpm.physical_presence
-        and base_of(entity.handle) == PLATFORM
-    ):
-        raise TpmError(TPM_RC.PP)
+    check_presence(tpm, code, entity)
     use.includes_auth = needs_auth_value(session, entity)
     if use.includes_auth and entity.is_da_protected:
         check_not_locked_out(tpm, lockout=isinstance(entity, Lockout))
@@ -89,6 +87,8 @@ def check_authorization(tpm: TpmState, call: Call, use: SessionUse, entity: Enti
             raise TpmError(TPM_RC.AUTH_UNAVAILABLE)
         check_policy(tpm, call, session, entity, use.role)
 
+    if reads_nothing(call, entity):
+        raise TpmError(TPM_RC.NV_UNINITIALIZED)
     try:
         if session is None or (session.policy is not None and session.policy.password_needed):
             check_password(tpm, use, entity)
@@ -98,6 +98,31 @@ def check_authorization(tpm: TpmState, call: Call, use: SessionUse, entity: Enti
         count_pin(tpm, use, entity, succeeded=False)
         raise
     count_pin(tpm, use, entity, succeeded=True)
+
+
+def check_presence(tpm: TpmState, code: TPM_CC, entity: Entity) -> None:
+    """TPM_RC_PP if the platform authorizes a command that needs physical presence, and there is none."""
+    if (
+        code in tpm.permanent.physical_presence
+        and not tpm.physical_presence
+        and base_of(entity.handle) == PLATFORM
+    ):
+        raise TpmError(TPM_RC.PP)
+
+
+def reads_nothing(call: Call, entity: Entity) -> bool:
+    """
+    Part 3, 31.1: does the command read an Index that has no data, with the Index's own authorization?
+
+    That is looked at before the authValue, right or wrong, so that the answer tells nothing of it.
+    """
+    return (
+        call.command.code in READS
+        and isinstance(entity, NvIndex)
+        and not entity.attributes.WRITTEN
+        and all(other is entity for other in call.entities if isinstance(other, NvIndex))
+        and not any(other.is_trial for other in call.entities if isinstance(other, LoadedSession))
+    )
 
 
 def needs_auth_value(session: LoadedSession | None, entity: Entity) -> bool:
