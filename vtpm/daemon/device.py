@@ -6,13 +6,10 @@ A method that changes the state returns after the change is durable.
 While the store cannot write, what would change the state ends in TPM_RC_NV_UNAVAILABLE and changes nothing.
 """
 
-import errno
-import hmac
-import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
-from nvstore import FileStore, NvstoreError, Store
+from nvstore import Store
 from vtpm.control.blobs import Form
 from vtpm.control.frames import HEADER
 from vtpm.control.messages import CMD, PTM_BLOB_TYPE, TPM_RESULT
@@ -24,17 +21,15 @@ from vtpm.daemon.stateblobs import (
     IN_THE_CLEAR,
     SUSPENDED,
     GivenState,
-    digest_of_state,
     is_same,
     state_blob,
 )
+from vtpm.daemon.storage import Storage
 from vtpm.spec.constants import TPM_CC, TPM_ST, TPM_SU
 from vtpm.state.checkpoint import Checkpoint
 from vtpm.state.profile import DEFAULT, Profile
 from vtpm.state.saved import SavedStateError
 from vtpm.wire.error import TPM_RC
-
-log = logging.getLogger(__name__)
 
 MIN_BUFFER_SIZE: Final = 0xAF8
 """The smallest buffer in octets that can be set, the same as libtpms'."""
@@ -114,25 +109,21 @@ class Device:
         self.is_encrypted = is_encrypted
         self._allow_set_locality = allow_set_locality
         self._tpms = tpms
-        self._open_store = open_store
+        self._storage = Storage(name, open_store, is_shared=releases_storage)
         self.form = form
         self._may_manufacture = may_manufacture
-        self._releases_storage = releases_storage
         self._admit_revert = admit_revert
-        self._released: bytes | None = None
-        """The digest of the stored state that was released to another host."""
         self._profile = profile
         self._clock = clock
         self._random = random
         self._tpm: Any = None
-        self._store: Store | None = None
         self._suspended: bytes | None = None
         self._given = GivenState(name, form)
         self._last_command = b""
         self._is_suspended = False
         self._checkpoint: Any = None
         """What the command that is under way goes back to if it cannot be made durable."""
-        self._durability = Durability(name, self._opened, clock)
+        self._durability = Durability(name, self._storage.opened, clock)
 
     def __repr__(self) -> str:
         return f"<Device {self.name} {self.phase.name}>"
@@ -177,7 +168,7 @@ class Device:
             orderly
             and self.auto_shutdown
             and not self._is_suspended
-            and self._released is None
+            and not self._storage.is_released
             and code_of(self._last_command) != TPM_CC.Shutdown
         ):
             for kind in (TPM_SU.STATE, TPM_SU.CLEAR):
@@ -195,19 +186,9 @@ class Device:
             self._tpm, self._suspended, self._checkpoint = None, None, None
             self._given.clear()
             self._durability.end()
-            self._released = None
             self.locality, self.buffer_size = 0, None
             self.phase = Phase.BEFORE_INIT
-            store, self._store = self._store, None
-            if store is not None:
-                self._let_go(store)
-
-    def _let_go(self, store: Store) -> None:
-        """Close the store; the state itself is durable, whatever becomes of the mark that is written last."""
-        try:
-            store.close()
-        except NvstoreError as error:
-            log.error("%s: %s", self.name, error)  # noqa: TRY400 - the operator's to mend
+            self._storage.close()
 
     def execute(self, request: bytes, locality: int | None = None) -> bytes:
         """The response to a command, after its changes are durable."""
@@ -338,34 +319,15 @@ class Device:
 
     def lock_storage(self) -> None:
         """Open the store, which locks it; DeviceError if it cannot be, or is not what was released."""
-        released, self._released = self._released, None
-        try:
-            store = self._opened()
-        except (DeviceError, NvstoreError):
-            self._released = released
-            raise
-        if released is None or hmac.compare_digest(released, digest_of_state(store.load())):
-            return
-        self._released = released
-        self._store = None
-        store.close()
-        raise DeviceError("another host has changed the stored state since it was released; go on there")
+        self._storage.lock()
 
     def release_storage(self) -> None:
         """Let another host have the store, if so asked for; nothing is written until `lock_storage`."""
-        if not self._releases_storage or self._store is None:
-            return
-        self._durability.commit_deferred()
-        self._released = digest_of_state(self._store.load())
-        store, self._store = self._store, None
-        self._let_go(store)
+        self._storage.release(self._durability.commit_deferred)
 
     def rekey(self, *, deep: bool, provider: str | None) -> bool:
         """Write the stored state again under the current key of a provider; False if it is not open."""
-        if not isinstance(self._store, FileStore):
-            return False
-        self._store.rekey(deep=deep, provider=provider)
-        return True
+        return self._storage.rekey(deep=deep, provider=provider)
 
     def copied(self) -> tuple[dict[str, bytes], int] | None:
         """The running TPM as blobs, and the milliseconds since its last command; None if it is off."""
@@ -401,22 +363,10 @@ class Device:
         if self._tpm is not None:
             self._tpm.fail(reason)
 
-    def _opened(self) -> Store:
-        if self._released is not None:
-            raise PermissionError(errno.EACCES, "the stored state was released to another host")
-        if self._store is None:
-            try:
-                self._store = self._open_store()
-            except OSError as error:
-                raise DeviceError(
-                    f"the store cannot be opened: {error}; mend that and power on again"
-                ) from None
-        return self._store
-
     def _load(self, *, delete_volatile: bool) -> None:
         """Bring the TPM up from the blobs that were given, or else from the stored ones."""
         self.lock_storage()
-        store = self._opened()
+        store = self._storage.opened()
         stored = store.load()
         suspended = stored.pop(SUSPENDED, None)
         given = self._given.permanent
@@ -457,7 +407,7 @@ class Device:
         if suspended is not None and (delete_volatile or self._given):
             changes[SUSPENDED] = suspended = None
         if changes:
-            self._opened().commit(changes)
+            self._storage.opened().commit(changes)
         self._tpm, self._suspended = tpm, suspended
         self._is_suspended = False
         self._given.clear()

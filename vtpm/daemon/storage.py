@@ -1,0 +1,107 @@
+"""
+The stored state of one TPM: opened when it is needed, and let go for another host or at the end of a run.
+
+While another host has it, opening is an error: what the TPM changes then is refused as if the disk were full.
+"""
+
+import errno
+import hmac
+import logging
+from collections.abc import Callable
+from typing import Self
+
+from nvstore import FileStore, NvstoreError, Store
+from vtpm.daemon.errors import DeviceError
+from vtpm.daemon.stateblobs import digest_of_state
+
+log = logging.getLogger(__name__)
+
+
+class Storage:
+    """
+    The store of one TPM.
+
+    `open_store` opens the stored state, or raises DeviceError.
+    With `is_shared`, another host may have it meanwhile.
+    """
+
+    def __init__(self, name: str, open_store: Callable[[], Store], *, is_shared: bool) -> None:
+        self._name = name
+        self._open_store = open_store
+        self._is_shared = is_shared
+        self._store: Store | None = None
+        self._released: bytes | None = None
+        """The digest of the stored state that was released to another host."""
+
+    @property
+    def store(self) -> Store | None:
+        """The store, if it is open."""
+        return self._store
+
+    @property
+    def is_released(self) -> bool:
+        """May another host have the state?"""
+        return self._released is not None
+
+    def opened(self) -> Store:
+        """The store, opened if it is not; DeviceError or PermissionError if it cannot be."""
+        if self.is_released:
+            raise PermissionError(errno.EACCES, "the stored state was released to another host")
+        if self._store is None:
+            try:
+                self._store = self._open_store()
+            except OSError as error:
+                raise DeviceError(
+                    f"the store cannot be opened: {error}; mend that and power on again"
+                ) from None
+        return self._store
+
+    def use(self, store: Store) -> Self:
+        """Go on with a store that is open already."""
+        self._store = store
+        return self
+
+    def lock(self) -> None:
+        """Open the store, which locks it; DeviceError if it cannot be, or is not what was released."""
+        released, self._released = self._released, None
+        try:
+            store = self.opened()
+        except (DeviceError, NvstoreError):
+            self._released = released
+            raise
+        if released is None or hmac.compare_digest(released, digest_of_state(store.load())):
+            return
+        self._released = released
+        self._store = None
+        store.close()
+        raise DeviceError("another host has changed the stored state since it was released; go on there")
+
+    def release(self, last_words: Callable[[], None]) -> None:
+        """Let another host have the store, if it is shared, after `last_words`; `lock` takes it back."""
+        if not self._is_shared or self._store is None:
+            return
+        last_words()
+        self._released = digest_of_state(self._store.load())
+        self._let_go()
+
+    def close(self) -> None:
+        """End the run: let go of the store."""
+        self._released = None
+        if self._store is not None:
+            self._let_go()
+
+    def rekey(self, *, deep: bool, provider: str | None) -> bool:
+        """Write the stored state again under the current key of a provider; False if it is not open."""
+        if not isinstance(self._store, FileStore):
+            return False
+        self._store.rekey(deep=deep, provider=provider)
+        return True
+
+    def _let_go(self) -> None:
+        """Close the store; the state itself is durable, whatever becomes of the mark that is written last."""
+        store, self._store = self._store, None
+        assert store is not None
+        try:
+            store.close()
+        except NvstoreError as error:
+            log.error("%s: %s", self._name, error)  # noqa: TRY400 - the operator's to mend
