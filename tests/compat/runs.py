@@ -49,7 +49,8 @@ def serving(
     """A process on a directory, from its socket's appearance on; `own` says whose program serves."""
     control = state.with_name(f"{state.name}.{name}")
     program = str(programs / "swtpm") if own else "swtpm"
-    command = [program, "socket", "--tpm2", "--tpmstate", f"dir={state}"]
+    backend = "backend-uri=file://" if state.is_file() else "dir="
+    command = [program, "socket", "--tpm2", "--tpmstate", f"{backend}{state}"]
     with subprocess.Popen(
         [*command, "--ctrl", f"type=unixio,path={control}", *words],
         stderr=subprocess.PIPE,

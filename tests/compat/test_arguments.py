@@ -2,7 +2,7 @@
 
 import pytest
 
-from vtpm.compat.arguments import NOT_DONE, ArgumentError, check, key_source, parse, state_directory
+from vtpm.compat.arguments import NOT_DONE, ArgumentError, check, key_source, parse, state_uri
 
 STATE = ["--tpmstate", "dir=/s"]
 
@@ -62,7 +62,7 @@ def test_not_supported(option: str) -> None:
         (["--ctrl", "type=tcp,port=1", *STATE], "--tpm2"),
         (["--tpm2", *STATE], "--ctrl"),
         (["--tpm2", "--ctrl", "type=tcp,port=1"], "--tpmstate"),
-        (["--tpm2", "--ctrl", "type=tcp,port=1", "--tpmstate", "backend-uri=file://f"], "file://f"),
+        (["--tpm2", "--ctrl", "type=tcp,port=1", "--tpmstate", "backend-uri=rbd://f"], "rbd://f"),
         (["--tpm2", "--ctrl", "type=tcp,port=1", "--tpmstate", "dir=/s,mode=9"], "mode=9"),
         (["--tpm2", "--ctrl", "type=tcp,port=1", *STATE, "--key", "fd=1,pwdfd=2"], "--key"),
         (["--tpm2", "--ctrl", "type=tcp,port=1", *STATE, "--key", "fd=1,remove=perhaps"], "--key remove"),
@@ -83,13 +83,13 @@ def test_refusals(words: list[str], named: str, monkeypatch: pytest.MonkeyPatch)
     assert named in str(error.value)
 
 
-def test_state_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_state_uri(monkeypatch: pytest.MonkeyPatch) -> None:
     """The directory is --tpmstate's, or TPM_PATH."""
     monkeypatch.setenv("TPM_PATH", "/path")
 
-    assert str(state_directory(parse([]))) == "/path"
-    assert str(state_directory(parse(STATE))) == "/s"
-    assert str(state_directory(parse(["--tpmstate", "backend-uri=dir:///u"]))) == "/u"
+    assert str(state_uri(parse([]))) == "dir:///path"
+    assert str(state_uri(parse(STATE))) == "dir:///s"
+    assert str(state_uri(parse(["--tpmstate", "backend-uri=dir:///u"]))) == "dir:///u"
 
 
 def test_key_source() -> None:

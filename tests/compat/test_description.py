@@ -9,7 +9,7 @@ import pytest
 from vtpm.compat.arguments import ArgumentError, parse
 from vtpm.compat.description import capabilities, info, profiles, spaced, states
 from vtpm.compat.profiles import profile_of, shown_name
-from vtpm.daemon.directory import opener
+from vtpm.compat.storage import StateDirectory
 from vtpm.engine.tpm import Tpm
 from vtpm.state.profile import DEFAULT, PC_CLIENT, SWTPM_COMPATIBLE
 
@@ -26,7 +26,7 @@ def test_capabilities() -> None:
     assert re.match(r'\{ "type": "swtpm", "features": \[ "tpm-2\.0", .* \], "version": "[^"]*" \}$', text)
     told = json.loads(text)["features"]
     assert {"cmdarg-migration", "cmdarg-print-info", "rsa-keysize-3072"} <= set(told)
-    assert not {"tpm-1.2", "cmdarg-chroot", "nvram-backend-file"} & set(told)
+    assert not {"tpm-1.2", "cmdarg-chroot"} & set(told)
     assert "rsa-keysize-3072" not in json.loads(capabilities(tpm2=False))["features"]
 
 
@@ -48,7 +48,7 @@ class TestStates:
         (tmp_path / "tpm2-00.volatilestate").write_text("DUMMY")
         shown = shown.replace("} ]", '}, {"name": "volatilestate", "size": 5} ]')
         assert states(arguments) == shown
-        opener(tmp_path)().close()
+        StateDirectory(tmp_path).opener()().close()
         assert json.loads(states(arguments))["states"][0]["size"] > 6
 
 
@@ -67,13 +67,13 @@ class TestInfo:
         """The profile of the TPM in the directory, by libtpms' name."""
         words = ["--print-info", "0x20", "--tpmstate", f"dir={tmp_path}"]
         assert json.loads(info(parse(words)))["ActiveProfile"] == {"Name": "null"}
-        store = opener(tmp_path, None, Tpm.manufacture(bytes, PC_CLIENT).snapshot)()
+        store = StateDirectory(tmp_path).opener(None, Tpm.manufacture(bytes, PC_CLIENT).snapshot)()
         store.close()
         assert json.loads(info(parse(words)))["ActiveProfile"] == {"Name": "pc-client"}
 
     def test_key(self, tmp_path: Path) -> None:
         """A state that the key does not open is an error, which says so."""
-        opener(tmp_path, b"the passphrase")().close()
+        StateDirectory(tmp_path).opener(b"the passphrase")().close()
         with pytest.raises(ArgumentError, match="cannot be opened"):
             info(parse(["--print-info", "0x20", "--tpmstate", f"dir={tmp_path}"]))
 

@@ -15,10 +15,10 @@ from vtpm.compat.arguments import ArgumentError
 from vtpm.compat.directory import make_directory
 from vtpm.compat.foreign_state import StreamForm, take_over
 from vtpm.compat.keys import Key, key_of, read_key
+from vtpm.compat.storage import StateDirectory
 from vtpm.control import blobs
 from vtpm.control.blobs import BlobError, BlobKeyError
 from vtpm.control.messages import PTM_BLOB_TYPE
-from vtpm.daemon.directory import opener
 from vtpm.daemon.errors import DeviceError
 from vtpm.engine.tpm import Tpm
 from vtpm.libtpms import file
@@ -65,10 +65,9 @@ class TestDirectory:
         octets = file.wrap(permanent, key.of_size(size) if key else None, bytes(size))
         (tmp_path / STATE).write_bytes(octets)
         for _ in range(2):
-            open_store = opener(
-                tmp_path,
+            open_store = StateDirectory(tmp_path).opener(
                 key.passphrase if key else None,
-                lambda: take_over(tmp_path, SWTPM_COMPATIBLE, key),
+                lambda: take_over(StateDirectory(tmp_path), SWTPM_COMPATIBLE, key),
             )
             store = open_store()
             found = Tpm.restore(store.load(), bytes)
@@ -79,7 +78,7 @@ class TestDirectory:
 
     def test_not_there(self, tmp_path: Path) -> None:
         """Without a file there is nothing to take over."""
-        assert take_over(tmp_path, SWTPM_COMPATIBLE, None) == {}
+        assert take_over(StateDirectory(tmp_path), SWTPM_COMPATIBLE, None) == {}
 
     @pytest.mark.parametrize(
         ("key", "given", "said"),
@@ -95,21 +94,23 @@ class TestDirectory:
         """Without its key nothing is taken over, and nothing is made beside it."""
         (tmp_path / STATE).write_bytes(wrapped(permanent, key))
         with pytest.raises(DeviceError, match=said):
-            opener(tmp_path, None, lambda: take_over(tmp_path, SWTPM_COMPATIBLE, given))()
+            StateDirectory(tmp_path).opener(
+                None, lambda: take_over(StateDirectory(tmp_path), SWTPM_COMPATIBLE, given)
+            )()
         assert not list(tmp_path.glob("states/*.state"))
 
     def test_suspended(self, tmp_path: Path, permanent: bytes) -> None:
         """A volatile state is not lost by mistake."""
         (tmp_path / STATE).write_bytes(wrapped(permanent))
         (tmp_path / "tpm2-00.volatilestate").write_bytes(b"state")
-        with pytest.raises(DeviceError, match=r"tpm2-00\.volatilestate .* is not read"):
-            take_over(tmp_path, SWTPM_COMPATIBLE, None)
+        with pytest.raises(DeviceError, match=r"volatile state .* is not read"):
+            take_over(StateDirectory(tmp_path), SWTPM_COMPATIBLE, None)
 
     def test_damaged(self, tmp_path: Path, permanent: bytes) -> None:
         """A damaged file is named."""
         (tmp_path / STATE).write_bytes(wrapped(permanent)[:-1])
         with pytest.raises(DeviceError, match=STATE):
-            take_over(tmp_path, SWTPM_COMPATIBLE, None)
+            take_over(StateDirectory(tmp_path), SWTPM_COMPATIBLE, None)
 
 
 class TestBlobs:
@@ -281,7 +282,9 @@ class TestProcesses:
         def seed(*words: str) -> bytes:
             words = ("--tpm2", "--tpm-state", str(place), "--config", "/dev/null", *words)
             subprocess.run([programs / "swtpm_setup", *words], check=True, capture_output=True, timeout=LIMIT)
-            store = opener(place, None, lambda: take_over(place, SWTPM_COMPATIBLE, None))()
+            store = StateDirectory(place).opener(
+                None, lambda: take_over(StateDirectory(place), SWTPM_COMPATIBLE, None)
+            )()
             found = Tpm.restore(store.load(), bytes)
             store.close()
             return bytes(found.owner.seed)
@@ -326,7 +329,7 @@ class TestProcesses:
                     server.ioctl("-i")
                     assert server.ioctl("-g") == "ptm configuration flags: 0x3\n"
                     server.shut_down()
-            store = opener(state, Key(secret, is_passphrase=True).passphrase)()
+            store = StateDirectory(state).opener(Key(secret, is_passphrase=True).passphrase)()
             seeds.add(Tpm.restore(store.load(), bytes).owner.seed)
             store.close()
         assert len(seeds) == 1

@@ -11,8 +11,8 @@ from vtpm.compat.arguments import ArgumentError
 from vtpm.compat.directory import make_directory
 from vtpm.compat.keys import Key
 from vtpm.compat.setup_arguments import check, parse
+from vtpm.compat.storage import StateDirectory
 from vtpm.daemon.authority import open_authority
-from vtpm.daemon.directory import opener
 from vtpm.engine.tpm import Tpm
 from vtpm.manufacture.templates import EK, PLATFORM_CERTIFICATE
 from vtpm.spec.constants import TPM_ALG
@@ -47,7 +47,7 @@ class Setup:
 
     def tpm(self, key: Key | None = None) -> Tpm:
         """The TPM that it made."""
-        store = opener(self.state, key.passphrase if key else None)()
+        store = StateDirectory(self.state).opener(key.passphrase if key else None)()
         try:
             return Tpm.restore(store.load(), bytes)
         finally:
@@ -147,7 +147,7 @@ class TestArguments:
         [
             (["--tpm-state", "x"], "--tpm2 is required"),
             (["--tpm2"], "--tpm-state is required"),
-            (["--tpm2", "--tpm-state", "file://x"], "only a directory"),
+            (["--tpm2", "--tpm-state", "rbd://x"], "only dir:// and file://"),
             (["--tpm2", "--tpm-state", "x", "--take-ownership"], "--take-ownership is not supported"),
             (["--tpm2", "--tpm-state", "x", "--colour"], "--colour is not an option"),
             (["--tpm2", "--tpm-state", "x", "--cipher", "rot13"], "not a cipher"),

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vtpm.libtpms import file
+from vtpm.libtpms import file, linear
 from vtpm.libtpms.command_set import LIBTPMS_0_9, bits_of, commands_of
 from vtpm.libtpms.errors import ForeignStateError
 from vtpm.libtpms.importing import import_state, read_state
@@ -104,15 +104,20 @@ class TestFile:
         assert file.unwrap(blob) == state_of("fixed-seeds")
 
     def test_linear(self) -> None:
-        """The permanent state is the first entry of a linear file."""
+        """The permanent state is the first entry of a linear file, the volatile one the second."""
         content = octets_of("fixed-seeds")
-        header = struct.pack("<QBBH", file.LINEAR_MAGIC, 1, 0, 4096)
-        header += struct.pack("<III", 4096, len(content), 8192)
-        linear = header.ljust(4096, b"\0") + content.ljust(8192, b"\0")
-        assert file.permanent_of_linear(linear) == content
-        assert file.permanent_of_linear(content) == content
-        with pytest.raises(ForeignStateError, match="no whole permanent state"):
-            file.permanent_of_linear(linear[:5000])
+        header = linear.HEADER.pack(linear.MAGIC, 1, 0, linear.SIZE)
+        header += linear.ENTRY.pack(4096, len(content), 8192) + linear.ENTRY.pack(12288, 3, 4)
+        octets = header.ljust(4096, b"\0") + content.ljust(8192, b"\0") + b"run "
+        assert linear.is_linear(octets)
+        assert not linear.is_linear(content)
+        assert [linear.state_in(octets, number) for number in range(3)] == [content, b"run", None]
+        assert linear.end_of(octets) == len(octets)
+        for end in (20, 5000):
+            with pytest.raises(ForeignStateError, match="cut short"):
+                linear.state_in(octets[:end], linear.PERMANENT)
+        with pytest.raises(ForeignStateError, match="unknown version"):
+            linear.state_in(linear.GUARD, linear.PERMANENT)
 
 
 class TestPermanent:

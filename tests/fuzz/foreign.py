@@ -9,14 +9,21 @@ from tests.state.rich import keep_for_good
 from vtpm import Tpm
 from vtpm.libtpms.errors import ForeignStateError
 from vtpm.libtpms.exporting import export_state
-from vtpm.libtpms.file import is_encrypted, is_state, key_of_file, permanent_of_linear, unwrap, wrap
+from vtpm.libtpms.file import is_encrypted, is_state, key_of_file, unwrap, wrap
 from vtpm.libtpms.importing import import_state
+from vtpm.libtpms.linear import ENTRY, HEADER, MAGIC, PERMANENT, SIZE, is_linear, state_in
 from vtpm.state.profile import SWTPM_COMPATIBLE
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "libtpms" / "state-files.json"
 KEY = bytes(range(32))
 IV = bytes(16)
 PLAIN, FILE, LINEAR, KEY_FILE = range(4)
+
+
+def linear_file(octets: bytes) -> bytes:
+    """A linear file that holds this permanent state alone."""
+    header = HEADER.pack(MAGIC, 1, 0, SIZE) + ENTRY.pack(SIZE, len(octets), len(octets))
+    return header.ljust(SIZE, b"\0") + octets
 
 
 class ForeignStates(Target):
@@ -37,7 +44,7 @@ class ForeignStates(Target):
         return [
             *(bytes([PLAIN]) + octets for octets in plain),
             *(bytes([FILE]) + octets for octets in files),
-            *(bytes([LINEAR]) + octets for octets in files[:1]),
+            *(bytes([LINEAR]) + linear_file(octets) for octets in files[:1]),
             bytes([KEY_FILE]) + KEY,
             bytes([KEY_FILE]) + KEY.hex().encode(),
             bytes([KEY_FILE]) + b"0x" + KEY[:16].hex().encode(),
@@ -50,7 +57,7 @@ class ForeignStates(Target):
             if kind == KEY_FILE:
                 return bool(key_of_file(content))
             if kind == LINEAR:
-                content = permanent_of_linear(content)
+                content = (state_in(content, PERMANENT) if is_linear(content) else None) or b""
             if kind != PLAIN:
                 is_encrypted(content)
                 content = unwrap(content, lambda size: KEY[:size])

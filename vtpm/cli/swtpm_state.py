@@ -15,10 +15,10 @@ from vtpm.cli.place import Place
 from vtpm.cli.vm import as_json_option, check_socket_name, describe, tell, unlock
 
 if TYPE_CHECKING:
+    from vtpm.compat.storage import Foreign
     from vtpm.state.profile import Profile
 
 STATE: Final = "tpm2-00.permall"
-VOLATILE: Final = "tpm2-00.volatilestate"
 
 
 def key_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -77,16 +77,16 @@ def import_swtpm(
     so that what the guest has sealed still opens, and its EK and SRK stay the same.
     """
     with explained(), foreign_errors():
-        from vtpm.compat.foreign_state import check_unused  # noqa: PLC0415 - help needs none of them
+        from vtpm.compat.storage import foreign_at  # noqa: PLC0415 - help needs none of them
         from vtpm.daemon.admin import ask  # noqa: PLC0415
         from vtpm.daemon.clock import entropy  # noqa: PLC0415
         from vtpm.libtpms.importing import import_state  # noqa: PLC0415
 
         check_socket_name(vm)
         kind = profile_named(profile)
-        check_unused(directory_of(source))
-        imported = import_state(read_source(source, keyfile, pwdfile, kdf), kind, entropy)
-        for line in (*imported.left_behind, *volatile_beside(source)):
+        foreign = foreign_at(source)
+        imported = import_state(permanent_of(foreign, keyfile, pwdfile, kdf), kind, entropy)
+        for line in (*imported.left_behind, *volatile_of(foreign)):
             click.echo(f"not taken over: {line}", err=True)
         if dry_run:
             click.echo(f"{len(imported.blobs)} parts of the state can be taken over; nothing was written")
@@ -166,13 +166,15 @@ def profile_named(name: str) -> "Profile":
     return PROFILES[name]
 
 
-def read_source(source: Path, keyfile: Path | None, pwdfile: Path | None, kdf: str) -> bytes:
-    """The permanent state from a directory or file of swtpm."""
+def permanent_of(foreign: "Foreign", keyfile: Path | None, pwdfile: Path | None, kdf: str) -> bytes:
+    """Swtpm's permanent state."""
     from vtpm.libtpms import file  # noqa: PLC0415 - help needs none
 
-    path = source / STATE if source.is_dir() else source
-    octets = file.permanent_of_linear(path.read_bytes())
-    return file.unwrap(octets, key_of(keyfile, pwdfile, kdf))
+    if foreign.permanent is None:
+        raise click.ClickException(
+            f"{foreign.source}: there is no state of swtpm; name its directory or file"
+        )
+    return file.unwrap(foreign.permanent, key_of(keyfile, pwdfile, kdf))
 
 
 def key_of(keyfile: Path | None, pwdfile: Path | None, kdf: str) -> bytes | Callable[[int], bytes] | None:
@@ -189,16 +191,13 @@ def key_of(keyfile: Path | None, pwdfile: Path | None, kdf: str) -> bytes | Call
     return lambda size: file.key_of_passphrase(passphrase, size, kdf=kdf)
 
 
-def directory_of(source: Path) -> Path:
-    """The directory of swtpm's --tpmstate."""
-    return source if source.is_dir() else source.parent
-
-
-def volatile_beside(source: Path) -> list[str]:
+def volatile_of(foreign: "Foreign") -> list[str]:
     """What to say of a volatile state beside the permanent one."""
-    if not (directory_of(source) / VOLATILE).exists():
+    if foreign.volatile is None:
         return []
-    return [f"{VOLATILE}, of a guest that was suspended: resume it with swtpm and shut it down to keep that"]
+    return [
+        "the volatile state of a suspended guest: to keep it, resume the guest with swtpm and shut it down"
+    ]
 
 
 def write_state(directory: Path, octets: bytes) -> Path:

@@ -8,10 +8,11 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 TRUE: Final = "true"
+SCHEMES: Final = ("dir://", "file://")
+"""Of the URI of a state."""
 
 
 class ArgumentError(Exception):
@@ -137,22 +138,25 @@ def number(option: str, name: str, text: str, base: int = 10) -> int:
     return value
 
 
-def state_directory(arguments: Arguments) -> Path:
-    """The directory of the state: --tpmstate's, or TPM_PATH."""
+def state_uri(arguments: Arguments) -> str:
+    """Where the state is: --tpmstate's directory or URI, or the directory in TPM_PATH."""
     values = arguments.of("tpmstate")
     if "mode" in values:
-        number(
-            "tpmstate", "mode", values["mode"], 8
-        )  # files are 0600 and directories 0700, whatever is allowed
+        number("tpmstate", "mode", values["mode"], 8)  # files are 0600, directories 0700, whatever is allowed
     uri = values.get("backend-uri")
     if uri is not None:
-        if not uri.startswith("dir://"):
-            raise ArgumentError(f"--tpmstate backend-uri={uri}: only dir:// is supported")
-        return Path(uri.removeprefix("dir://"))
+        return check_uri(f"--tpmstate backend-uri={uri}", uri)
     directory = values.get("dir") or os.environ.get("TPM_PATH")
     if not directory:
-        raise ArgumentError("--tpmstate is required: give dir=<directory>")
-    return Path(directory)
+        raise ArgumentError("--tpmstate is required: give dir=<directory> or backend-uri=<uri>")
+    return f"{SCHEMES[0]}{directory}"
+
+
+def check_uri(named: str, uri: str) -> str:
+    """A URI of a directory or file, as it is."""
+    if not uri.startswith(SCHEMES) or uri in SCHEMES:
+        raise ArgumentError(f"{named}: only {' and '.join(SCHEMES)} with a path are supported")
+    return uri
 
 
 def key_source(option: str, values: Mapping[str, str]) -> tuple[str, str] | None:
@@ -174,7 +178,7 @@ def check(arguments: Arguments) -> None:
         raise ArgumentError("--tpm2 is required: a TPM 1.2 is not supported")
     if not {"ctrl", "server", "port", "fd"} & arguments.options.keys():
         raise ArgumentError("--ctrl or --server is required: nobody could reach the TPM")
-    state_directory(arguments)
+    state_uri(arguments)
     for option in ("key", "migration-key"):
         key_source(option, arguments.of(option))
     if arguments.of("pcap") and "file" not in arguments.of("pcap"):

@@ -1,10 +1,9 @@
 """What `swtpm socket` prints of itself and of its state, in JSON (swtpm.8)."""
 
 import json
-from pathlib import Path
 from typing import Any, Final
 
-from vtpm.compat.arguments import ArgumentError, Arguments, state_directory
+from vtpm.compat.arguments import ArgumentError, Arguments, state_uri
 from vtpm.compat.version import own_version
 
 FEATURES: Final = (
@@ -18,6 +17,7 @@ FEATURES: Final = (
     "cmdarg-print-states",
     "cmdarg-migration",
     "nvram-backend-dir",
+    "nvram-backend-file",
 )
 """What this program has of swtpm's, in swtpm's words and order."""
 
@@ -59,15 +59,16 @@ def capabilities(*, tpm2: bool) -> str:
 
 
 def states(arguments: Arguments) -> str:
-    """The states in the directory: this TPM's, or else swtpm's."""
-    from vtpm.daemon.directory import SWTPM_STATE, SWTPM_VOLATILE, state_size  # noqa: PLC0415 - as above
+    """The states that there are: this TPM's, or else swtpm's."""
+    from vtpm.compat.storage import storage_of  # noqa: PLC0415 - as above
 
-    directory = state_directory(arguments)
-    own = state_size(directory)
+    storage = storage_of(state_uri(arguments))
+    own = storage.size()
     if own is not None:
         return spaced({"type": "swtpm", "states": [{"name": "permall", "size": own}]})
-    files = {"permall": directory / SWTPM_STATE, "volatilestate": directory / SWTPM_VOLATILE}
-    found = [{"name": name, "size": file.stat().st_size} for name, file in files.items() if file.is_file()]
+    foreign = storage.foreign()
+    states = {"permall": foreign.permanent, "volatilestate": foreign.volatile}
+    found = [{"name": name, "size": len(state)} for name, state in states.items() if state is not None]
     return spaced({"type": "swtpm", "states": found})
 
 
@@ -82,6 +83,7 @@ def info(arguments: Arguments) -> str:
     """The description of a new TPM, or of the one in the directory if there is one."""
     from vtpm.compat.keys import read_key  # noqa: PLC0415 - as above
     from vtpm.compat.profiles import list_profiles, profile_of, shown_name  # noqa: PLC0415
+    from vtpm.compat.storage import storage_of  # noqa: PLC0415
     from vtpm.daemon.info import describe  # noqa: PLC0415
 
     text = arguments.of("print-info")["print-info"]
@@ -92,7 +94,7 @@ def info(arguments: Arguments) -> str:
     profile = profile_of(arguments.of("profile"))
     if arguments.of("tpmstate"):
         key = read_key("key", arguments.of("key"))
-        profile = stored_profile(state_directory(arguments), key) or profile
+        profile = stored_profile(storage_of(state_uri(arguments)), key) or profile
     parts = json.loads(describe(flags, profile))
     if flags & ACTIVE_PROFILE and arguments.of("tpmstate"):
         parts["ActiveProfile"] = {"Name": shown_name(profile)}
@@ -101,17 +103,16 @@ def info(arguments: Arguments) -> str:
     return json.dumps(parts, separators=(",", ":"))
 
 
-def stored_profile(directory: Path, key: Any) -> Any:
-    """The profile of the TPM in a directory; None if there is none."""
+def stored_profile(storage: Any, key: Any) -> Any:
+    """The profile of the TPM in a storage; None if there is none."""
     from nvstore import NvstoreError  # noqa: PLC0415 - as above
     from vtpm.daemon.clock import entropy  # noqa: PLC0415
-    from vtpm.daemon.directory import opener, state_size  # noqa: PLC0415
     from vtpm.engine.tpm import Tpm  # noqa: PLC0415
 
-    if state_size(directory) is None:
+    if storage.size() is None:
         return None
     try:
-        store = opener(directory, key.passphrase if key else None)()
+        store = storage.opener(key.passphrase if key else None)()
         try:
             blobs = store.load()
         finally:

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Final
 
 from nvstore import NvstoreError
-from vtpm.compat.arguments import TRUE, ArgumentError, Arguments, number, state_directory
+from vtpm.compat.arguments import TRUE, ArgumentError, Arguments, number, state_uri
 from vtpm.compat.foreign_state import StreamForm, take_over
 from vtpm.compat.keys import read_key
 from vtpm.compat.listeners import Listeners
 from vtpm.compat.profiles import profile_of
 from vtpm.compat.seccomp import action_of, restrict
+from vtpm.compat.storage import storage_of
 from vtpm.daemon.device import command_of
-from vtpm.daemon.directory import opener
 from vtpm.daemon.endpoint import Endpoint, Policy
 from vtpm.daemon.errors import DeviceError, OperatorError
 from vtpm.daemon.lane import Lane
@@ -48,7 +48,7 @@ class Emulator:
             raise
 
     def _prepare(self, arguments: Arguments, listeners: Listeners) -> None:
-        directory = state_directory(arguments)
+        storage = storage_of(state_uri(arguments))
         profile = profile_of(arguments.of("profile"))
         key = read_key("key", arguments.of("key"))
         migration_key = read_key("migration-key", arguments.of("migration-key"))
@@ -60,7 +60,7 @@ class Emulator:
             trace_file(arguments),
             "tpm",
             self._process.tpms,
-            opener(directory, key.passphrase if key else None, lambda: take_over(directory, profile, key)),
+            storage.opener(key.passphrase if key else None, lambda: take_over(storage, profile, key)),
             may_manufacture=True,
             is_encrypted=key is not None,
             auto_shutdown=not arguments.has("flags", "disable-auto-shutdown"),

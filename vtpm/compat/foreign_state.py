@@ -5,51 +5,39 @@ A directory with swtpm's state and none of this TPM's is one of a guest that ran
 its state is read, never written, and from then on this TPM's own is used.
 """
 
-import fcntl
 import logging
-import os
-import struct
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Final
 
 from vtpm.compat.keys import Key
+from vtpm.compat.storage import Storage
 from vtpm.control import blobs, envelope
 from vtpm.control.blobs import BlobError, BlobKeyError, Form
 from vtpm.control.messages import PTM_BLOB_TYPE
 from vtpm.daemon.clock import entropy
-from vtpm.daemon.directory import SWTPM_STATE, SWTPM_VOLATILE
 from vtpm.daemon.errors import DeviceError
 from vtpm.libtpms import file
 from vtpm.libtpms.errors import ForeignStateError
 from vtpm.state.profile import Profile
 
-LOCK: Final = ".lock"
-FLOCK: Final = struct.Struct("hhqqi4x")
-"""struct flock of fcntl(2) on 64-bit Linux: type, whence, start, length, process."""
-
 log = logging.getLogger(__name__)
 
 
-def take_over(directory: Path, profile: Profile, key: Key | None) -> Mapping[str, bytes]:
-    """The TPM of swtpm's state in a directory, empty if there is none; DeviceError if it cannot be had."""
-    source = directory / SWTPM_STATE
-    try:
-        octets = source.read_bytes()
-    except FileNotFoundError:
+def take_over(storage: Storage, profile: Profile, key: Key | None) -> Mapping[str, bytes]:
+    """The TPM of swtpm's state in a storage, empty if there is none; DeviceError if it cannot be had."""
+    source, permanent, volatile = storage.foreign()
+    if permanent is None:
         return {}
-    except OSError as error:
-        raise DeviceError(f"{source}: {error.strerror}") from None
-    if (directory / SWTPM_VOLATILE).exists():
+    if volatile is not None:
         raise DeviceError(
-            f"{directory / SWTPM_VOLATILE} is the volatile state of a suspended guest, which is not read; "
-            "resume the guest with swtpm and shut it down, or remove that file to lose what it holds"
+            f"{source}: there is the volatile state of a suspended guest, which is not read; "
+            "resume the guest with swtpm and shut it down, or remove that state to lose what it holds"
         )
-    check_unused(directory)
     from vtpm.libtpms.importing import import_state  # noqa: PLC0415 - few ever need it
 
     try:
-        imported = import_state(file.unwrap(octets, None if key is None else key.of_size), profile, entropy)
+        imported = import_state(
+            file.unwrap(permanent, None if key is None else key.of_size), profile, entropy
+        )
     except ForeignStateError as error:
         raise DeviceError(f"{source}: {error}") from None
     log.warning(
@@ -60,22 +48,6 @@ def take_over(directory: Path, profile: Profile, key: Key | None) -> Mapping[str
     for line in imported.left_behind:
         log.warning("%s: not taken over: %s", source, line)
     return imported.blobs
-
-
-def check_unused(directory: Path) -> None:
-    """DeviceError if a running swtpm has locked a directory."""
-    lock = directory / LOCK
-    try:
-        descriptor = os.open(lock, os.O_RDONLY | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return
-    try:
-        asked = FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-        answer = FLOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_GETLK, asked))
-    finally:
-        os.close(descriptor)
-    if answer[0] != fcntl.F_UNLCK:
-        raise DeviceError(f"{lock} is locked by process {answer[-1]}: swtpm runs; shut the guest down first")
 
 
 class StreamForm(Form):

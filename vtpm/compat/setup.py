@@ -18,10 +18,10 @@ from vtpm.compat.foreign_state import take_over
 from vtpm.compat.keys import Key, key_of, read_descriptor, read_file
 from vtpm.compat.profiles import described, list_profiles, named
 from vtpm.compat.setup_arguments import SetupArguments, check, parse, read_configuration
+from vtpm.compat.storage import StateDirectory, is_foreign, storage_of
 from vtpm.compat.version import own_version
 from vtpm.daemon.authority import LocalCertifier, default_directory, open_authority
 from vtpm.daemon.clock import entropy
-from vtpm.daemon.directory import forget, is_foreign, opener
 from vtpm.daemon.errors import OperatorError
 from vtpm.engine.tpm import Tpm
 from vtpm.manufacture.certificates import Model
@@ -105,19 +105,19 @@ def run(words: list[str]) -> int:
 def set_up(arguments: SetupArguments, configuration: Mapping[str, str]) -> int:
     """Manufacture a TPM, or change the active PCR banks of one."""
     start_log(arguments.options.get("logfile"))
-    directory = arguments.directory
-    if not directory.is_dir():
-        raise ArgumentError(f"--tpm-state {directory}: there is no such directory")
+    storage = storage_of(arguments.state_uri)
+    if isinstance(storage, StateDirectory) and not storage.path.is_dir():
+        raise ArgumentError(f"--tpm-state {storage.path}: there is no such directory")
     key = key_from(arguments)
     profile = profile_from(arguments, configuration)
-    initial: Callable[[], Mapping[str, bytes]] = partial(take_over, directory, profile, key)
+    initial: Callable[[], Mapping[str, bytes]] = partial(take_over, storage, profile, key)
     if arguments.has("overwrite"):
-        forget(directory)
+        storage.forget()
         initial = dict
-    elif not arguments.has("reconfigure") and is_foreign(directory):
+    elif not arguments.has("reconfigure") and is_foreign(storage):
         return keep(arguments)
     log.info("Starting vTPM manufacturing @ %s", time.strftime("%c"))
-    store = opener(directory, key.passphrase if key else None, initial)()
+    store = storage.opener(key.passphrase if key else None, initial)()
     try:
         blobs = store.load()
         if blobs and not arguments.has("reconfigure"):
@@ -139,7 +139,7 @@ def set_up(arguments: SetupArguments, configuration: Mapping[str, str]) -> int:
 def keep(arguments: SetupArguments) -> int:
     """Leave a TPM that is there, if --not-overwrite says so."""
     if not arguments.has("not-overwrite"):
-        raise ArgumentError(f"{arguments.directory} holds a TPM already; give --overwrite or --not-overwrite")
+        raise ArgumentError(f"{arguments.state_uri} holds a TPM already; give --overwrite or --not-overwrite")
     log.info("Not overwriting existing state.")
     return 0
 

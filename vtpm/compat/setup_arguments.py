@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from vtpm.compat.arguments import ArgumentError
+from vtpm.compat.arguments import SCHEMES, ArgumentError, check_uri
 
 WITH_VALUE: Final = frozenset(
     {
@@ -91,14 +91,14 @@ class SetupArguments:
         return bool(self.switches.intersection(switches))
 
     @property
-    def directory(self) -> Path:
-        """The directory of the state."""
+    def state_uri(self) -> str:
+        """Where the state is."""
         text = self.options.get("tpm-state") or self.options.get("tpmstate")
         if not text:
-            raise ArgumentError("--tpm-state is required: give a directory")
-        if text.startswith("file://"):
-            raise ArgumentError(f"--tpm-state {text}: only a directory is supported")
-        return Path(text.removeprefix("dir://"))
+            raise ArgumentError("--tpm-state is required: give a directory, dir://<path> or file://<path>")
+        if "://" not in text:
+            return f"{SCHEMES[0]}{text}"
+        return check_uri(f"--tpm-state {text}", text)
 
     @property
     def passphrase_source(self) -> tuple[str, str] | None:
@@ -152,7 +152,7 @@ def check(arguments: SetupArguments) -> None:
         raise ArgumentError(f"--rsa-keysize {size}: only 2048 is supported")
     if arguments.has("overwrite") and arguments.has("not-overwrite", "reconfigure"):
         raise ArgumentError("--overwrite contradicts --not-overwrite and --reconfigure")
-    _ = arguments.directory, arguments.passphrase_source
+    _ = arguments.state_uri, arguments.passphrase_source
 
 
 def read_configuration(arguments: SetupArguments) -> Mapping[str, str]:

@@ -30,26 +30,26 @@ class DirectoryError(OperatorError):
     """The directory cannot be used; the text gives cause and remedy."""
 
 
-def opener(
-    directory: Path,
-    passphrase: bytes | None = None,
-    initial: Callable[[], Mapping[str, bytes]] = dict,
-) -> Callable[[], Store]:
-    """How to open the directory's store, which is made, with the initial state, where there never was one."""
+def opener(directory: Path) -> Callable[[], Store]:
+    """How to open the directory's store, which is made, without a TPM, where there never was one."""
+    return lambda: open_host(lambda: Host(directory), None, dict if state_size(directory) is None else None)
 
-    def open_store() -> Store:
-        is_new = state_size(directory) is None
-        state = initial() if is_new else {}
-        host = Host(directory)
-        if host.providers.default is None:
-            host.providers.init(PROVIDER, passphrase=passphrase)
-        if passphrase is not None:
-            host.providers.unlock(PROVIDER, passphrase)
-        if is_new:
-            return host.create_state(uuid.uuid4(), NAME, state, provider=PROVIDER, allow_unverified=True)
+
+def open_host(
+    make: Callable[[], Host],
+    passphrase: bytes | None,
+    initial: Callable[[], Mapping[str, bytes]] | None,
+) -> Store:
+    """Open the one state of a host that `make` gives; if `initial` gives its first one, it is made."""
+    state = {} if initial is None else initial()
+    host = make()
+    if host.providers.default is None:
+        host.providers.init(PROVIDER, passphrase=passphrase)
+    if passphrase is not None:
+        host.providers.unlock(PROVIDER, passphrase)
+    if initial is None:
         return host.open_state(NAME)
-
-    return open_store
+    return host.create_state(uuid.uuid4(), NAME, state, provider=PROVIDER, allow_unverified=True)
 
 
 def state_size(directory: Path) -> int | None:
@@ -60,11 +60,6 @@ def state_size(directory: Path) -> int | None:
         return Host(directory).show_state(NAME).size
     except UnknownState:
         return None
-
-
-def is_foreign(directory: Path) -> bool:
-    """Does a directory hold swtpm's state, and none of this TPM's?"""
-    return (directory / SWTPM_STATE).exists() and state_size(directory) is None
 
 
 def forget(directory: Path) -> None:

@@ -27,10 +27,6 @@ KEY_SIZES = (16, 32)
 SALT = b"swtpm"
 ITERATIONS = 1000
 
-LINEAR_MAGIC = 0x737774706D6C696E
-LINEAR_HEADER = struct.Struct("<QBBH")
-LINEAR_ENTRY = struct.Struct("<III")
-
 
 class Flag(IntFlag):
     """What the header says of the content."""
@@ -126,19 +122,6 @@ def wrap(state: bytes, key: bytes | None = None, iv: bytes = b"") -> bytes:
         body = _tagged(Tag.ENCRYPTED_DATA, encrypted)
         body += _tagged(Tag.HMAC, hmac.digest(key, encrypted + iv, "sha256")) + _tagged(Tag.IV, iv)
     return HEADER.pack(VERSION, 1, HEADER.size, flags, HEADER.size + len(body)) + body
-
-
-def permanent_of_linear(octets: bytes) -> bytes:
-    """The permanent state within swtpm's "linear" file or block device; other octets as they are."""
-    if len(octets) < LINEAR_HEADER.size or LINEAR_HEADER.unpack_from(octets)[0] != LINEAR_MAGIC:
-        return octets
-    _magic, version, _pad, size = LINEAR_HEADER.unpack_from(octets)
-    if version != 1 or size < LINEAR_HEADER.size + LINEAR_ENTRY.size or len(octets) < size:
-        raise ForeignStateError("the linear file is of an unknown version, or cut short; copy it again")
-    offset, length, _section = LINEAR_ENTRY.unpack_from(octets, LINEAR_HEADER.size)
-    if not offset or offset + length > len(octets):
-        raise ForeignStateError("the linear file holds no whole permanent state; start it once with swtpm")
-    return octets[offset : offset + length]
 
 
 def _header_of(octets: bytes) -> tuple[Flag, bytes]:
