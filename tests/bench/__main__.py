@@ -15,6 +15,7 @@ import uuid
 from pathlib import Path
 from subprocess import run
 
+from tests.bench.boots import describe_boots
 from tests.bench.channel import Channel, start_swtpm
 from tests.bench.memory import describe_memory, memory_of
 from tests.bench.rekey import describe_rekey
@@ -83,11 +84,17 @@ def main() -> None:
     """Measure, and print one line for each workload."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--only", default="", help="workloads whose name contains this")
-    only = parser.parse_args().only
+    parser.add_argument("what", nargs="?", choices=["boots"], help="boots of a guest instead of commands")
+    parser.add_argument("--rounds", type=int, default=7, help="boots with each TPM (default: %(default)s)")
+    given = parser.parse_args()
+    only = given.only
     cores = sorted(os.sched_getaffinity(0))
     core = cores[-1] if len(cores) > 1 else None
     if core is not None:
         os.sched_setaffinity(0, {cores[0]})
+    if given.what == "boots":
+        print("\n".join(describe_boots(given.rounds, core)))
+        return
     with tempfile.TemporaryDirectory(prefix="vtpm-bench-") as name:
         channels = [start_swtpm(Path(name), core), start_vtpm(Path(name), core)]
         try:
