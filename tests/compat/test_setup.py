@@ -125,6 +125,8 @@ class TestManufacture:
         called = (setup.place / "called").read_text()
         assert "--type ek --ek " in called
         assert "--vmid guest --tpm-spec-family 2.0" in called
+        setup.run(*LIBVIRT, status=1)
+        assert "--vmid" not in (setup.place / "called").read_text()
 
     def test_errors(self, setup: Setup) -> None:
         """Each names the option, and leaves no TPM."""

@@ -48,7 +48,7 @@ class ToolCertifier:
         self._program = configuration["create_certs_tool"]
         self._platform = platform
         self._fixed = [
-            *("--vmid", vm),
+            *(("--vmid", vm) if vm else ()),  # without it swtpm_localca names the subject itself
             *("--tpm-spec-family", specification.family),
             *("--tpm-spec-level", str(specification.level)),
             *("--tpm-spec-revision", str(specification.revision)),
