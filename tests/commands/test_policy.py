@@ -13,7 +13,8 @@ from tests.scenarios import Client, Reply, reply_of, request_of
 from tests.sessions import CallerSession, start_session
 from vtpm.commands import COMMANDS
 from vtpm.spec.attributes import TPMA_LOCALITY, TPMA_NV
-from vtpm.spec.constants import TPM_ALG, TPM_CAP, TPM_CC, TPM_EO, TPM_PT, TPM_RH, TPM_SE
+from vtpm.spec.constants import TPM_ALG, TPM_CAP, TPM_CC, TPM_EO, TPM_PT, TPM_RH, TPM_SE, TPM_SU
+from vtpm.state.profile import SWTPM_COMPATIBLE
 from vtpm.wire.error import TPM_RC
 
 A = TPM_ALG
@@ -201,6 +202,15 @@ class TestPcr:
 
         selected = bytes.fromhex("00000001000b03810000")
         assert digest_of(tpm, trial) == extended(TPM_CC.PolicyPCR, selected, DIGEST)
+
+    @pytest.mark.parametrize("wanted", [b"", DIGEST])
+    def test_absent_pcr_in_a_trial(self, tpm: Client, trial: CallerSession, wanted: bytes) -> None:
+        """A trial session takes the caller's selection, too: PCR that do not exist here may do elsewhere."""
+        pcrs = (selection(A.SHA256, 0, 7), selection(A.SHA3_256, 0))
+        tpm.policy_pcr(trial.handle, pcr_digest=wanted, pcrs=pcrs)
+
+        selected = bytes.fromhex("00000002000b03810000002703010000")
+        assert digest_of(tpm, trial) == extended(TPM_CC.PolicyPCR, selected, wanted or self.ZERO)
 
     def test_absent_pcr(self, tpm: Client, session: CallerSession) -> None:
         """PCR that do not exist are left out of the selection."""
@@ -597,7 +607,7 @@ class TestNv:
         [
             (b"", 8, TPM_RC.SUCCESS),
             (b"", 9, TPM_RC.VALUE.parameter(2)),
-            (b"xx", 7, TPM_RC.SIZE.parameter(1)),
+            (b"xx", 7, TPM_RC.NV_RANGE),
             (b"12345678", 0, TPM_RC.SUCCESS),
             (b"12345679", 0, TPM_RC.POLICY),
         ],
@@ -669,6 +679,86 @@ class TestCounterTimer:
         )
 
         assert reply.rc == expected
+
+    def expire(self, tpm: Client, session: CallerSession, operand: bytes, offset: int = 0) -> int:
+        """Time before the operand; gives the response code."""
+        return tpm.policy_counter_timer(
+            session.handle, operand_b=operand, offset=offset, operation=TPM_EO.UNSIGNED_LT
+        ).rc
+
+    @pytest.mark.parametrize(
+        ("seconds", "expected"),
+        [
+            (0, TPM_RC.EXPIRED.parameter(1)),
+            (2, TPM_RC.EXPIRED.parameter(1)),
+            (3, TPM_RC.SUCCESS),
+            (2_147_483_647, TPM_RC.SUCCESS),
+            (2_147_483_648, TPM_RC.VALUE.parameter(1)),
+        ],
+    )
+    def test_expiration(self, tpm: Client, seconds: int, expected: int) -> None:
+        """Time as a whole before an operand: so many seconds after the session's nonce, not ever."""
+        tpm.wait(100_000)
+        session = start_session(tpm, TPM_SE.POLICY)
+        tpm.wait(2500)
+
+        assert self.expire(tpm, session, seconds.to_bytes(8, "big")) == expected
+
+    def test_expired(self, tpm: Client) -> None:
+        """The earliest expiration counts; afterwards the policy authorizes nothing (TPM_RC_EXPIRED)."""
+        operands = [seconds.to_bytes(8, "big") for seconds in (5, 3, 9)]
+        given = [
+            asserting("policy_counter_timer", operand_b=operand, offset=0, operation=TPM_EO.UNSIGNED_LT)
+            for operand in operands
+        ]
+        define_with(tpm, *given)
+        codes = []
+        for waited in (3000, 3001):
+            session = start_session(tpm, TPM_SE.POLICY)
+            assert [send(tpm, session).rc for send in given] == [TPM_RC.SUCCESS] * 3
+            tpm.wait(waited)
+            codes.append(read_with(tpm, session))
+
+        assert codes == [TPM_RC.SUCCESS, TPM_RC.EXPIRED.session(1)]
+
+    def test_expiration_at_once(self, tpm: Client, session: CallerSession) -> None:
+        """An expiration of no time is one, even if Time has not begun."""
+        codes = [self.expire(tpm, session, bytes(8))]
+        tpm.wait(2)
+        codes.append(self.expire(tpm, session, bytes(8)))
+
+        assert codes == [TPM_RC.SUCCESS, TPM_RC.EXPIRED.parameter(1)]
+        assert tpm.tpm.volatile.sessions[0].the_policy.timeout == 1
+
+    def test_after_a_power_cycle(self, tpm: Client, session: CallerSession) -> None:
+        """The session's nonce is of a time that Time no longer counts from."""
+        context = tpm.context_save(session.handle).context
+        tpm.power_cycle(shutdown=TPM_SU.STATE, startup=TPM_SU.STATE)
+        tpm.context_load(context=context).check()
+
+        assert self.expire(tpm, session, (9).to_bytes(8, "big")) == TPM_RC.EXPIRED.parameter(1)
+
+    @pytest.mark.parametrize(
+        ("operand", "offset"), [(b"\1" + bytes(6), 0), (b"\1" + bytes(7), 8), (b"\1" * 16, 0)]
+    )
+    def test_other_comparisons(
+        self, tpm: Client, session: CallerSession, operand: bytes, offset: int
+    ) -> None:
+        """A part of Time, Clock, or more than Time is compared as it always was."""
+        tpm.wait(5000)
+
+        assert self.expire(tpm, session, operand, offset) == TPM_RC.SUCCESS
+        assert self.expire(tpm, session, bytes(len(operand)), offset) == TPM_RC.POLICY
+        assert tpm.tpm.volatile.sessions[0].the_policy.timeout == 0
+
+    @pytest.mark.parametrize(("operand", "expected"), [(5001, TPM_RC.SUCCESS), (5000, TPM_RC.POLICY)])
+    def test_older_revision(self, operand: int, expected: int) -> None:
+        """Before revision 1.83, Time was compared like everything else."""
+        tpm = Client(profile=SWTPM_COMPATIBLE)
+        session = start_session(tpm, TPM_SE.POLICY)
+        tpm.wait(5000)
+
+        assert self.expire(tpm, session, operand.to_bytes(8, "big")) == expected
 
     def test_digest(self, tpm: Client, trial: CallerSession) -> None:
         """The policy has the arguments; a trial session does not compare."""

@@ -136,12 +136,12 @@ class TestSigned:
 
         assert tpm.policy_signed(whole, session.handle, auth=mac, **given).rc == TPM_RC.SUCCESS
         refused = tpm.policy_signed(whole, session.handle, auth=wrong, **given)
-        assert refused.rc == TPM_RC.SIGNATURE.parameter(5)
+        assert refused.rc == TPM_RC.POLICY_FAIL.parameter(5)
         assert tpm.policy_signed(public, session.handle, auth=mac, **given).rc == TPM_RC.HANDLE.parameter(5)
 
     def test_wrong_signature(self, tpm: Client, session: CallerSession) -> None:
         """The signature must be the key's, of exactly these arguments."""
-        assert grant(tpm, session, signed=DIGEST).rc == TPM_RC.SIGNATURE.parameter(5)
+        assert grant(tpm, session, signed=DIGEST).rc == TPM_RC.POLICY_FAIL.parameter(5)
         assert digest_of(tpm, session) == bytes(32)
 
     def test_trial(self, tpm: Client, trial: CallerSession) -> None:
@@ -456,7 +456,7 @@ class TestAuthorize:
     def test_not_approved(self, tpm: Client, session: CallerSession) -> None:
         """The ticket must be for this policy, reference and key."""
         policy = bytes(32)
-        good, wrong = self.approval(tpm, policy), TPM_RC.VALUE.parameter(4)
+        good, wrong = self.approval(tpm, policy), TPM_RC.POLICY
 
         assert self.authorize(tpm, session, policy, self.approval(tpm, DIGEST)) == wrong
         assert self.authorize(tpm, session, policy, good, ref=b"other") == wrong

@@ -44,10 +44,16 @@ def policy_or(tpm: TpmState, session: PolicySession, /, p_hash_list: TPML_DIGEST
 def policy_pcr(
     tpm: TpmState, session: PolicySession, /, pcr_digest: TPM2B_DIGEST, pcrs: TPML_PCR_SELECTION
 ) -> None:
-    """23.7: PCR have given values, until the command that the policy authorizes."""
+    """
+    23.7: PCR have given values, until the command that the policy authorizes.
+
+    A trial session computes the policy of a TPM that may have other PCR, so it takes the selection as it is.
+    """
     policy = session.the_policy
     selection, current = selected_digest(tpm, session.hash, pcrs)
-    if not session.is_trial:
+    if session.is_trial:
+        selection = pcrs
+    else:
         if policy.pcr_counter not in (0, tpm.reset.pcr_counter):
             raise TpmError(TPM_RC.PCR_CHANGED)
         if pcr_digest and pcr_digest != current:

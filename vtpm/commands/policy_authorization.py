@@ -30,7 +30,7 @@ from vtpm.state.pcr import Pcr
 from vtpm.state.sequence import Sequence
 from vtpm.state.session import Hashed, Session
 from vtpm.state.tpm import TpmState
-from vtpm.wire.error import TPM_RC, TpmError
+from vtpm.wire.error import TPM_RC, TpmError, blaming
 from vtpm.wire.integers import INT32
 from vtpm.wire.structure import structure
 
@@ -75,8 +75,7 @@ def update(
     if cp_hash_a:
         policy.bound_hash = cp_hash_a
         policy.hashed = Hashed.CP_HASH
-    if timeout and (policy.timeout == 0 or policy.timeout > timeout):
-        policy.timeout = timeout
+    policy.expire_at(timeout)
 
 
 @structure
@@ -140,17 +139,25 @@ def policy_signed(
     if not session.is_trial:
         timeout = timeout_of(session, expiration, nonce_tpm)
         check_parameters(tpm, session, timeout, cp_hash_a, nonce_tpm, at_expiration="expiration")
-        try:
-            limits = (expiration & 0xFFFFFFFF).to_bytes(4, "big")
+        limits = (expiration & 0xFFFFFFFF).to_bytes(4, "big")
+        with blaming("auth"):
             signed = digest(hash_of(auth), nonce_tpm, limits, cp_hash_a, policy_ref)
-            check_signature(auth_object, signed, auth)
-        except TpmError as error:
-            raise error.positioned_at("auth") from None
+            check_grant(auth_object, signed, auth)
 
     update(session, TPM_CC.PolicySigned, auth_object.name, policy_ref, cp_hash_a, timeout)
     if expiration >= 0 or session.is_trial:
         return PolicyGrantResponse(timeout=b"", policy_ticket=null_auth_ticket(TPM_ST.AUTH_SIGNED))
     return grant(tpm, TPM_ST.AUTH_SIGNED, auth_object, timeout, nonce_tpm, cp_hash_a, policy_ref)
+
+
+def check_grant(key: Object, signed: bytes, auth: TPMT_SIGNATURE) -> None:
+    """23.3: a wrong signature is TPM_RC_POLICY_FAIL here; one that cannot be checked is what it always is."""
+    try:
+        check_signature(key, signed, auth)
+    except TpmError as error:
+        if error.rc is TPM_RC.SIGNATURE:
+            raise TpmError(TPM_RC.POLICY_FAIL) from None
+        raise
 
 
 @command(TPM_CC.PolicySecret)
@@ -245,7 +252,7 @@ def policy_authorize(
         except TpmError as error:
             raise error.positioned_at("check_ticket") from None
         if not is_genuine(check_ticket, expected):
-            raise TpmError(TPM_RC.VALUE, at="check_ticket")
+            raise TpmError(TPM_RC.POLICY)
 
     policy.digest = bytes(digest_size(session.hash))
     update(session, TPM_CC.PolicyAuthorize, key_sign, policy_ref, b"", 0)

@@ -19,6 +19,12 @@ from vtpm.wire.error import TPM_RC, TpmError
 from vtpm.wire.integers import UINT16, UINT32
 from vtpm.wire.structure import marshal
 
+EXPIRATION_REVISION = 183
+LONGEST_EXPIRATION = 2_147_483_647
+"""23.10: an expiration of more seconds may be refused."""
+
+UINT64_SIZE = 8
+
 
 def holds(operation: TPM_EO, a: bytes, b: bytes) -> bool:
     """Part 2, 6.8: is the comparison of two operands of the same size true?"""
@@ -58,7 +64,7 @@ def policy_nv(
         if offset > nv_index.public.data_size:
             raise TpmError(TPM_RC.VALUE, at="offset")
         if len(operand_b) > nv_index.public.data_size - offset:
-            raise TpmError(TPM_RC.SIZE, at="operand_b")
+            raise TpmError(TPM_RC.NV_RANGE)
         if not holds(operation, nv_index.data[offset : offset + len(operand_b)], operand_b):
             raise TpmError(TPM_RC.POLICY)
 
@@ -79,16 +85,43 @@ def policy_counter_timer(
     offset: UINT16,
     operation: TPM_EO_TYPE,
 ) -> None:
-    """23.10: a part of TPMS_TIME_INFO compares with an operand."""
+    """23.10: a part of TPMS_TIME_INFO compares with an operand, or the policy expires."""
     info = marshal(tpm.time_info(), TPMS_TIME_INFO)
     if offset > len(info):
         raise TpmError(TPM_RC.VALUE, at="offset")
     if len(operand_b) > len(info) - offset:
         raise TpmError(TPM_RC.RANGE)
-    if not session.is_trial and not holds(operation, info[offset : offset + len(operand_b)], operand_b):
-        raise TpmError(TPM_RC.POLICY)
+    timeout = 0
+    if not session.is_trial:
+        if sets_expiration(tpm, operand_b, offset, operation):
+            timeout = expiration_of(tpm, session, operand_b)
+        elif not holds(operation, info[offset : offset + len(operand_b)], operand_b):
+            raise TpmError(TPM_RC.POLICY)
 
     assert_in(session, TPM_CC.PolicyCounterTimer, arguments(session, operand_b, offset, operation))
+    session.the_policy.expire_at(timeout)
+
+
+def sets_expiration(tpm: TpmState, operand_b: bytes, offset: int, operation: TPM_EO) -> bool:
+    """23.10: Time, and nothing else, "less than" an operand is no comparison since revision 1.83."""
+    return (
+        operation is TPM_EO.UNSIGNED_LT
+        and offset == 0
+        and len(operand_b) == UINT64_SIZE
+        and tpm.profile.revision >= EXPIRATION_REVISION
+    )
+
+
+def expiration_of(tpm: TpmState, session: Session, operand_b: bytes) -> int:
+    """23.10: when the policy expires, in milliseconds of Time: so many seconds after the session's nonce."""
+    seconds = int.from_bytes(operand_b, "big")
+    if seconds > LONGEST_EXPIRATION:
+        raise TpmError(TPM_RC.VALUE, at="operand_b")
+    timeout = session.start_time + 1000 * seconds
+    if timeout < tpm.clock.time or session.epoch != tpm.clock.epoch:
+        raise TpmError(TPM_RC.EXPIRED, at="operand_b")
+    # Zero would be no expiration at all.
+    return max(timeout, 1)
 
 
 @command(TPM_CC.PolicyCapability)

@@ -41,6 +41,11 @@ class Policy:
     secure_channel: bool = False
     channel_key_hash: bytes = b""
 
+    def expire_at(self, timeout: int) -> None:
+        """Part 3, 23.2.4: let the policy end at `timeout`, if not earlier; 0 leaves it as it is."""
+        if timeout and (self.timeout == 0 or timeout < self.timeout):
+            self.timeout = timeout
+
 
 @dataclass(slots=True, eq=False)
 class Session:
