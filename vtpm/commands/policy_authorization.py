@@ -34,6 +34,7 @@ from vtpm.wire.error import TPM_RC, TpmError, blaming
 from vtpm.wire.integers import INT32
 from vtpm.wire.structure import structure
 
+TIMEOUT_SIZE = 8
 EXPIRES_ON_RESET = 1 << 63
 """The bit of a timeout that says that the ticket ends with the next TPM Reset."""
 
@@ -200,28 +201,26 @@ def policy_ticket(
     ticket: TPMT_TK_AUTH,
 ) -> None:
     """23.5: an authorization by signature or secret, shown again."""
-    if session.is_trial:
-        raise TpmError(TPM_RC.ATTRIBUTES, at="session")
-    if len(timeout) != 8:
-        raise TpmError(TPM_RC.SIZE, at="timeout")
-    shown = int.from_bytes(timeout, "big")
-    end = shown & ~EXPIRES_ON_RESET
-    check_parameters(tpm, session, end, cp_hash_a, b"", at_expiration="timeout")
-    try:
-        expected = auth_ticket(
-            tpm,
-            ticket.tag,
-            ticket.hierarchy,
-            timeout=end,
-            expires_on_reset=bool(shown & EXPIRES_ON_RESET),
-            cp_hash=cp_hash_a,
-            policy_ref=policy_ref,
-            entity_name=auth_name,
-        )
-    except TpmError as error:
-        raise error.positioned_at("ticket") from None
-    if not is_genuine(ticket, expected):
-        raise TpmError(TPM_RC.TICKET, at="ticket")
+    end = 0
+    if not session.is_trial:
+        if len(timeout) != TIMEOUT_SIZE:
+            raise TpmError(TPM_RC.SIZE, at="timeout")
+        shown = int.from_bytes(timeout, "big")
+        end = shown & ~EXPIRES_ON_RESET
+        check_parameters(tpm, session, end, cp_hash_a, b"", at_expiration="timeout")
+        with blaming("ticket"):
+            expected = auth_ticket(
+                tpm,
+                ticket.tag,
+                ticket.hierarchy,
+                timeout=end,
+                expires_on_reset=bool(shown & EXPIRES_ON_RESET),
+                cp_hash=cp_hash_a,
+                policy_ref=policy_ref,
+                entity_name=auth_name,
+            )
+        if not is_genuine(ticket, expected):
+            raise TpmError(TPM_RC.TICKET, at="ticket")
 
     code = TPM_CC.PolicySigned if ticket.tag is TPM_ST.AUTH_SIGNED else TPM_CC.PolicySecret
     update(session, code, auth_name, policy_ref, cp_hash_a, end)
@@ -239,11 +238,11 @@ def policy_authorize(
 ) -> None:
     """23.16: the holder of a key has approved what has been accumulated; a policy that can change."""
     policy = session.the_policy
-    if not key_sign:
-        raise TpmError(TPM_RC.HASH, at="key_sign")
-    check_name(key_sign, at="key_sign")
-    alg = int.from_bytes(key_sign[:NAME_ALG_SIZE], "big")
     if not session.is_trial:
+        if not key_sign:
+            raise TpmError(TPM_RC.HASH, at="key_sign")
+        check_name(key_sign, at="key_sign")
+        alg = int.from_bytes(key_sign[:NAME_ALG_SIZE], "big")
         if not compare_digest(policy.digest, approved_policy):
             raise TpmError(TPM_RC.VALUE, at="approved_policy")
         signed = digest(TPM_ALG(alg), approved_policy, policy_ref)
