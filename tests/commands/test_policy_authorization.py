@@ -386,6 +386,12 @@ class TestTicket:
 
         assert show(tpm, session, granted, self.OWNER) == TPM_RC.SIZE.parameter(1)
 
+    def test_cp_hash_size(self, tpm: Client, session: CallerSession) -> None:
+        """CpHashA has the size of the session's digest."""
+        granted = secret(tpm, session, expiration=-10)
+
+        assert show(tpm, session, granted, self.OWNER, cp_hash=bytes(31)) == TPM_RC.SIZE.parameter(2)
+
     def test_trial(self, tpm: Client, session: CallerSession, trial: CallerSession) -> None:
         """23.1: a trial session takes any ticket, even a forged one that is long over."""
         granted = secret(tpm, session, expiration=-10)
