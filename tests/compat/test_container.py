@@ -16,7 +16,7 @@ from vtpm.compat.description import states
 from vtpm.compat.directory import make_directory
 from vtpm.compat.foreign_state import take_over
 from vtpm.compat.storage import StateFile, is_foreign, storage_of
-from vtpm.daemon.device import without_suspended
+from vtpm.daemon.stateblobs import without_suspended
 from vtpm.libtpms import file, linear
 from vtpm.libtpms.exporting import export_state
 from vtpm.state.profile import SWTPM_COMPATIBLE
@@ -104,6 +104,9 @@ class TestFiles:
             second.lock(INNER / "c")
         assert f'"pid": {os.getpid()}' in second.owner(INNER / "c")
         replace_file(first, INNER / "x", b"later")
+        assert os.path.samestat(os.fstat(locks[0].fileno()), (tmp_path / "state").stat())
+        with pytest.raises(LockHeld):
+            second.share_lock(INNER / "a", locks[0].fileno())
         locks.pop().release()
         assert second.owner(INNER / "c") == ""
         second.lock(INNER / "c")

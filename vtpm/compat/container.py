@@ -150,9 +150,14 @@ class ContainerFiles:
                 raise LockHeld(self._owner()) from None
             self._number, self._files = self._newest()
             self._is_changed = False
-            os.pwrite(self._descriptor, _owner_record().encode().ljust(PAGE, b"\0"), BASE)
+            self.record()
         self._locks.add(path)
         return _ContainedLock(self, path)
+
+    def share_lock(self, path: Path, descriptor: int) -> Lock:
+        """Refuse: the lock is of the whole file, and is not passed on."""
+        del descriptor
+        raise LockHeld(self.owner(path))
 
     def owner(self, path: Path) -> str:
         """See Files: the whole file has one owner."""
@@ -175,6 +180,14 @@ class ContainerFiles:
         self._files.clear()
         self._is_changed = True
         lock.release()
+
+    def fileno(self) -> int:
+        """The descriptor that holds the lock."""
+        return self._descriptor
+
+    def record(self) -> None:
+        """Leave the record of the owner."""
+        os.pwrite(self._descriptor, _owner_record().encode().ljust(PAGE, b"\0"), BASE)
 
     def release(self, path: Path) -> None:
         """Let a lock go; with the last one, the file."""
@@ -252,6 +265,12 @@ class ContainerFiles:
 class _ContainedLock:
     def __init__(self, files: ContainerFiles, path: Path) -> None:
         self._files, self._path = files, path
+
+    def fileno(self) -> int:
+        return self._files.fileno()
+
+    def record(self) -> None:
+        self._files.record()
 
     def release(self, *, remove: bool = False) -> None:
         del remove
