@@ -62,7 +62,8 @@ from nvstore.errors import (
     UnsafeFile,
 )
 from nvstore.host import Host
-from nvstore.provider.backup import BackupReport, Format
+from nvstore.provider.backup import BackupReport
+from nvstore.provider.backup_file import Format
 from nvstore.provider.exchange import Identity, Received, read_identity
 from nvstore.provider.providers import Providers
 from nvstore.provider.shares import Share, draw_passphrase, load_share, recover_passphrase, save_share

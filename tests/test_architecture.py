@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,12 @@ class TestLayers:
                 ranks[name] = LAYERS.index(part) if part in LAYERS else PUBLIC_NAMES + 1
 
         assert {name for name, rank in ranks.items() if rank > here} == set()
+
+    def test_no_module_needs_itself(self) -> None:
+        """Modules do not import each other in a circle, neither at once nor later."""
+        names = {path: ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in TREES}
+        graph = {name: imported(path) & set(names.values()) for path, name in names.items()}
+        assert set(TopologicalSorter(graph).static_order()) == set(names.values())
 
     @pytest.mark.parametrize("path", STORE, ids=label)
     def test_store_knows_no_tpm(self, path: Path) -> None:

@@ -39,7 +39,8 @@ from nvstore.provider.provider import BackupEntry, HostEntry, Provider
 from nvstore.provider.providers import Providers
 from nvstore.provider.setting import Setting
 from nvstore.provider_errors import IdentityExists, IdentityMissing, PackageRefused, ProviderExists
-from nvstore.seal.sealer import Sealer, SealingKey, description_of, recover
+from nvstore.seal.sealer import Sealer, description_of, recover
+from nvstore.seal.sealing_key import SealingKey
 
 IDENTITY_FILE: Final = "nvstore host identity"
 PACKAGE_FILE: Final = "nvstore provider package"

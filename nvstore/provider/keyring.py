@@ -9,7 +9,8 @@ from nvstore.files import Files
 from nvstore.keys import Entropy
 from nvstore.provider.provider import SealedKey
 from nvstore.provider_errors import NoSealOpens, ProviderLocked
-from nvstore.seal.sealer import PASSPHRASE, Sealer, SealingKey, description_of, recover, unseal
+from nvstore.seal.sealer import Sealer, description_of, recover
+from nvstore.seal.sealing_key import PASSPHRASE, SealingKey, unseal
 
 
 class Keyring:

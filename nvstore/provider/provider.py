@@ -12,7 +12,7 @@ from nvstore.document import BadDocument, pretty, read_document, read_timestamp
 from nvstore.provider.backup import KeyEntry
 from nvstore.provider.lifecycle import State, Step, state_after
 from nvstore.provider_errors import HostTpmRequired, ProviderDamaged
-from nvstore.seal.sealer import HOST_TPM
+from nvstore.seal.sealing_key import HOST_TPM
 
 FORMAT: Final = "nvstore provider"
 

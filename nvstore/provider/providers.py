@@ -7,15 +7,8 @@ from pathlib import Path
 from nvstore.document import seconds_of, timestamp
 from nvstore.files import create_file, host_name, read_file
 from nvstore.keys import KEY_SIZE, kdk_id_of
-from nvstore.provider.backup import (
-    Backup,
-    BackupReport,
-    Format,
-    KeyEntry,
-    check_host_tpm,
-    open_backup,
-    write_backup,
-)
+from nvstore.provider.backup import Backup, BackupReport, KeyEntry, check_host_tpm
+from nvstore.provider.backup_file import Format, open_backup, write_backup
 from nvstore.provider.files import check_provider_name
 from nvstore.provider.lifecycle import DAY, UNPROVEN, USABLE, State, Step
 from nvstore.provider.provider import BackupEntry, Provider, SealedKey, activated, obstacles_of
@@ -32,7 +25,8 @@ from nvstore.provider_errors import (
     ProviderUnverified,
     WrongKey,
 )
-from nvstore.seal.sealer import PASSPHRASE, Sealer, SealingKey
+from nvstore.seal.sealer import Sealer
+from nvstore.seal.sealing_key import PASSPHRASE, SealingKey
 
 
 class Providers:

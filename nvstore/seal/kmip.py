@@ -17,7 +17,7 @@ from typing import Any, Final
 from nvstore.files import Files
 from nvstore.keys import KEY_SIZE, Entropy
 from nvstore.provider_errors import ExtraMissing, SealFailed
-from nvstore.seal.sealer import KMIP, SealingKey
+from nvstore.seal.sealing_key import KMIP, SealingKey
 
 PORT: Final = 5696
 _REMEDY: Final = "make the server answer this host, or open the provider by another seal or its backup"

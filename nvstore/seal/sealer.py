@@ -1,8 +1,7 @@
 """
-How a KDK lies on a host: in a box under the 32 octets that a seal gives.
+How a sealing key is made, and had again.
 
 A seal is a key file, a passphrase, the host's TPM, the service manager's credentials, or a KMIP server.
-Each is described in the provider's file, without secrets, and gives its sealing key again: 32 octets.
 A key file holds 64 hexadecimal digits and must be readable by its owner alone.
 It can lie anywhere, so that the service manager may hand it over at start,
 and a copy of the state directory alone opens nothing.
@@ -11,18 +10,15 @@ and a copy of the state directory alone opens nothing.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Protocol
 
-from nvstore import box
 from nvstore.files import Files, read_file, replace_file
-from nvstore.keys import HOST_SEAL, KEY_SIZE, Entropy, context, kdk_id_of
+from nvstore.keys import KEY_SIZE, Entropy
 from nvstore.provider_errors import (
     KeyFileDamaged,
     KeyFileMissing,
     ProviderLocked,
     SealFailed,
-    WrongKey,
-    WrongPassphrase,
 )
 from nvstore.seal.passphrase import (
     SALT_SIZE,
@@ -32,28 +28,7 @@ from nvstore.seal.passphrase import (
     stretch,
     stretch_as_described,
 )
-
-KEY_FILE: Final = "key-file"
-PASSPHRASE: Final = "passphrase"  # noqa: S105 the name of a kind of seal
-HOST_TPM: Final = "tpm"
-SYSTEMD: Final = "systemd-creds"
-KMIP: Final = "kmip"
-
-
-class SealingKey(NamedTuple):
-    """What a seal gives, and how it is told to give it again."""
-
-    description: dict[str, Any]
-    key: bytes
-
-    def __repr__(self) -> str:
-        return f"SealingKey({self.description['kind']})"
-
-    def seal(self, entropy: Entropy, name: str, kdk: bytes) -> dict[str, Any]:
-        """Return the seal of a KDK as the provider's file keeps it."""
-        associated = _associated(name, kdk_id_of(kdk))
-        sealed = box.seal(self.key, HOST_SEAL, entropy(box.SALT_SIZE), kdk, associated)
-        return {**self.description, "box": sealed.hex()}
+from nvstore.seal.sealing_key import KEY_FILE, PASSPHRASE, SealingKey
 
 
 class Sealer(Protocol):
@@ -136,24 +111,6 @@ def recover(files: Files, what: str, description: Mapping[str, Any], passphrase:
                 "use the version that wrote it, or restore from the backup",
             )
     return SealingKey(dict(description), key)
-
-
-def unseal(sealing: SealingKey, name: str, kdk_id: bytes, seal: Mapping[str, Any]) -> bytes:
-    """Return the KDK in a seal, which reproduces its id; WrongKey or WrongPassphrase if it does not open."""
-    try:
-        kdk = box.unseal(sealing.key, HOST_SEAL, bytes.fromhex(seal["box"]), _associated(name, kdk_id))
-    except (box.BoxError, KeyError, ValueError):
-        if seal["kind"] == PASSPHRASE:
-            raise WrongPassphrase(f"provider {name!r}") from None
-        source = f"the key file {seal['path']}" if seal["kind"] == KEY_FILE else f"the {seal['kind']} seal"
-        raise WrongKey(f"{source} of provider {name!r}", kdk_id) from None
-    if (found := kdk_id_of(kdk)) != kdk_id:
-        raise WrongKey(f"provider {name!r}", kdk_id, found)
-    return kdk
-
-
-def _associated(name: str, kdk_id: bytes) -> bytes:
-    return context(name.encode(), kdk_id)
 
 
 def _key_of_file(files: Files, path: Path) -> bytes:

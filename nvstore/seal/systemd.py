@@ -13,7 +13,7 @@ from nvstore.files import Files
 from nvstore.keys import KEY_SIZE, Entropy
 from nvstore.provider_errors import SealFailed
 from nvstore.seal.programs import ProgramFailed, run_program
-from nvstore.seal.sealer import SYSTEMD, SealingKey
+from nvstore.seal.sealing_key import SYSTEMD, SealingKey
 
 _PROGRAM: Final = "systemd-creds"
 _REMEDY: Final = "mend that, or restore the provider from its backup in another seal"

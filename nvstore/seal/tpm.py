@@ -20,7 +20,7 @@ from typing import Any, Final
 from nvstore.files import Files
 from nvstore.keys import KEY_SIZE, Entropy
 from nvstore.provider_errors import ExtraMissing, SealFailed
-from nvstore.seal.sealer import HOST_TPM, SealingKey
+from nvstore.seal.sealing_key import HOST_TPM, SealingKey
 
 DEVICE: Final = "device:/dev/tpmrm0"
 """The TCTI of the kernel's resource manager."""

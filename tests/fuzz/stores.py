@@ -11,7 +11,7 @@ from uuid import UUID
 from nvstore import Cost, Host, NvstoreError
 from nvstore.files import OsFiles
 from nvstore.keys import KeySource, kdk_id_of
-from nvstore.provider.backup import open_backup
+from nvstore.provider.backup_file import open_backup
 from nvstore.provider.exchange import read_identity
 from nvstore.provider.provider import read_provider
 from nvstore.provider.shares import Share, draw_passphrase

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nvstore import BackupDamaged, Host, UnfitPassphrase, WeakPassphrase, WrongPassphrase
-from nvstore.provider.backup import Format
+from nvstore.provider.backup_file import Format
 from tests.nvstore.conftest import BLOBS, PASSPHRASE, VM, host_at
 
 pytestmark = pytest.mark.slow  # PBKDF2 takes its time

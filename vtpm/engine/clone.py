@@ -12,8 +12,8 @@ from vtpm.commands.hierarchy import forget_objects, renew_seed
 from vtpm.engine.tpm import Tpm
 from vtpm.spec.constants import TPM_RH
 from vtpm.state.hierarchy import PROOF_SIZE
+from vtpm.state.live import Entropy
 from vtpm.state.saved import CLEAR, RESET
-from vtpm.state.tpm import Entropy
 
 EK_CERTIFICATES = range(0x01C00000, 0x01C10000)
 """The NV Indices of endorsement keys: certificates, templates, nonces (TCG EK Credential Profile)."""

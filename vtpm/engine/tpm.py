@@ -8,12 +8,13 @@ from vtpm.engine.launch import hash_data, hash_end, hash_start
 from vtpm.spec.constants import TPM_CC
 from vtpm.state.checkpoint import Checkpoint
 from vtpm.state.clock import Instant
+from vtpm.state.live import Entropy
 from vtpm.state.power import power_on
 from vtpm.state.profile import Profile
 from vtpm.state.saved import SavedStateError
 from vtpm.state.snapshot import resume, snapshot_volatile
 from vtpm.state.suspended import VOLATILE
-from vtpm.state.tpm import Entropy, TpmState
+from vtpm.state.tpm import TpmState
 
 OF_RAM = {TPM_CC.PCR_Extend, TPM_CC.PCR_Event, TPM_CC.PCR_Reset, TPM_CC.SelfTest, TPM_CC.IncrementalSelfTest}
 """Commands with TPMA_CC.nv that write none here: PCR and test results are in RAM."""

@@ -9,7 +9,7 @@ each released version leaves golden states under `tests/states`.
 """
 
 from io import BytesIO
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from vtpm.spec.constants import TPM_ALG, TPM_RH
 from vtpm.spec.interface import TPMI_ALG_HASH, TPMI_ALG_HASH_NULL
@@ -17,6 +17,7 @@ from vtpm.spec.nv import TPMS_NV_PUBLIC
 from vtpm.spec.objects import TPM2B_SENSITIVE, TPMT_PUBLIC_NULL
 from vtpm.state.clock import Clock
 from vtpm.state.hierarchy import Hierarchy
+from vtpm.state.live import LiveState
 from vtpm.state.nv import NvIndex
 from vtpm.state.object import Object
 from vtpm.wire.codec import Codec, take
@@ -24,9 +25,6 @@ from vtpm.wire.error import TpmError
 from vtpm.wire.integers import INT64, UINT8, UINT32, UINT64
 from vtpm.wire.structure import marshal, structure, unmarshal
 from vtpm.wire.vocabulary import ListOf, Tpm2b, YesNo
-
-if TYPE_CHECKING:
-    from vtpm.state.tpm import TpmState
 
 PERMANENT = "permanent"
 ORDERLY = "orderly"
@@ -215,7 +213,7 @@ def save_hierarchy(hierarchy: Hierarchy) -> SavedHierarchy:
     )
 
 
-def save_permanent(tpm: "TpmState") -> bytes:
+def save_permanent(tpm: LiveState) -> bytes:
     """The blob `permanent`."""
     permanent, lockout = tpm.permanent, tpm.lockout
     return versioned(
@@ -251,7 +249,7 @@ def save_permanent(tpm: "TpmState") -> bytes:
     )
 
 
-def load_permanent(tpm: "TpmState", blob: bytes) -> None:
+def load_permanent(tpm: LiveState, blob: bytes) -> None:
     """Set the permanent data from its blob."""
     form: SavedPermanent = read(PERMANENT, blob, {1: SavedPermanent})
     if {saved.handle for saved in form.hierarchies} != set(LASTING):

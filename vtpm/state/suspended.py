@@ -6,7 +6,7 @@ All of it together is a snapshot, for suspension or migration.
 The rules of `saved` hold here, too.
 """
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from vtpm.crypto.digest import NAMES
 from vtpm.crypto.running import Running, RunningCmac, RunningDigest, RunningHmac
@@ -15,6 +15,7 @@ from vtpm.spec.constants import TPM_ALG
 from vtpm.spec.interface import BLOCK_CIPHERS, HASHES, TPMI_ALG_HASH, TPMI_ALG_HASH_NULL
 from vtpm.state.act import Act
 from vtpm.state.clear import ClearData
+from vtpm.state.live import LiveState
 from vtpm.state.reset import ResetData
 from vtpm.state.saved import (
     ALLOCATION,
@@ -36,9 +37,6 @@ from vtpm.state.session import Hashed, Policy, Session
 from vtpm.wire.integers import INT8, UINT8, UINT32, UINT64
 from vtpm.wire.structure import structure
 from vtpm.wire.vocabulary import Choice, Limited, ListOf, Sized
-
-if TYPE_CHECKING:
-    from vtpm.state.tpm import TpmState
 
 VOLATILE = "volatile"
 LIST_MAX = 65536
@@ -223,7 +221,7 @@ class SavedRun:
     __repr__ = object.__repr__
 
 
-def save_reset(tpm: "TpmState") -> bytes:
+def save_reset(tpm: LiveState) -> bytes:
     """The blob `reset`."""
     reset = tpm.reset
     return versioned(
@@ -244,7 +242,7 @@ def save_reset(tpm: "TpmState") -> bytes:
     )
 
 
-def load_reset(tpm: "TpmState", blob: bytes) -> None:
+def load_reset(tpm: LiveState, blob: bytes) -> None:
     """Set reset data and the null hierarchy from the blob."""
     form: SavedReset = read(RESET, blob, {1: SavedReset})
     tpm.null.seed = form.null.seed
@@ -263,18 +261,18 @@ def load_reset(tpm: "TpmState", blob: bytes) -> None:
     )
 
 
-def save_banks(tpm: "TpmState") -> tuple[SavedPcrBank, ...]:
+def save_banks(tpm: LiveState) -> tuple[SavedPcrBank, ...]:
     """The values of all PCR."""
     return tuple(SavedPcrBank(alg=alg, values=tuple(bank)) for alg, bank in tpm.pcr.banks.items())
 
 
-def load_banks(tpm: "TpmState", banks: tuple[SavedPcrBank, ...]) -> None:
+def load_banks(tpm: LiveState, banks: tuple[SavedPcrBank, ...]) -> None:
     """Set the values of all PCR."""
     for bank in banks:
         tpm.pcr.banks[bank.alg] = list(bank.values)
 
 
-def save_clear(tpm: "TpmState") -> bytes:
+def save_clear(tpm: LiveState) -> bytes:
     """The blob `clear`."""
     return versioned(
         1,
@@ -313,7 +311,7 @@ def load_act(form: SavedAct) -> Act:
     )
 
 
-def load_clear(tpm: "TpmState", blob: bytes) -> None:
+def load_clear(tpm: LiveState, blob: bytes) -> None:
     """Set clear data, enables, the platform's authorization and PCR from the blob."""
     form: SavedClear = read(CLEAR, blob, {1: SavedClear})
     load_authorization(tpm.platform, form.platform)
