@@ -127,7 +127,7 @@ def load(
         raise error.positioned_at("in_private") from None
     check_loadable(in_public, sensitive, parent)
 
-    item = loaded(tpm, parent, in_public, sensitive)
+    item = loaded(tpm, parent, in_public, sensitive, name=name)
     return LoadResponse(object_handle=tpm.volatile.add(item), name=item.name)
 
 

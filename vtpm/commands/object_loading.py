@@ -27,10 +27,15 @@ def loaded(
     public: TPMT_PUBLIC,
     sensitive: TPMT_SENSITIVE | None,
     *,
+    name: bytes = b"",
     external: bool = False,
 ) -> Object:
-    """An object under its parent, or a primary or external one in its hierarchy; in no slot yet."""
-    name = name_of(public)
+    """
+    An object under its parent, or a primary or external one in its hierarchy; in no slot yet.
+
+    Its Name is computed where the caller has not needed it before.
+    """
+    name = name or name_of(public)
     above = parent.qualified_name if isinstance(parent, Object) else parent.name
     hierarchy = parent.hierarchy if isinstance(parent, Object) else parent.handle
     return Object(
