@@ -52,6 +52,9 @@ from nvstore.errors import (
     PassphraseNeeded,
     RevertRefused,
     RolledBack,
+    SecretAltered,
+    SecretDamaged,
+    SecretMissing,
     StateError,
     StateExists,
     StateMissing,
@@ -110,6 +113,7 @@ from nvstore.state.file import FileStore
 from nvstore.state.history import Entry
 from nvstore.state.store import MemoryStore, Store
 from nvstore.state.vm import StateStatus
+from nvstore.vault import SecretStatus, Vault
 
 __all__ = [
     "AlteredState",
@@ -178,6 +182,10 @@ __all__ = [
     "RotationRefused",
     "SealFailed",
     "Sealer",
+    "SecretAltered",
+    "SecretDamaged",
+    "SecretMissing",
+    "SecretStatus",
     "Share",
     "ShareRefused",
     "ShredReport",
@@ -196,6 +204,7 @@ __all__ = [
     "UnfitPassphrase",
     "UnknownState",
     "UnsafeFile",
+    "Vault",
     "WeakPassphrase",
     "WrongKey",
     "WrongPassphrase",

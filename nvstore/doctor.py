@@ -175,7 +175,25 @@ def _of_host(host: "Host", providers: dict[str, ProviderStatus]) -> Iterator[Fin
     if free < LEAST_SPACE:
         problem = f"{free >> 20} MiB are free at {host.directory}: a state that grows may find no room"
         yield Finding(Level.WARNING, "disk", problem, "make room")
+    yield from _of_vault(host, providers)
     kind = file_system_of(host.directory)
     if kind in UNSAFE_FILE_SYSTEMS:
         problem = f"{host.directory} is on {kind}: {UNSAFE_FILE_SYSTEMS[kind]}"
         yield Finding(Level.WARNING, "disk", problem, "move the states to a local disk")
+
+
+def _of_vault(host: "Host", providers: dict[str, ProviderStatus]) -> Iterator[Finding]:
+    for name in host.vault.names():
+        subject = f"secret {name}"
+        try:
+            host.vault.get(name)
+            secret = host.vault.show(name)
+        except ProviderLocked as error:
+            yield Finding(Level.WARNING, subject, f"it was not decrypted: {error.cause}", error.remedy)
+        except NvstoreError as error:
+            yield Finding(Level.ERROR, subject, error.cause, error.remedy)
+        else:
+            provider = providers.get(secret.provider)
+            if provider and provider.kdk_id != secret.kdk_id:
+                problem = f"it is under an older key of provider {provider.name}"
+                yield Finding(Level.WARNING, subject, problem, f"vtpm rekey --all --provider {provider.name}")

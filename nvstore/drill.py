@@ -1,15 +1,14 @@
 """A drill: a backup is restored in memory, and must decrypt the state of this host's VMs."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
-from uuid import UUID
 
 from nvstore.errors import NvstoreError
+from nvstore.keys import KeySource
 from nvstore.provider.backup import Backup
 from nvstore.provider_errors import DrillFailed, KeyMissing
-from nvstore.state.place import Place, find_newest
 
 
 class BackupKeys:
@@ -42,20 +41,20 @@ class DrillReport:
     provider: str
     kdk_id: str
     opened: tuple[str, ...]
-    """VMs whose newest state was decrypted with the keys of the backup."""
+    """VMs whose newest state was decrypted with the keys of the backup, and secrets of the host."""
     elsewhere: tuple[str, ...]
     """VMs whose state needs a key that is not in it."""
     failed: tuple[str, ...]
     """VMs whose state does not open for another reason, each with the error's code."""
 
     @classmethod
-    def of(cls, path: Path, backup: Backup, states: Iterable[tuple[str, UUID, Place]]) -> Self:
-        """Try the keys of a backup on these states; nothing is changed."""
+    def of(cls, path: Path, backup: Backup, trials: Mapping[str, Callable[[KeySource], object]]) -> Self:
+        """Try the keys of a backup on what these functions open, by name; nothing is changed."""
         keys = BackupKeys(backup)
         opened, elsewhere, failed = [], [], []
-        for name, vm, place in states:
+        for name, attempt in trials.items():
             try:
-                find_newest(place, vm, keys)
+                attempt(keys)
             except KeyMissing:
                 elsewhere.append(name)
             except NvstoreError as error:

@@ -2,9 +2,10 @@
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -45,6 +46,7 @@ from nvstore.state.place import (
 from nvstore.state.repair import repair, revert
 from nvstore.state.vm import StateStatus, Vm, check_vm_name
 from nvstore.transfer import Surroundings, Transfers
+from nvstore.vault import Vault
 
 
 class Host:
@@ -57,6 +59,7 @@ class Host:
         vms/         <uuid>.vm        name and provider
         states/      <uuid>.state, <uuid>.lock
         marks/       <uuid>.mark      the high-water marks, apart from the states
+        vault/       <name>.secret    secrets of the host's own, each under a provider
         audit/       log.jsonl, head
 
     `marks` can be put on another disk, so that one restored disk does not bring both back.
@@ -95,12 +98,13 @@ class Host:
             entropy,
             clock,
             self.audit,
-            self._registry.users_of,
+            self._users_of,
             self.directory / "keys",
             passphrase_cost,
             backup_cost,
         )
         self.providers = Providers(setting)
+        self.vault = Vault(self.directory / "vault", self._files, entropy, clock, self.audit, self.providers)
         self.rotations = Rotations(setting)
         self.steps = Steps(setting)
         self.exchange = Exchange(setting, self.providers, self.directory / "identity")
@@ -114,6 +118,7 @@ class Host:
             ),
             self.providers,
             self.rotations,
+            self.vault,
             self.audit,
         )
         self.transfers = Transfers(
@@ -132,6 +137,9 @@ class Host:
 
     def __repr__(self) -> str:
         return f"Host({str(self.directory)!r})"
+
+    def _users_of(self, kdk_ids: Collection[bytes], provider: str) -> list[str]:
+        return [*self._registry.users_of(kdk_ids, provider), *self.vault.users_of(kdk_ids)]
 
     def create_state(
         self,
@@ -207,11 +215,13 @@ class Host:
         with self.audit.entry("provider-drill", path=path.absolute()) as facts:
             backup = self.providers.open_backup(path, passphrase)
             facts |= {"provider": backup.provider, "kdk_id": backup.current.hex()}
-            states = [
-                (self._status(vm).name, vm, self._registry.place(vm))
-                for vm in sorted(self._registry.uuids(), key=str)
-            ]
-            report = DrillReport.of(path, backup, states)
+            trials: dict[str, Callable[[KeySource], object]] = {
+                name: partial(find_newest, self._registry.place(vm), vm)
+                for vm, name in sorted(self._registry.known().items(), key=str)
+            }
+            for secret in self.vault.names():
+                trials[f"secret {secret}"] = partial(self.vault.open_with, secret)
+            report = DrillReport.of(path, backup, trials)
             facts |= {"opened": len(report.opened), "failed": len(report.failed)}
             report.check()
             if report.opened:

@@ -37,6 +37,8 @@ PACKAGE_MAC: Final = b"nvstore v1 package mac"
 ACKNOWLEDGMENT: Final = b"nvstore v1 acknowledgment"
 STATE_BUNDLE: Final = b"nvstore v1 state bundle"
 BUNDLE_KEY: Final = b"nvstore v1 state bundle key"
+SECRET: Final = b"nvstore v1 secret"
+SECRET_KEY: Final = b"nvstore v1 secret key"
 
 Entropy = Callable[[int], bytes]
 """Gives that many random octets; `os.urandom`, or a test's."""

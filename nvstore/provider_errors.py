@@ -151,7 +151,7 @@ class ProviderInUse(NvstoreError):
     def __init__(self, name: str, states: Sequence[str]) -> None:
         super().__init__(
             f"provider {name!r} is needed by {', '.join(states)}",
-            "rekey these VMs under another provider, or delete them",
+            "rekey these VMs and move these secrets under another provider, or delete them",
         )
 
 
@@ -290,7 +290,8 @@ class KeyInUse(NvstoreError):
 
     def __init__(self, kdk_id: bytes, users: Sequence[str]) -> None:
         super().__init__(
-            f"the key {kdk_id.hex()} is needed by {', '.join(users)}", "rekey these VMs deeply first"
+            f"the key {kdk_id.hex()} is needed by {', '.join(users)}",
+            "rekey these VMs deeply first, and renew these secrets",
         )
 
 

@@ -13,6 +13,7 @@ from nvstore.provider.rotation import Rotations
 from nvstore.state.file import FileStore
 from nvstore.state.place import Place
 from nvstore.state.record import Header
+from nvstore.vault import Vault
 
 THREADS: Final = 8
 """States that are rekeyed at the same time: each waits for the disk most of its time."""
@@ -81,9 +82,11 @@ class States(NamedTuple):
 class Rekeying:
     """The rekeying of one host's states; `Host.rekeying`."""
 
-    def __init__(self, states: States, providers: Providers, rotations: Rotations, audit: Audit) -> None:
+    def __init__(
+        self, states: States, providers: Providers, rotations: Rotations, vault: Vault, audit: Audit
+    ) -> None:
         self._states, self._providers = states, providers
-        self._rotations, self._audit = rotations, audit
+        self._rotations, self._vault, self._audit = rotations, vault, audit
 
     def __repr__(self) -> str:
         return "Rekeying()"
@@ -142,9 +145,9 @@ class Rekeying:
         return RekeyReport(done, busy, failed)
 
     def finish_rotations(self) -> None:
-        """Note for each promoted rotation whether a state of this host is still behind."""
+        """Note for each promoted rotation whether a state or secret of this host is still behind."""
         for status in self._providers.list():
-            if status.successor and not self.stale(status.name):
+            if status.successor and not self.stale(status.name) and not self._vault.stale(status.name):
                 self._rotations.finish(status.name)
 
     def shred(self, vm: UUID | str) -> ShredReport:

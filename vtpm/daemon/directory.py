@@ -22,7 +22,7 @@ SWTPM_STATE: Final = "tpm2-00.permall"
 SWTPM_VOLATILE: Final = "tpm2-00.volatilestate"
 
 
-PARTS: Final = ("states", "vms", "marks", "providers", "keys", "identity", "audit")
+PARTS: Final = ("states", "vms", "marks", "providers", "keys", "vault", "identity", "audit")
 """What a host's store consists of."""
 
 
