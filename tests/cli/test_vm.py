@@ -152,7 +152,8 @@ class TestProvisioning:
         assert {"nv/01c00002", "nv/01c00016", "nv/01c08000"} <= tpm.keys()
         authority = installation.directory / "state" / "authority"
         assert (authority / "authority.pem").exists()
-        assert (authority / "authority.key").stat().st_mode & 0o077 == 0
+        assert not (authority / "authority.key").exists()
+        assert (installation.directory / "state/vault/authority.secret").stat().st_mode & 0o077 == 0
 
     def test_bare(self, installation: Installation) -> None:
         """Seeds alone."""

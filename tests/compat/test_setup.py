@@ -12,7 +12,7 @@ from vtpm.compat.directory import make_directory
 from vtpm.compat.keys import Key
 from vtpm.compat.setup_arguments import check, parse
 from vtpm.compat.storage import StateDirectory
-from vtpm.daemon.authority import open_authority
+from vtpm.daemon.authority import LocalAuthority
 from vtpm.engine.tpm import Tpm
 from vtpm.manufacture.templates import EK, PLATFORM_CERTIFICATE
 from vtpm.spec.constants import TPM_ALG
@@ -78,7 +78,7 @@ class TestManufacture:
         }
         assert tpm.permanent.pcr_allocation[TPM_ALG.SHA256]
         assert not tpm.permanent.pcr_allocation[TPM_ALG.SHA1]
-        authority = open_authority(setup.place / "authority").certificate
+        authority = LocalAuthority(setup.place / "authority", None).open().certificate
         for index in tpm.nv.values():
             x509.load_der_x509_certificate(index.data).verify_directly_issued_by(authority)
         assert (setup.place / "ek-rsa2048.crt").read_bytes() == tpm.nv[EK.RSA_2048.value.certificate].data

@@ -2,24 +2,26 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from vtpm.cli.change import change
+from vtpm.cli.certificates import (
+    EXPECTED,
+    authority_for,
+    certificate_in,
+    models_of,
+    public_of,
+    put,
+    tell_how_to_sign,
+)
 from vtpm.cli.errors import explained
 from vtpm.cli.look import look, look_options
 from vtpm.cli.place import Place
-from vtpm.cli.provisioning import AUTHORITY
 
-if TYPE_CHECKING:
-    from vtpm.daemon.authority import LocalCertifier
-    from vtpm.manufacture.certificates import Model, Specification
-    from vtpm.spec.objects import TPMT_PUBLIC
-
+CHANGE = "ek-certificate"
 SHOW = "show"
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
-EXPECTED = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 class EkGroup(click.Group):
@@ -73,11 +75,15 @@ def renew(place: Place, /, vm: str, subject: str | None, **unlocking: Any) -> No
     The VM may be running: its guest reads the new ones at once.
     """
     with explained():
+        from vtpm.daemon.certifier import LocalCertifier  # noqa: PLC0415 - help needs none
+
         keys = persistent_keys(place, vm, unlocking)
-        certifier = certifier_for(place, subject or vm, look(place, vm, "identity", **unlocking))
+        model, specification = models_of(look(place, vm, "identity", **unlocking))
+        authority = authority_for(place, vm, unlocking)
+        certifier = LocalCertifier(authority, subject or vm, model, None, specification)
         for item in keys:
-            octets = certifier.certify_ek(public_of(item))
-            put(place, vm, octets, "local authority", unlocking)
+            octets = certifier.certify_ek(public_of(item["tpmt_public"]))
+            put(place, vm, CHANGE, octets, "local authority", unlocking)
 
 
 @ek.command(short_help="Write requests to another authority.")
@@ -94,20 +100,18 @@ def csr(place: Place, /, vm: str, directory: Path, subject: str | None, **unlock
     The authority must put the public key that lies beside it in that one's place.
     """
     with explained():
-        from vtpm.daemon.authority import request_for  # noqa: PLC0415 - help needs none
+        from vtpm.daemon.certifier import request_ek  # noqa: PLC0415 - help needs none
 
         keys = persistent_keys(place, vm, unlocking)
         model, specification = models_of(look(place, vm, "identity", **unlocking))
         directory.mkdir(parents=True, exist_ok=True)
         for item in keys:
             request = directory / f"ek-{item['handle'].removeprefix('0x')}.csr"
-            request.write_bytes(request_for(public_of(item), subject or vm, model, specification))
+            key = public_of(item["tpmt_public"])
+            request.write_bytes(request_ek(key, subject or vm, model, specification))
             public = request.with_suffix(".pub")
             public.write_text(item["public_key"])
-            click.echo(
-                f"openssl x509 -req -in {request} -force_pubkey {public} -copy_extensions copyall "
-                f"-CA ca.pem -CAkey ca.key -days 7300 -out {request.with_suffix('.pem')}"
-            )
+            tell_how_to_sign(request, public)
     click.echo(f"then, for each of them: vtpm ek install {vm} FILE.pem", err=True)
 
 
@@ -122,32 +126,8 @@ def install(place: Place, /, vm: str, certificate: Path, **unlocking: Any) -> No
 
     It is refused unless it is for an endorsement key of this TPM.
     """
-    from cryptography import x509  # noqa: PLC0415 - help needs none
-    from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415
-
     with explained():
-        octets = certificate.read_bytes()
-        if octets.startswith(b"-----BEGIN"):
-            try:
-                octets = x509.load_pem_x509_certificate(octets).public_bytes(Encoding.DER)
-            except ValueError as error:
-                raise click.ClickException(f"{certificate}: {error}; give the certificate alone") from None
-        put(place, vm, octets, str(certificate.absolute()), unlocking)
-
-
-def certifier_for(place: Place, subject: str, identity: dict[str, Any]) -> "LocalCertifier":
-    """The local authority, for a TPM that says this of itself."""
-    from vtpm.daemon.authority import LocalCertifier, open_authority  # noqa: PLC0415 - help needs neither
-
-    model, specification = models_of(identity)
-    return LocalCertifier(open_authority(place.state_dir / AUTHORITY), subject, model, None, specification)
-
-
-def models_of(identity: dict[str, Any]) -> "tuple[Model, Specification]":
-    """What a TPM says of itself, as certificates say it."""
-    from vtpm.manufacture.certificates import Model, Specification  # noqa: PLC0415 - help needs neither
-
-    return Model(**identity["model"]), Specification(**identity["specification"])
+        put(place, vm, CHANGE, certificate_in(certificate), str(certificate.absolute()), unlocking)
 
 
 def persistent_keys(place: Place, vm: str, unlocking: dict[str, Any]) -> list[dict[str, Any]]:
@@ -156,29 +136,6 @@ def persistent_keys(place: Place, vm: str, unlocking: dict[str, Any]) -> list[di
     if not keys:
         raise click.ClickException(f"{vm}: no endorsement key is persistent, so there is none to certify")
     return keys
-
-
-def public_of(item: dict[str, Any]) -> "TPMT_PUBLIC":
-    """The public area of an endorsement key that a view has shown."""
-    from vtpm.spec.objects import TPMT_PUBLIC  # noqa: PLC0415 - help needs neither
-    from vtpm.wire.structure import unmarshal  # noqa: PLC0415
-
-    public: TPMT_PUBLIC = unmarshal(TPMT_PUBLIC, bytes.fromhex(item["tpmt_public"]))
-    return public
-
-
-def put(place: Place, vm: str, octets: bytes, origin: str, unlocking: dict[str, Any]) -> None:
-    """Put a certificate into a TPM, and say where."""
-    index = change(
-        place,
-        vm,
-        "ek-certificate",
-        facts={"origin": origin},
-        gives="index",
-        certificate=octets.hex(),
-        **unlocking,
-    )
-    click.echo(f"{vm}: the certificate at 0x{index:08x} is replaced")
 
 
 def parts_of(item: dict[str, Any]) -> list[str]:

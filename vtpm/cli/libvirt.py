@@ -14,7 +14,7 @@ from vtpm.cli.errors import explained
 from vtpm.cli.passphrase import passphrase_of, passphrase_options
 from vtpm.cli.place import Place
 from vtpm.cli.profile_choice import profile_option
-from vtpm.cli.provisioning import manufactured, provisioning_options
+from vtpm.cli.provisioning import DEFAULT_KEYS, Wishes, manufactured, provisioning_options
 from vtpm.cli.vm import as_json_option, check_socket_name, daemon_status, tell, unlock
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ class Making:
     passphrase_fd: int | None
     provision: bool
     allow_unverified: bool
+    keys: tuple[str, ...] = DEFAULT_KEYS
 
     def make(self, place: Place, host: "Host", name: str, uuid: UUID) -> None:
         """Make the TPM of a domain, and have a daemon serve it."""
@@ -72,9 +73,8 @@ class Making:
 
         provider = self.provider or host.providers.default_of(self.group)
         unlock(host, provider, passphrase_of(self.passphrase_file, self.passphrase_fd))
-        blobs = manufactured(
-            place, name, self.profile_name, provision=self.provision, banks=self.banks, platform=self.platform
-        )
+        wishes = Wishes(self.banks, self.keys, self.platform, self.provision, provider, self.allow_unverified)
+        blobs = manufactured(place, host, name, self.profile_name, wishes)
         host.create_state(
             uuid, name, blobs, provider=provider, allow_unverified=self.allow_unverified, group=self.group
         ).close()

@@ -11,6 +11,7 @@ from vtpm.cli.place import Place, default_run_dir, default_state_dir
 COMMANDS: Final = {
     "attach": ("vtpm.cli.libvirt", "attach"),
     "audit": ("vtpm.cli.audit", "audit"),
+    "authority": ("vtpm.cli.authority", "authority"),
     "check": ("vtpm.cli.check", "check"),
     "compat-dir": ("vtpm.cli.compat", "compat_dir"),
     "create": ("vtpm.cli.vm", "create"),
@@ -24,6 +25,7 @@ COMMANDS: Final = {
     "libvirt": ("vtpm.cli.domains", "libvirt"),
     "list": ("vtpm.cli.vm", "list_vms"),
     "lockout-reset": ("vtpm.cli.lockout", "lockout_reset"),
+    "platform": ("vtpm.cli.platform", "platform"),
     "profile": ("vtpm.cli.profile", "profile"),
     "provider": ("vtpm.cli.provider", "provider"),
     "rekey": ("vtpm.cli.rekey", "rekey"),

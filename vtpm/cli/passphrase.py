@@ -3,9 +3,12 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
+
+READ: Final = "vtpm.passphrases"
+"""Where the passphrases that descriptors gave are kept while a command runs."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -34,7 +37,12 @@ def passphrase_of(file: Path | None, descriptor: int | None) -> bytes | None:
         raise click.UsageError("give one of --passphrase-file and --passphrase-fd")
     if file is not None:
         return passphrase_from_file(file)
-    return None if descriptor is None else passphrase_from_fd(descriptor)
+    if descriptor is None:
+        return None
+    read: dict[int, bytes] = click.get_current_context().find_root().meta.setdefault(READ, {})
+    if descriptor not in read:  # it can be read once, and a command may need it again
+        read[descriptor] = passphrase_from_fd(descriptor)
+    return read[descriptor]
 
 
 def required_passphrase(

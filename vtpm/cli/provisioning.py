@@ -1,7 +1,8 @@
 """What `vtpm create` puts into a new TPM beyond its seeds."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -9,6 +10,9 @@ from vtpm.cli.place import Place
 from vtpm.cli.profile_choice import profile_of
 
 if TYPE_CHECKING:
+    from nvstore import Host
+    from vtpm.daemon.authority import LocalAuthority
+    from vtpm.manufacture.certificates import Model
     from vtpm.state.tpm import TpmState
 
 AUTHORITY = "authority"
@@ -16,6 +20,20 @@ AUTHORITY = "authority"
 
 PLATFORM = "QEMU,QEMU,1"
 """What platform certificates say if nothing else is given: maker, model, version."""
+
+KEYS: Final = {
+    "rsa2048": "RSA_2048",
+    "p256": "ECC_P256",
+    "p384": "ECC_P384",
+    "p521": "ECC_P521",
+    "rsa3072": "RSA_3072",
+    "rsa4096": "RSA_4096",
+    "rsa2048-high": "RSA_2048_HIGH",
+    "p256-high": "ECC_P256_HIGH",
+}
+"""The names of the endorsement keys on the command line, and in `vtpm.manufacture.templates.EK`."""
+
+DEFAULT_KEYS: Final = ("rsa2048", "p384")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -31,6 +49,15 @@ def provisioning_options(command: F) -> F:
             help="What the platform certificate says.",
         ),
         click.option(
+            "--ek",
+            "keys",
+            type=click.Choice(list(KEYS)),
+            multiple=True,
+            default=DEFAULT_KEYS,
+            show_default=True,
+            help="An endorsement key to make, with its certificate; give it once for each.",
+        ),
+        click.option(
             "--banks", help="The active PCR banks, such as sha256,sha384; the profile's if not given."
         ),
         click.option(
@@ -44,35 +71,79 @@ def provisioning_options(command: F) -> F:
     return command
 
 
-def manufactured(
-    place: Place, vm: str, profile: str, *, provision: bool, banks: str | None, platform: str
-) -> dict[str, bytes]:
+@dataclass(frozen=True)
+class Wishes:
+    """What a new TPM is to have: what `provisioning_options` have given, and where its authority's key is."""
+
+    banks: str | None
+    keys: Sequence[str]
+    platform: str
+    provision: bool
+    provider: str | None
+    allow_unverified: bool
+
+    def check(self) -> None:
+        """Refuse what cannot be made before anything is."""
+        if not self.provision and self.banks:
+            raise click.UsageError("--banks needs --provision: a bare TPM has the banks of its profile")
+        if not self.provision and tuple(self.keys) != DEFAULT_KEYS:
+            raise click.UsageError("--ek needs --provision: a bare TPM has seeds alone")
+        if len(set(self.keys)) != len(self.keys):
+            raise click.UsageError("--ek: a key is given twice; give each once")
+        platform_of(self.platform)
+
+
+def manufactured(place: Place, host: "Host", vm: str, profile: str, wishes: Wishes) -> dict[str, bytes]:
     """The state of a new TPM, as blobs."""
     from vtpm.daemon.clock import entropy  # noqa: PLC0415 - help needs neither
     from vtpm.engine.tpm import Tpm  # noqa: PLC0415
 
+    wishes.check()
     tpm = Tpm.manufacture(entropy, profile_of(profile))
-    if provision:
-        provision_for(tpm, place, vm, banks, platform)
-    elif banks:
-        raise click.UsageError("--banks needs --provision: a bare TPM has the banks of its profile")
+    if wishes.provision:
+        provision_for(tpm, place, host, vm, wishes)
     return tpm.snapshot()
 
 
-def provision_for(tpm: "TpmState", place: Place, vm: str, banks: str | None, platform: str) -> None:
+def provision_for(tpm: "TpmState", place: Place, host: "Host", vm: str, wishes: Wishes) -> None:
     """Keys and certificates, those that the profile has the algorithms for."""
-    from vtpm.daemon.authority import LocalCertifier, open_authority  # noqa: PLC0415 - as above
-    from vtpm.manufacture.certificates import Model  # noqa: PLC0415
+    from vtpm.daemon.certifier import LocalCertifier  # noqa: PLC0415 - as above
     from vtpm.manufacture.identity import model_of, specification_of  # noqa: PLC0415
     from vtpm.manufacture.provision import provision  # noqa: PLC0415
+    from vtpm.manufacture.templates import EK  # noqa: PLC0415
+    from vtpm.wire.error import TpmError  # noqa: PLC0415
 
-    facts = platform.split(",")
-    if len(facts) != len(("maker", "model", "version")) or not all(facts):
-        raise click.UsageError(f"--platform {platform}: give MAKER,MODEL,VERSION")
+    banks, keys = banks_of(tpm, wishes.banks), [EK[KEYS[name]] for name in wishes.keys]
+    authority = authority_of(place, host, wishes.provider, allow_unverified=wishes.allow_unverified).open()
     certifier = LocalCertifier(
-        open_authority(place.state_dir / AUTHORITY), vm, model_of(tpm), Model(*facts), specification_of(tpm)
+        authority, vm, model_of(tpm), platform_of(wishes.platform), specification_of(tpm)
     )
-    provision(tpm, certifier, srk=True, banks=banks_of(tpm, banks))
+    try:
+        provision(tpm, certifier, srk=True, keys=keys, banks=banks)
+    except TpmError as error:
+        raise click.UsageError(
+            f"the profile {tpm.profile.name} does not make these keys ({error}): choose others by --ek, "
+            "another --profile, or --bare"
+        ) from None
+
+
+def authority_of(
+    place: Place, host: "Host", provider: str | None = None, *, allow_unverified: bool = False
+) -> "LocalAuthority":
+    """The local authority of a host; a key that is not under a provider yet is put under this one."""
+    from vtpm.daemon.authority import LocalAuthority  # noqa: PLC0415 - help needs none
+
+    return LocalAuthority(place.state_dir / AUTHORITY, host, provider, allow_unverified)
+
+
+def platform_of(text: str) -> "Model":
+    """The maker, model and version that --platform names."""
+    from vtpm.manufacture.certificates import Model  # noqa: PLC0415 - help needs none
+
+    facts = text.split(",")
+    if len(facts) != len(("maker", "model", "version")) or not all(fact.strip() for fact in facts):
+        raise click.UsageError(f"--platform {text}: give MAKER,MODEL,VERSION")
+    return Model(*facts)
 
 
 def banks_of(tpm: "TpmState", text: str | None) -> "list[Any] | None":

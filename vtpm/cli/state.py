@@ -3,6 +3,7 @@
 import json
 import uuid
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -270,12 +271,13 @@ def clone(
         from vtpm.cli.clone import cloned  # noqa: PLC0415 - help needs no TPM
 
         check_socket_name(name)
-        place.host().transfers.clone(
+        host = place.host()
+        host.transfers.clone(
             origin,
             vm or uuid.uuid4(),
             name,
             how,
-            lambda blobs: cloned(place, name, how, blobs),
+            partial(cloned, place, host, provider, name, how),
             provider=provider,
             allow_unverified=allow_unverified,
         ).close()

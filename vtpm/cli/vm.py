@@ -12,7 +12,7 @@ from vtpm.cli.errors import explained
 from vtpm.cli.passphrase import passphrase_of, passphrase_options
 from vtpm.cli.place import Place
 from vtpm.cli.profile_choice import profile_option
-from vtpm.cli.provisioning import manufactured, provisioning_options
+from vtpm.cli.provisioning import Wishes, manufactured, provisioning_options
 
 NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@:-]{0,79}")
 
@@ -32,19 +32,18 @@ as_json_option = click.option("--json", "as_json", is_flag=True, help="Answer in
 @click.pass_obj
 def create(
     place: Place,
+    /,
     vm: str,
     vm_uuid: uuid.UUID | None,
     provider: str | None,
     group: str,
     profile_name: str,
-    banks: str | None,
-    platform: str,
     passphrase_file: Path | None,
     passphrase_fd: int | None,
     *,
-    provision: bool,
     allow_unverified: bool,
     as_json: bool,
+    **wanted: Any,
 ) -> None:
     """Make a new TPM for a VM; a daemon that runs serves it at once."""
     check_socket_name(vm)
@@ -54,7 +53,8 @@ def create(
         host = place.host()
         provider = provider or host.providers.default_of(group)
         unlock(host, provider, passphrase_of(passphrase_file, passphrase_fd))
-        blobs = manufactured(place, vm, profile_name, provision=provision, banks=banks, platform=platform)
+        wishes = Wishes(**wanted, provider=provider, allow_unverified=allow_unverified)
+        blobs = manufactured(place, host, vm, profile_name, wishes)
         host.create_state(
             vm_uuid or uuid.uuid4(),
             vm,

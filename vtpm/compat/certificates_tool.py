@@ -15,7 +15,7 @@ from vtpm.manufacture.certificates import Model, Specification, is_valid
 from vtpm.spec.algorithms import TPMS_ECC_POINT
 from vtpm.spec.objects import TPMS_ECC_PARMS, TPMT_PUBLIC
 
-CURVES: Final = {3: "secp256r1", 4: "secp384r1"}
+CURVES: Final = {3: "secp256r1", 4: "secp384r1", 5: "secp521r1"}
 LIMIT: Final = 60.0
 """Seconds that the program may take."""
 

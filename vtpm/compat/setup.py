@@ -20,7 +20,8 @@ from vtpm.compat.profiles import described, list_profiles, named
 from vtpm.compat.setup_arguments import SetupArguments, check, parse, read_configuration
 from vtpm.compat.storage import StateDirectory, is_foreign, storage_of
 from vtpm.compat.version import own_version
-from vtpm.daemon.authority import LocalCertifier, default_directory, open_authority
+from vtpm.daemon.authority import LocalAuthority, default_directory, host_beside
+from vtpm.daemon.certifier import LocalCertifier
 from vtpm.daemon.clock import entropy
 from vtpm.daemon.errors import OperatorError
 from vtpm.engine.tpm import Tpm
@@ -169,7 +170,8 @@ def certifier_of(arguments: SetupArguments, configuration: Mapping[str, str], tp
     if configuration.get("create_certs_tool"):
         logfile = arguments.options.get("logfile")
         return ToolCertifier(configuration, vm, model, specification, platform=platform, logfile=logfile)
-    authority = open_authority(default_directory())
+    directory = default_directory()
+    authority = LocalAuthority(directory, host_beside(directory)).open()
     return LocalCertifier(authority, vm or "unknown", model, PLATFORM if platform else None, specification)
 
 

@@ -27,17 +27,25 @@ def forgive(tpm: TpmState) -> int:
     return tries
 
 
-def put_certificate(tpm: TpmState, certificate: str) -> int:
-    """Replace the certificate of an endorsement key, given as DER in hexadecimal; its Index."""
-    endorsement = import_module("vtpm.manufacture.endorsement")  # X.509 is loaded when it is needed
+def put_certificate(tpm: TpmState, certificate: str, *, module: str, function: str) -> int:
+    """Replace a certificate, given as DER in hexadecimal, by a function that is loaded now; its Index."""
+    put = getattr(import_module(module), function)  # X.509 is loaded when it is needed
     try:
-        index: int = endorsement.put_certificate(tpm, bytes.fromhex(certificate))
+        index: int = put(tpm, bytes.fromhex(certificate))
     except ValueError as error:
         raise ChangeError(f"the certificate is not taken: {error}; the TPM keeps what it has") from None
     return index
 
 
-CHANGES: Final[Mapping[str, Change]] = {"lockout-reset": forgive, "ek-certificate": put_certificate}
+put_ek: Final = partial(put_certificate, module="vtpm.manufacture.endorsement", function="put_certificate")
+put_platform: Final = partial(
+    put_certificate, module="vtpm.manufacture.platform", function="put_platform_certificate"
+)
+CHANGES: Final[Mapping[str, Change]] = {
+    "lockout-reset": forgive,
+    "ek-certificate": put_ek,
+    "platform-certificate": put_platform,
+}
 
 
 def alteration(change: str, **arguments: Any) -> Callable[[TpmState], Any]:

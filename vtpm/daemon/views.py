@@ -16,6 +16,7 @@ VIEWS: Final = {
     "ek": ("vtpm.manufacture.endorsement", "describe_endorsement"),
     "identity": ("vtpm.manufacture.identity", "describe_identity"),
     "inspect": ("vtpm.manufacture.description", "describe"),
+    "platform": ("vtpm.manufacture.platform", "describe_platform"),
     "windows11": ("vtpm.manufacture.windows", "examine"),
 }
 """

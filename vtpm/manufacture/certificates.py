@@ -37,10 +37,13 @@ Extensions = list[tuple[x509.ExtensionType, bool]]
 """Extensions of a certificate, and whether each is critical."""
 
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
+AuthorityKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+"""The key of an authority, be it here or in a token."""
 
 CURVE_CLASSES: dict[TPM_ECC_CURVE, type[ec.EllipticCurve]] = {
     TPM_ECC_CURVE.NIST_P256: ec.SECP256R1,
     TPM_ECC_CURVE.NIST_P384: ec.SECP384R1,
+    TPM_ECC_CURVE.NIST_P521: ec.SECP521R1,
 }
 
 
@@ -65,7 +68,7 @@ class Specification:
 class Authority:
     """A certificate authority: a key and its certificate."""
 
-    def __init__(self, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> None:
+    def __init__(self, key: AuthorityKey, certificate: x509.Certificate) -> None:
         self._key = key
         self.certificate = certificate
 
@@ -73,7 +76,7 @@ class Authority:
         return f"Authority({self.certificate.subject.rfc4514_string()})"
 
     @classmethod
-    def make(cls, key: ec.EllipticCurvePrivateKey, name: str, serial: int, now: datetime) -> "Authority":
+    def make(cls, key: AuthorityKey, name: str, serial: int, now: datetime) -> "Authority":
         """A root authority with a new key; the serial number has at most 159 bits."""
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         builder = (
@@ -84,11 +87,22 @@ class Authority:
             .serial_number(serial)
             .not_valid_before(now)
             .not_valid_after(NEVER)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .add_extension(key_usage(key_cert_sign=True, crl_sign=True), critical=True)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         )
+        for extension, critical in authority_extensions(key):
+            builder = builder.add_extension(extension, critical=critical)
         return cls(key, builder.sign(key, SHA384()))
+
+    def request(self, name: str | None) -> bytes:
+        """A request (PKCS #10, PEM) that another authority certifies this one, by another name if given."""
+        subject = (
+            self.certificate.subject
+            if name is None
+            else x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        )
+        builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
+        for extension, critical in authority_extensions(self._key):
+            builder = builder.add_extension(extension, critical=critical)
+        return builder.sign(self._key, SHA384()).public_bytes(Encoding.PEM)
 
     def certify_ek(
         self,
@@ -107,13 +121,7 @@ class Authority:
         self, key: TPMT_PUBLIC, subject: str, model: Model, serial: int, now: datetime
     ) -> bytes:
         """The certificate of the platform that has the endorsement key, in DER."""
-        attributes = {
-            PLATFORM_MANUFACTURER: model.manufacturer,
-            PLATFORM_MODEL: model.model,
-            PLATFORM_VERSION: model.version,
-        }
-        extensions = extensions_of(key, attributes, PLATFORM_CERTIFICATE)
-        return self._signed(self._begun(key, subject, extensions, serial, now))
+        return self._signed(self._begun(key, subject, platform_extensions(key, model), serial, now))
 
     def _begun(
         self,
@@ -123,8 +131,6 @@ class Authority:
         serial: int,
         now: datetime,
     ) -> x509.CertificateBuilder:
-        identifier = self.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-        issuer = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
         begun = (
             x509.CertificateBuilder()
             .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)]))
@@ -136,12 +142,28 @@ class Authority:
         )
         return reduce(
             lambda builder, part: builder.add_extension(part[0], critical=part[1]),
-            [*extensions, (issuer, False)],
+            [*extensions, (self._identifier(), False)],
             begun,
         )
 
+    def _identifier(self) -> x509.AuthorityKeyIdentifier:
+        try:
+            identifier = self.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+        except x509.ExtensionNotFound:
+            return x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
+
     def _signed(self, builder: x509.CertificateBuilder) -> bytes:
         return builder.sign(self._key, SHA384()).public_bytes(Encoding.DER)
+
+
+def authority_extensions(key: AuthorityKey) -> Extensions:
+    """What the certificate of an authority says that certifies keys, and no other authority."""
+    return [
+        (x509.BasicConstraints(ca=True, path_length=0), True),
+        (key_usage(key_cert_sign=True, crl_sign=True), True),
+        (x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False),
+    ]
 
 
 def ek_extensions(key: TPMT_PUBLIC, model: Model, specification: Specification) -> Extensions:
@@ -155,6 +177,16 @@ def ek_extensions(key: TPMT_PUBLIC, model: Model, specification: Specification) 
         SUBJECT_DIRECTORY_ATTRIBUTES, specification_attribute(specification)
     )
     return [*extensions_of(key, attributes, EK_CERTIFICATE), (directory, False)]
+
+
+def platform_extensions(key: TPMT_PUBLIC, model: Model) -> Extensions:
+    """What the certificate of a platform says beyond its names, whoever signs it."""
+    attributes = {
+        PLATFORM_MANUFACTURER: model.manufacturer,
+        PLATFORM_MODEL: model.model,
+        PLATFORM_VERSION: model.version,
+    }
+    return extensions_of(key, attributes, PLATFORM_CERTIFICATE)
 
 
 def extensions_of(
@@ -173,15 +205,9 @@ def extensions_of(
     ]
 
 
-def request_ek(
-    key: TPMT_PUBLIC,
-    subject: str,
-    model: Model,
-    specification: Specification,
-    signer: ec.EllipticCurvePrivateKey,
-) -> bytes:
+def request(subject: str, extensions: Extensions, signer: ec.EllipticCurvePrivateKey) -> bytes:
     """
-    A request (PKCS #10, PEM) with all that the certificate of an endorsement key says, but for the key.
+    A request (PKCS #10, PEM) with all that a certificate of an endorsement key says, but for the key.
 
     An endorsement key decrypts and cannot sign, so the request is another key's, `signer`.
     Whoever answers it must put the endorsement key in that key's place.
@@ -189,9 +215,7 @@ def request_ek(
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)])
     begun = x509.CertificateSigningRequestBuilder().subject_name(name)
     builder = reduce(
-        lambda builder, part: builder.add_extension(part[0], critical=part[1]),
-        ek_extensions(key, model, specification),
-        begun,
+        lambda builder, part: builder.add_extension(part[0], critical=part[1]), extensions, begun
     )
     return builder.sign(signer, SHA384()).public_bytes(Encoding.PEM)
 

@@ -134,21 +134,20 @@ def _described(item: Endorsement) -> dict[str, Any]:
 def index_of(key: TPMT_PUBLIC) -> int | None:
     """The Index that the certificate of a key of a known template belongs into."""
     for known in EK:
-        template = known.value.template
-        if (key.type, key.name_alg, key.parameters) == (
-            template.type,
-            template.name_alg,
-            template.parameters,
-        ):
+        if _without_unique(known.value.template) == _without_unique(key):
             return known.value.certificate
     return None
+
+
+def _without_unique(public: TPMT_PUBLIC) -> tuple[object, ...]:
+    return (public.type, public.name_alg, public.object_attributes, public.auth_policy, public.parameters)
 
 
 def put_certificate(tpm: TpmState, octets: bytes) -> int:
     """
     Put the certificate of an endorsement key into NV in place of the one there; the Index.
 
-    ValueError: it is no certificate, or of none of the persistent endorsement keys, or there is no room.
+    ValueError: it is no certificate, or of no persistent endorsement key, or it cannot be put there.
     """
     certificate = parsed(octets)
     if certificate is None:
@@ -163,12 +162,28 @@ def put_certificate(tpm: TpmState, octets: bytes) -> int:
         raise ValueError("its key is of no template whose certificate has an Index")
     if item.index is None and index in tpm.nv:
         raise ValueError(f"the Index 0x{index:08x} holds something else; remove that in the guest")
-    if index in tpm.nv:
-        tpm.erase_nv(tpm.nv[index])
-    written = CERTIFICATE_INDEX.but(WRITTEN=True, WRITELOCKED=True)
+    replace_index(tpm, index, octets)
+    return index
+
+
+def replace_index(tpm: TpmState, index: int, octets: bytes) -> None:
+    """
+    Define an Index of the platform anew, with a certificate in it, written and locked.
+
+    One that the platform's maker left unlocked stays so.
+    ValueError: the Index is the owner's, or there is no room.
+    """
+    former = tpm.nv.get(index)
+    if former is not None and not former.attributes.PLATFORMCREATE:
+        raise ValueError(
+            f"the Index 0x{index:08x} is the owner's, not the platform's; remove it in the guest"
+        )
+    is_locked = former is None or former.attributes.WRITELOCKED
+    written = CERTIFICATE_INDEX.but(WRITTEN=True, WRITELOCKED=is_locked)
     made = NvIndex(TPMS_NV_PUBLIC(index, TPM_ALG.SHA256, written, b"", len(octets)), b"", octets)
-    if made.size > tpm.nv_space:
+    if made.size > tpm.nv_space + (former.size if former is not None else 0):
         raise ValueError("the TPM's NV memory has no room for it")
+    if former is not None:
+        tpm.erase_nv(former)
     tpm.nv[index] = made
     tpm.touch_nv(made)
-    return index

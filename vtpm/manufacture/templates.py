@@ -22,8 +22,13 @@ from vtpm.spec.objects import TPMS_ECC_PARMS, TPMS_RSA_PARMS, TPMT_PUBLIC
 POLICY_A_SHA256 = bytes.fromhex("837197674484b3f81a90cc8d46a5d724fd52d76e06520b64f2a1da1b331469aa")
 """PolicyA: PolicySecret of the endorsement hierarchy (2.2.1.4, B.6.2)."""
 
+POLICY_B_SHA256 = bytes.fromhex("ca3d0a99a2b93906f7a3342414efcfb3a385d44cd1fd459089d19b5071c0b7a0")
 POLICY_B_SHA384 = bytes.fromhex(
     "b26e7d28d11a50bc53d882bcf5fd3a1a074148bb35d3b4e4cb1c0ad9bde419cacb47ba09699646150f9fc000f3f80e12"
+)
+POLICY_B_SHA512 = bytes.fromhex(
+    "b8221ca69e8550a4914de3faa6a18c072cc01208073a928d5d66d59ef79e49a4"
+    "29c41a6b269571d57edb25fbdb1838425608b413cd616a5f6db5b6071af99bea"
 )
 """PolicyB: the same or, by PolicyOR, whatever the Index of the EK policy allows (B.6.4)."""
 
@@ -43,19 +48,21 @@ PLATFORM_CERTIFICATE = 0x01C08000
 """The Index of the platform certificate (TCG Registry of Reserved TPM 2.0 Handles, 2.2)."""
 
 
-def _rsa(bits: int, attributes: TPMA_OBJECT, policy: bytes) -> TPMT_PUBLIC:
+def _rsa(
+    bits: int, alg: TPM_ALG, key_bits: int, attributes: TPMA_OBJECT, policy: bytes, size: int
+) -> TPMT_PUBLIC:
     return TPMT_PUBLIC(
         type=TPM_ALG.RSA,
-        name_alg=TPM_ALG.SHA256,
+        name_alg=alg,
         object_attributes=attributes,
         auth_policy=policy,
         parameters=TPMS_RSA_PARMS(
-            symmetric=TPMT_SYM_DEF_OBJECT(TPM_ALG.AES, 128, TPM_ALG.CFB),
+            symmetric=TPMT_SYM_DEF_OBJECT(TPM_ALG.AES, key_bits, TPM_ALG.CFB),
             scheme=TPMT_RSA_SCHEME(TPM_ALG.NULL, None),
             key_bits=bits,
             exponent=0,
         ),
-        unique=bytes(bits // 8),
+        unique=bytes(size),
     )
 
 
@@ -86,10 +93,17 @@ class EndorsementKey:
     certificate: int
 
 
-class EK(Enum):
-    """The endorsement keys that can be made, by the names of swtpm's options."""
+def _high(number: int, template: TPMT_PUBLIC) -> EndorsementKey:
+    """A key of the high range (2.2.1.4): its handle follows the Index of its certificate."""
+    return EndorsementKey(template, 0x81010000 | number, 0x01C00000 | number)
 
-    RSA_2048 = EndorsementKey(_rsa(2048, EK_LOW, POLICY_A_SHA256), 0x81010001, 0x01C00002)
+
+class EK(Enum):
+    """The endorsement keys that can be made; those of an algorithm in the high range come last."""
+
+    RSA_2048 = EndorsementKey(
+        _rsa(2048, TPM_ALG.SHA256, 128, EK_LOW, POLICY_A_SHA256, 256), 0x81010001, 0x01C00002
+    )
     """Template L-1."""
     ECC_P256 = EndorsementKey(
         _ecc(TPM_ECC_CURVE.NIST_P256, TPM_ALG.SHA256, 128, EK_LOW, POLICY_A_SHA256, 32),
@@ -97,12 +111,20 @@ class EK(Enum):
         0x01C0000A,
     )
     """Template L-2."""
-    ECC_P384 = EndorsementKey(
-        _ecc(TPM_ECC_CURVE.NIST_P384, TPM_ALG.SHA384, 256, EK_HIGH, POLICY_B_SHA384, 0),
-        0x81010016,
-        0x01C00016,
-    )
+    ECC_P384 = _high(0x16, _ecc(TPM_ECC_CURVE.NIST_P384, TPM_ALG.SHA384, 256, EK_HIGH, POLICY_B_SHA384, 0))
     """Template H-3."""
+    ECC_P521 = _high(0x18, _ecc(TPM_ECC_CURVE.NIST_P521, TPM_ALG.SHA512, 256, EK_HIGH, POLICY_B_SHA512, 0))
+    """Template H-4."""
+    RSA_3072 = _high(0x1C, _rsa(3072, TPM_ALG.SHA384, 256, EK_HIGH, POLICY_B_SHA384, 0))
+    """Template H-6."""
+    RSA_4096 = _high(0x1E, _rsa(4096, TPM_ALG.SHA384, 256, EK_HIGH, POLICY_B_SHA384, 0))
+    """Template H-7."""
+    RSA_2048_HIGH = _high(0x12, _rsa(2048, TPM_ALG.SHA256, 128, EK_HIGH, POLICY_B_SHA256, 0))
+    """Template H-1."""
+    ECC_P256_HIGH = _high(
+        0x14, _ecc(TPM_ECC_CURVE.NIST_P256, TPM_ALG.SHA256, 128, EK_HIGH, POLICY_B_SHA256, 0)
+    )
+    """Template H-2."""
 
 
-SRK_TEMPLATE = _rsa(2048, SRK, b"")
+SRK_TEMPLATE = _rsa(2048, TPM_ALG.SHA256, 128, SRK, b"", 256)
