@@ -109,7 +109,7 @@ class TestCertificates:
 
         extensions = certificate.extensions
         name = extensions.get_extension_for_class(x509.SubjectAlternativeName)
-        assert name.critical
+        assert not name.critical  # the subject is not empty (RFC 5280, 4.2.1.6)
         (directory_name,) = name.value.get_values_for_type(x509.DirectoryName)
         said = {attribute.oid.dotted_string: attribute.value for attribute in directory_name}
         assert said == {

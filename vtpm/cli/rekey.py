@@ -16,7 +16,12 @@ as_json_option = click.option("--json", "as_json", is_flag=True, help="Answer in
 
 @click.command(short_help="Put the state of VMs under a new key.")
 @click.argument("vms", nargs=-1)
-@click.option("--all", "all_stale", is_flag=True, help="All VMs that are not under the current key.")
+@click.option(
+    "--all",
+    "all_stale",
+    is_flag=True,
+    help="All VMs and secrets of this host that are not under the current key.",
+)
 @click.option("--shallow", "depth", flag_value="shallow", default=True, help="A new KEK for what is newest.")
 @click.option("--deep", "depth", flag_value="deep", help="A new DEK for all; older generations are given up.")
 @click.option("--provider", help="Move the VMs to this provider; with --all, those of this provider alone.")
@@ -49,12 +54,14 @@ def rekey(
             unlocked(host, name, unlock_file)
         chosen = host.rekeying.stale(provider, deep=deep) if all_stale else list(vms)
         target = None if all_stale else provider
+        secrets = host.vault.renew(provider) if all_stale else []
         in_use = partial(ask_daemon, place, deep=deep, provider=target)
         report = host.rekeying.rekey(chosen, deep=deep, provider=target, in_use=in_use)
     if as_json:
-        click.echo(json.dumps(report.to_json()))
+        click.echo(json.dumps({**report.to_json(), "secrets": secrets}))
     else:
-        click.echo(f"{len(report.done)} VMs rekeyed")
+        of_host = f" and {len(secrets)} secrets" if secrets else ""
+        click.echo(f"{len(report.done)} VMs{of_host} rekeyed")
     left = [f"{vm}: in use by another process than the daemon" for vm in report.busy]
     left += [f"{vm}: {why}" for vm, why in report.failed]
     if left:

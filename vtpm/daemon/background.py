@@ -38,13 +38,21 @@ class Background:
     A context in which one TPM is served at four ports, the simulator's pair and swtpm's.
 
     The TPM has power, and has executed TPM2_Startup(CLEAR) if `startup`; its state is in memory.
+    It is the one of these blobs, or a new one if there are none.
     """
 
     mssim_port: int
     swtpm_port: int
 
-    def __init__(self, random: Entropy, *, profile: Profile = DEFAULT, startup: bool = True) -> None:
-        store = MemoryStore()
+    def __init__(
+        self,
+        random: Entropy,
+        *,
+        profile: Profile = DEFAULT,
+        startup: bool = True,
+        blobs: Mapping[str, bytes] | None = None,
+    ) -> None:
+        store = MemoryStore(blobs or {})
         self.device = Device("background", Model(profile), lambda: store, may_manufacture=True, random=random)
         self._startup = startup
         self._thread = threading.Thread(target=self._run, name="tpm-server")

@@ -192,13 +192,17 @@ def platform_extensions(key: TPMT_PUBLIC, model: Model) -> Extensions:
 def extensions_of(
     key: TPMT_PUBLIC, attributes: dict[ObjectIdentifier, str], purpose: ObjectIdentifier
 ) -> Extensions:
-    """What all certificates of an endorsement key say: what it is of, and what for."""
+    """
+    What all certificates of an endorsement key say: what it is of, and what for.
+
+    The name is not critical, since none of them has an empty subject (RFC 5280, 4.2.1.6).
+    """
     names = [
         x509.RelativeDistinguishedName([x509.NameAttribute(oid, value)]) for oid, value in attributes.items()
     ]
     is_rsa = key.type is TPM_ALG.RSA
     return [
-        (x509.SubjectAlternativeName([x509.DirectoryName(x509.Name(names))]), True),
+        (x509.SubjectAlternativeName([x509.DirectoryName(x509.Name(names))]), False),
         (x509.BasicConstraints(ca=False, path_length=None), True),
         (key_usage(key_encipherment=is_rsa, key_agreement=not is_rsa), True),
         (x509.ExtendedKeyUsage([purpose]), False),

@@ -10,7 +10,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from vtpm.manufacture.certificates import PublicKey, public_key_of
+from vtpm.manufacture.certificates import EK_CERTIFICATE, PublicKey, public_key_of
 from vtpm.manufacture.provision import CERTIFICATE_INDEX
 from vtpm.manufacture.templates import EK
 from vtpm.spec.algorithms import TPMS_SYMCIPHER_PARMS
@@ -79,6 +79,14 @@ def certifies(certificate: x509.Certificate, public: TPMT_PUBLIC) -> bool:
     """Is it a certificate of this key?"""
     key = known_key_of(public)
     return key is not None and certificate.public_key() == key
+
+
+def uses_of(certificate: x509.Certificate) -> x509.ExtendedKeyUsage | None:
+    """The extended key usage of a certificate; None if it says nothing of it."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        return None
 
 
 def known_key_of(public: TPMT_PUBLIC) -> PublicKey | None:
@@ -152,6 +160,11 @@ def put_certificate(tpm: TpmState, octets: bytes) -> int:
     certificate = parsed(octets)
     if certificate is None:
         raise ValueError("it is no X.509 certificate")
+    uses = uses_of(certificate)
+    if uses is not None and EK_CERTIFICATE not in uses:
+        raise ValueError(
+            f"it is no endorsement key's: extended key usage {EK_CERTIFICATE.dotted_string} is absent"
+        )
     for item in endorsements_of(tpm):
         if item.public is not None and certifies(certificate, item.public):
             index = item.index or index_of(item.public)

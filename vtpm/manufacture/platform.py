@@ -10,7 +10,14 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from vtpm.manufacture.certificates import PLATFORM_CERTIFICATE as PURPOSE
 from vtpm.manufacture.certificates import PLATFORM_MANUFACTURER, PLATFORM_MODEL, PLATFORM_VERSION
-from vtpm.manufacture.endorsement import certifies, endorsements_of, known_key_of, parsed, replace_index
+from vtpm.manufacture.endorsement import (
+    certifies,
+    endorsements_of,
+    known_key_of,
+    parsed,
+    replace_index,
+    uses_of,
+)
 from vtpm.manufacture.templates import PLATFORM_CERTIFICATE
 from vtpm.spec.objects import TPMT_PUBLIC
 from vtpm.state.tpm import TpmState
@@ -85,7 +92,7 @@ def put_platform_certificate(tpm: TpmState, octets: bytes) -> int:
     certificate = parsed(octets)
     if certificate is None:
         raise ValueError("it is no X.509 certificate")
-    if not is_of_platform(certificate):
+    if PURPOSE not in (uses_of(certificate) or ()):
         raise ValueError(
             f"it is no platform certificate: extended key usage {PURPOSE.dotted_string} is absent"
         )
@@ -97,11 +104,3 @@ def put_platform_certificate(tpm: TpmState, octets: bytes) -> int:
         raise ValueError(f"the Index 0x{index:08x} holds something else; remove that in the guest")
     replace_index(tpm, index, octets)
     return index
-
-
-def is_of_platform(certificate: x509.Certificate) -> bool:
-    """Does a certificate say that it is a platform's?"""
-    try:
-        return PURPOSE in certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except x509.ExtensionNotFound:
-        return False
