@@ -46,7 +46,7 @@ def test_online(installation: Installation, tmp_path: Path) -> None:
         before = json.loads(installation.run("show", "open", "--json"))
         old, new = rotate(installation)
         report = json.loads(installation.run("rekey", "--all", "--json"))
-        assert report == {"done": ["closed", "open"], "busy": [], "failed": []}
+        assert report == {"done": ["closed", "open"], "busy": [], "failed": [], "secrets": ["authority"]}
         after = json.loads(installation.run("show", "open", "--json"))
         assert (before["kdk_id"], after["kdk_id"]) == (old, new)
         assert after["running"]
