@@ -8,51 +8,57 @@ from vtpm.crypto.rsa import key_from_prime
 from vtpm.libtpms.command_set import LIBTPMS_0_9, bits_of
 from vtpm.libtpms.constants import CONSTANTS
 from vtpm.libtpms.errors import ForeignStateError
+from vtpm.libtpms.nvram import (
+    ORDERLY_ENTRY_HEAD,
+    IndexOrderlyRam,
+    NvData,
+    NvIndexInfo,
+    OrderlyIndex,
+    UserEntry,
+    UserNvram,
+)
+from vtpm.libtpms.objects import (
+    AnyObject,
+    BnPrime,
+    LoadedObject,
+    ObjectAttributes,
+    ObjectLevel,
+    PrivateExponent,
+)
+from vtpm.libtpms.orderly import DrbgState, OrderlyData, Timers
 from vtpm.libtpms.permanent import (
     MAGIC,
     NOT_ORDERLY,
     NOT_ORDERLY_DA_USED,
-    ORDERLY_ENTRY_HEAD,
     PRE_STARTUP,
     STARTUP_LOCALITY_3,
     Allocated,
-    AnyObject,
-    BnPrime,
-    Commit,
     CompileConstants,
-    DrbgState,
-    IndexOrderlyRam,
-    LoadedObject,
-    NullLevel,
-    NvData,
-    NvIndexInfo,
-    ObjectAttributes,
-    ObjectLevel,
-    OrderlyData,
-    OrderlyIndex,
-    PcrAuthValue,
     PcrPolicy,
-    PcrSave,
     PersistentAll,
     PersistentData,
     PolicyOfPcr,
-    PrivateExponent,
-    SavedPcrBank,
     SeedLevels,
+)
+from vtpm.libtpms.suspended import (
+    Commit,
+    NullLevel,
+    PcrAuthValue,
+    PcrSave,
+    SavedPcrBank,
     StateClear,
     StateReset,
     Suspended,
-    Timers,
-    UserEntry,
-    UserNvram,
 )
 from vtpm.spec.constants import TPM_ALG, TPM_ECC_CURVE, TPM_HT, TPM_RH, TPM_SU
 from vtpm.spec.objects import TPMS_ECC_PARMS, TPMS_RSA_PARMS, TPMT_PUBLIC, TPMT_SENSITIVE
 from vtpm.spec.structures import TPMS_PCR_SELECTION
 from vtpm.state import saved, suspended
+from vtpm.state.clock import Instant
 from vtpm.state.nv import NvIndex
 from vtpm.state.object import Object, name_of
 from vtpm.state.pcr import PCR_SELECT_SIZE, REFERENCE
+from vtpm.state.snapshot import resume
 from vtpm.state.tpm import TpmState
 from vtpm.wire.structure import marshal
 
@@ -98,13 +104,11 @@ class Exported:
 
 def export_state(blobs: Mapping[str, bytes], entropy: Callable[[int], bytes]) -> Exported:
     """
-    The permanent state for libtpms 0.9 and later of a TPM that is off, from its blobs.
+    The permanent state for libtpms 0.9 and later of a TPM that is off, or suspended, from its blobs.
 
     Raises ForeignStateError if libtpms could not hold it; SavedStateError if the blobs cannot be read.
     """
-    tpm = TpmState.restore(blobs, entropy)
-    if saved.ORDERLY in tpm.saved:
-        saved.load_orderly(tpm.clock, tpm.saved[saved.ORDERLY])
+    tpm = restored(blobs, entropy)
     reasons = [*obstacles(tpm)]
     if reasons:
         raise ForeignStateError(
@@ -125,6 +129,16 @@ def export_state(blobs: Mapping[str, bytes], entropy: Callable[[int], bytes]) ->
     return Exported(marshal(state), tuple(left_behind(tpm)))
 
 
+def restored(blobs: Mapping[str, bytes], entropy: Callable[[int], bytes]) -> TpmState:
+    """The TPM of the blobs, with its run if it is suspended."""
+    tpm = TpmState.restore(blobs, entropy)
+    if tpm.suspended is not None:
+        resume(tpm, tpm.suspended, Instant(0))
+    elif saved.ORDERLY in tpm.saved:
+        saved.load_orderly(tpm.clock, tpm.saved[saved.ORDERLY])
+    return tpm
+
+
 def obstacles(tpm: TpmState) -> Iterator[str]:
     """What libtpms 0.9 has no place for."""
     for item in tpm.persistent.values():
@@ -135,7 +149,7 @@ def obstacles(tpm: TpmState) -> Iterator[str]:
     for index in tpm.nv.values():
         if index.handle >> 24 != TPM_HT.NV_INDEX or index.public.name_alg not in BANKS:
             yield f"the NV Index 0x{index.handle:08X} is of a kind that libtpms 0.9 does not have"
-    if sum(ORDERLY_ENTRY_HEAD + index.public.data_size for index in _orderly(tpm)) > ORDERLY_RAM:
+    if sum(ORDERLY_ENTRY_HEAD + index.public.data_size for index in orderly_indices(tpm)) > ORDERLY_RAM:
         yield f"the orderly NV Indices take more than {ORDERLY_RAM} octets"
     taken = sum(_size_of(index) for index in tpm.nv.values()) + OBJECT_SIZE * len(tpm.persistent)
     if taken > AREA_SIZE:
@@ -168,10 +182,6 @@ def data_of(tpm: TpmState) -> PersistentData:
     """PERSISTENT_DATA."""
     permanent, lockout, group = tpm.permanent, tpm.lockout, tpm.pcr_group
     owner, endorsement, platform = tpm.owner, tpm.endorsement, tpm.platform
-    allocation = tuple(
-        TPMS_PCR_SELECTION(alg, permanent.pcr_allocation.get(alg, 0).to_bytes(PCR_SELECT_SIZE, "little"))
-        for alg in BANKS
-    )
     levels = SeedLevels(endorsement.seed_level, owner.seed_level, platform.seed_level, b"")
     return PersistentData(
         version=4,
@@ -194,7 +204,7 @@ def data_of(tpm: TpmState) -> PersistentData:
         total_reset_count=permanent.total_reset_count,
         reset_count=permanent.reset_count,
         pcr_policies=PcrPolicy(2, (PolicyOfPcr(group.policy_alg, group.auth_policy),), b""),
-        pcr_allocated=allocation,
+        pcr_allocated=selection_of(permanent.pcr_allocation),
         pp_list=bits_of(permanent.physical_presence),
         failed_tries=lockout.failed_tries,
         max_tries=lockout.max_tries,
@@ -209,7 +219,14 @@ def data_of(tpm: TpmState) -> PersistentData:
         firmware_v1=FIRMWARE[0],
         firmware_v2=FIRMWARE[1],
         time_epoch=(4, permanent.time_epoch),
-        allocated=Allocated(allocation, levels),
+        allocated=Allocated(selection_of(tpm.pcr.selected or permanent.pcr_allocation), levels),
+    )
+
+
+def selection_of(allocation: Mapping[TPM_ALG, int]) -> tuple[TPMS_PCR_SELECTION, ...]:
+    """The PCR of each bank that libtpms has."""
+    return tuple(
+        TPMS_PCR_SELECTION(alg, allocation.get(alg, 0).to_bytes(PCR_SELECT_SIZE, "little")) for alg in BANKS
     )
 
 
@@ -226,7 +243,8 @@ def orderly_state_of(tpm: TpmState) -> int:
 def orderly_of(tpm: TpmState) -> OrderlyData:
     """ORDERLY_DATA, with a generator seeded anew."""
     drbg = DrbgState(2, 1, MAGIC_OF_GENERATOR, tpm.random(SEED_OF_GENERATOR), (0,) * 4, b"")
-    return OrderlyData(2, tpm.clock.clock, tpm.clock.safe, drbg, Timers(0, 0, 0), b"")
+    timers = Timers(tpm.lockout.self_heal_timer, tpm.lockout.lockout_timer, 0)
+    return OrderlyData(2, tpm.clock.clock, tpm.clock.safe, drbg, timers, b"")
 
 
 def suspended_of(tpm: TpmState) -> Suspended | None:
@@ -236,13 +254,18 @@ def suspended_of(tpm: TpmState) -> Suspended | None:
     tpm.pcr.allocate(tpm.permanent.pcr_allocation)
     suspended.load_reset(tpm, tpm.saved[saved.RESET])
     suspended.load_clear(tpm, tpm.saved[saved.CLEAR])
-    reset = StateReset(
+    return Suspended(reset_of(tpm, (0,) * CONTEXTS), clear_of(tpm))
+
+
+def reset_of(tpm: TpmState, context_array: tuple[int, ...]) -> StateReset:
+    """STATE_RESET; the array has a loaded session's slot, counted from 1, in the place of its number."""
+    return StateReset(
         version=4,
         null_proof=tpm.null.proof,
         null_seed=tpm.null.seed,
         clear_count=tpm.reset.clear_count,
         object_context_id=tpm.reset.object_context,
-        context_array=(0,) * CONTEXTS,
+        context_array=context_array,
         context_slot_mask=SLOT_MASK,
         context_counter=tpm.reset.session_context,
         command_audit_digest=tpm.reset.command_audit_digest,
@@ -251,8 +274,12 @@ def suspended_of(tpm: TpmState) -> Suspended | None:
         commit=Commit(0, tpm.random(len(tpm.null.proof)), bytes(COMMITS)),
         null_level=NullLevel(tpm.null.seed_level, b""),
     )
+
+
+def clear_of(tpm: TpmState) -> StateClear:
+    """STATE_CLEAR."""
     banks = tuple(SavedPcrBank(alg, b"".join(tpm.pcr.banks[alg][:PCR_SAVED])) for alg in tpm.pcr.banks)
-    clear = StateClear(
+    return StateClear(
         version=2,
         sh_enable=tpm.owner.enabled,
         eh_enable=tpm.endorsement.enabled,
@@ -264,10 +291,10 @@ def suspended_of(tpm: TpmState) -> Suspended | None:
         pcr_auth_values=PcrAuthValue(2, (tpm.pcr_group.auth_value,), b""),
         tail=b"",
     )
-    return Suspended(reset, clear)
 
 
-def _orderly(tpm: TpmState) -> list[NvIndex]:
+def orderly_indices(tpm: TpmState) -> list[NvIndex]:
+    """The orderly NV Indices."""
     return [index for index in tpm.nv.values() if index.attributes.ORDERLY]
 
 
@@ -284,7 +311,7 @@ def orderly_ram_of(tpm: TpmState) -> IndexOrderlyRam:
             attributes=index.attributes,
             data=index.data.ljust(index.public.data_size, b"\0"),
         )
-        for index in _orderly(tpm)
+        for index in orderly_indices(tpm)
     )
     return IndexOrderlyRam(2, ORDERLY_RAM, entries, b"")
 
@@ -313,7 +340,9 @@ def object_of(item: Object) -> AnyObject:
         eps_hierarchy=item.hierarchy == TPM_RH.ENDORSEMENT,
         pps_hierarchy=item.hierarchy == TPM_RH.PLATFORM,
         sps_hierarchy=item.hierarchy == TPM_RH.OWNER,
-        evict=True,
+        evict=item.persistent,
+        temporary=item.hierarchy == TPM_RH.NULL,
+        external=item.external,
         primary=item.primary,
         st_clear=item.st_clear,
         is_parent=item.is_parent,
@@ -327,7 +356,7 @@ def object_of(item: Object) -> AnyObject:
         sensitive=None if item.sensitive is None else sensitive_of(item.public, item.sensitive),
         exponent=exponent_of(item),
         qualified_name=item.qualified_name,
-        evict_handle=item.handle,
+        evict_handle=item.handle if item.persistent else 0,
         name=name_of(item.public),
         level=ObjectLevel(1, b""),
     )

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from vtpm.wire.codec import Codec, take
 from vtpm.wire.error import TPM_RC, TpmError
 from vtpm.wire.integers import Integer
-from vtpm.wire.vocabulary import Tpm2b, codec_of
+from vtpm.wire.vocabulary import Tpm2b, YesNo, codec_of
 
 HEADER = struct.Struct(">HI")
 
@@ -169,6 +169,23 @@ class Fixed(Integer):
             raise TpmError(TPM_RC.VALUE)
         return value
 
+
+class Epoch(Codec):
+    """timeEpoch: its size in octets, 4 or 8, then the value, as the pair of both."""
+
+    def _parse(self, stream: BytesIO, context: Any, path: str) -> tuple[int, int]:  # noqa: ARG002
+        size = take(stream, 1)[0]
+        if size not in (4, 8):
+            raise TpmError(TPM_RC.SIZE)
+        return size, int.from_bytes(take(stream, size), "big")
+
+    def _build(self, obj: tuple[int, int], stream: BytesIO, context: Any, path: str) -> Any:  # noqa: ARG002
+        size, value = obj
+        stream.write(bytes((size,)) + value.to_bytes(size, "big"))
+        return obj
+
+
+BOOL = Annotated[bool, YesNo()]
 
 TAIL = Annotated[bytes | None, Block()]
 """Room for what later versions add."""

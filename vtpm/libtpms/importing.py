@@ -1,25 +1,24 @@
 """A TPM of this project from libtpms' permanent state."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hmac import compare_digest
 
 from vtpm.crypto.rsa import key_from_prime
 from vtpm.libtpms.command_set import commands_of
 from vtpm.libtpms.errors import ForeignStateError
+from vtpm.libtpms.nvram import NvData
+from vtpm.libtpms.objects import AnyObject, LoadedObject
 from vtpm.libtpms.permanent import (
     NOT_ORDERLY,
     NOT_ORDERLY_DA_USED,
     PRE_STARTUP,
     SHUTDOWN_BITS,
     STARTUP_LOCALITY_3,
-    AnyObject,
-    LoadedObject,
-    NvData,
     PersistentAll,
     PersistentData,
-    Suspended,
 )
+from vtpm.libtpms.suspended import StateReset, Suspended
 from vtpm.spec.attributes import TPMA_NV
 from vtpm.spec.constants import TPM_ALG, TPM_HT, TPM_RH, TPM_SU
 from vtpm.spec.objects import TPMS_RSA_PARMS, TPMT_SENSITIVE
@@ -91,15 +90,19 @@ def left_behind(state: PersistentAll) -> tuple[str, ...]:
     """What is in the state and cannot be carried over."""
     said = ["the random generator: this TPM seeds its own"]
     if state.suspended is not None:
-        reset = state.suspended.reset
-        saved = sum(number > LOADED_SESSIONS for number in reset.context_array)
-        if saved:
-            said.append(f"{saved} saved sessions: their contexts cannot be loaded any more")
-        if reset.commit is not None and any(reset.commit.used):
-            said.append("open split signatures (TPM2_Commit): they must be begun again")
+        said += left_in_run(state.suspended.reset)
     if state.profile:
         said.append(f"libtpms' profile {state.profile.rstrip(bytes(1)).decode(errors='replace')}")
     return tuple(said)
+
+
+def left_in_run(reset: StateReset) -> Iterator[str]:
+    """What is in reset data and cannot be carried over."""
+    saved = sum(number > LOADED_SESSIONS for number in reset.context_array)
+    if saved:
+        yield f"{saved} saved sessions: their contexts cannot be loaded any more"
+    if reset.commit is not None and any(reset.commit.used):
+        yield "open split signatures (TPM2_Commit): they must be begun again"
 
 
 def take_hierarchies(tpm: TpmState, data: PersistentData) -> None:
@@ -136,7 +139,7 @@ def take_permanent(tpm: TpmState, data: PersistentData) -> None:
     permanent.physical_presence = commands_of(data.pp_list, data.version) | DEFAULT_PHYSICAL_PRESENCE
     permanent.pcr_allocation = dict.fromkeys(tpm.profile.pcr_banks, 0)
     for bank in data.pcr_allocated:
-        permanent.pcr_allocation[_bank_of(tpm, bank)] = int.from_bytes(bank.pcr_select, "little")
+        permanent.pcr_allocation[bank_of(tpm, bank)] = int.from_bytes(bank.pcr_select, "little")
     policies = data.pcr_policies.policies if data.pcr_policies is not None else ()
     if policies:
         tpm.pcr_group.auth_policy, tpm.pcr_group.policy_alg = policies[0].policy, policies[0].alg
@@ -151,7 +154,8 @@ def take_permanent(tpm: TpmState, data: PersistentData) -> None:
         permanent.hcrtm = bool(data.orderly_state & PRE_STARTUP)
 
 
-def _bank_of(tpm: TpmState, bank: TPMS_PCR_SELECTION) -> TPM_ALG:
+def bank_of(tpm: TpmState, bank: TPMS_PCR_SELECTION) -> TPM_ALG:
+    """The algorithm of a bank, which the profile must have."""
     if bank.hash not in tpm.profile.pcr_banks:
         raise ForeignStateError(
             f"the state has a PCR bank of {bank.hash.name}, which the profile {tpm.profile.name} has not; "
@@ -192,11 +196,17 @@ def take_live(tpm: TpmState, handle: int, attributes: TPMA_NV, data: bytes) -> N
         index.data = data[: index.public.data_size]
 
 
-def take_object(tpm: TpmState, handle: int, item: AnyObject) -> None:
+def take_object(tpm: TpmState, handle: int, content: AnyObject) -> None:
     """A persistent object."""
-    form = item.loaded
-    if handle >> 24 != TPM_HT.PERSISTENT or not compare_digest(name_of(form.public), form.name):
-        raise ForeignStateError(f"the persistent object 0x{handle:08X} has another Name than its public area")
+    if handle >> 24 != TPM_HT.PERSISTENT or not isinstance(content.item, LoadedObject):
+        raise ForeignStateError(f"the persistent object 0x{handle:08X} is none; the state was altered")
+    tpm.persistent[handle] = object_of(handle, content, content.item)
+
+
+def object_of(handle: int, content: AnyObject, form: LoadedObject) -> Object:
+    """A persistent or transient object."""
+    if not compare_digest(name_of(form.public), form.name):
+        raise ForeignStateError(f"the object 0x{handle:08X} has another Name than its public area")
     check_binding(handle, form)
     sensitive = form.sensitive
     if sensitive is not None:
@@ -206,24 +216,28 @@ def take_object(tpm: TpmState, handle: int, item: AnyObject) -> None:
             seed_value=sensitive.seed_value,
             sensitive=sensitive.sensitive,
         )
-    tpm.persistent[handle] = Object(
+    return Object(
         public=form.public,
         sensitive=sensitive,
-        hierarchy=hierarchy_of(item),
+        hierarchy=hierarchy_of(content),
         qualified_name=form.qualified_name,
         name=form.name,
         handle=handle,
-        primary=item.attributes.primary,
-        st_clear=item.attributes.st_clear,
-        persistent=True,
+        external=content.attributes.external,
+        primary=content.attributes.primary,
+        st_clear=content.attributes.st_clear,
+        persistent=handle >> 24 == TPM_HT.PERSISTENT,
     )
 
 
-def hierarchy_of(item: AnyObject) -> TPM_RH:
+def hierarchy_of(content: AnyObject) -> TPM_RH:
     """The hierarchy of an object."""
-    if item.attributes.pps_hierarchy:
+    attributes = content.attributes
+    if attributes.pps_hierarchy:
         return TPM_RH.PLATFORM
-    return TPM_RH.ENDORSEMENT if item.attributes.eps_hierarchy else TPM_RH.OWNER
+    if attributes.eps_hierarchy:
+        return TPM_RH.ENDORSEMENT
+    return TPM_RH.OWNER if attributes.sps_hierarchy else TPM_RH.NULL
 
 
 def check_binding(handle: int, form: LoadedObject) -> None:
