@@ -20,7 +20,7 @@ from vtpm.libtpms.exporting import (
     reset_of,
     restored,
 )
-from vtpm.libtpms.hashes import HASH, SHA2, WORDS, HashState, Sha1State, ShaState
+from vtpm.libtpms.hashes import HASH, HMAC, SHA2, WORDS, HashState, Sha1State, ShaState
 from vtpm.libtpms.importing_run import NAME_SIZE, ORDERLY_HEAD, binding_in_libtpms, entities_of
 from vtpm.libtpms.objects import AnyObject, HashSequence, MacSequence, ObjectAttributes
 from vtpm.libtpms.permanent import NOT_ORDERLY
@@ -202,15 +202,15 @@ def sequence_of(item: Sequence) -> AnyObject:
         ((alg, running),) = item.states.items()
         block = FAMILIES[alg].block
         saved = running.save()
-        state = hash_state_of(alg, saved[block:])
+        state = hash_state_of(HMAC, alg, saved[block:])
         return AnyObject(2, attributes, MacSequence(*common, state, saved[:block], b""), b"")
-    states = [hash_state_of(alg, item.states[alg].save()) for alg in BANKS if alg in item.states]
+    states = [hash_state_of(HASH, alg, item.states[alg].save()) for alg in BANKS if alg in item.states]
     states += [UNUSED] * (len(BANKS) - len(states))
     return AnyObject(2, attributes, HashSequence(*common, tuple(states), b""), b"")
 
 
-def hash_state_of(alg: TPM_ALG, saved: bytes) -> HashState:
-    """A digest under way, from what `RunningDigest` saves of one."""
+def hash_state_of(kind: int, alg: TPM_ALG, saved: bytes) -> HashState:
+    """A digest or an HMAC's inner one under way, from what `RunningDigest` saves of one."""
     family = FAMILIES[alg]
     size = len(family.start())
     chain, rest = saved[8 : 8 + size], saved[8 + size :]
@@ -222,7 +222,7 @@ def hash_state_of(alg: TPM_ALG, saved: bytes) -> HashState:
         state = Sha1State(2, *counted, b"")
     else:
         state = SHA2[alg](2, WORDS, *counted, digest_size(alg), b"")
-    return HashState(2, HASH, alg, state, b"")
+    return HashState(2, kind, alg, state, b"")
 
 
 def form_of(tpm: TpmState, session: Session, bindings: Mapping[bytes, bytes]) -> SessionForm:

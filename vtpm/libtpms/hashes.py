@@ -10,8 +10,8 @@ from vtpm.wire.integers import UINT8, UINT16, UINT32, UINT64
 from vtpm.wire.structure import structure
 from vtpm.wire.vocabulary import Octets, codec_of
 
-HASH = 1
-"""The type of a HASH_STATE in use."""
+HASH, HMAC = 1, 2
+"""The types of a HASH_STATE in use."""
 
 WORDS = 8
 
