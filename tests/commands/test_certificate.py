@@ -298,7 +298,7 @@ class TestCertifyX509:
             (element(0x30, algorithm, issuer, validity, subject, subject, extensions), valued),
             (element(0x30, issuer, validity, subject, extensions, extensions), valued),
             (element(0x30, issuer, b"\x05\x00", subject, extensions), valued),
-            (element(0x30, issuer, validity, subject, extensions)[:-1], valued),
+            (element(0x30, issuer, validity, subject, extensions)[:-1], sized),
             (element(0x30, issuer, validity, subject, element(0xA3)), valued),
             (element(0x30, issuer, validity, subject, element(0xA3, element(0x30, element(0x30)))), valued),
             (

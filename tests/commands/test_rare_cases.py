@@ -227,12 +227,19 @@ class TestPrivateAreas:
 
         assert reply.rc == TPM_RC.VALUE.parameter(1)
 
-    @pytest.mark.parametrize("octets", [b"", b"\0\x08", b"\0\x02\0\x08" + bytes(8)])
-    def test_no_sensitive_area(self, tpm: Client, octets: bytes) -> None:
-        """What is inside is no sensitive area; TPM_RC_SENSITIVE."""
+    @pytest.mark.parametrize(
+        ("octets", "expected"),
+        [
+            (b"\0", TPM_RC.INSUFFICIENT.parameter(1)),
+            (b"\0\x08", TPM_RC.SENSITIVE),
+            (b"\0\x02\0\x08" + bytes(8), TPM_RC.SENSITIVE),
+        ],
+    )
+    def test_no_sensitive_area(self, tpm: Client, octets: bytes, expected: int) -> None:
+        """What is inside is no sensitive area, or not even its size."""
         public, _ = sealed_data()
 
-        assert KnownParent(tpm).load(public, octets) == TPM_RC.SENSITIVE
+        assert KnownParent(tpm).load(public, octets) == expected
 
     def test_seed_of_a_parent(self, tpm: Client) -> None:
         """12.2: the seed of a Storage Parent has at least half the size of its digest; TPM_RC_SIZE."""

@@ -287,7 +287,7 @@ class TestAnyOctets:
                 "00c1000000ff00000181",
                 [
                     "1 > TPM2_ReadClock (Part 3, 29.1)",
-                    "      tag: 0x00C1 (refused here: TPM_RC_BAD_TAG)",
+                    "      tag: 0x00C1 (refused here: TPM_RC_TAG)",
                     "      size: the header says 255 octets, there are 10",
                 ],
             ),

@@ -60,10 +60,11 @@ def certify_x509(
         raise TpmError(TPM_RC.ASYMMETRIC, at="certified")
     with blaming("partial_certificate"):
         given = partial_certificate_of(partial_certificate)
-        check_extensions(certified, given.extensions)
     made = b"" if given.signature_algorithm else signature_algorithm(sign_key, scheme)
     if made is None or scheme.details is None:
         raise TpmError(TPM_RC.SCHEME, at="sign_key")
+    with blaming("partial_certificate"):
+        check_extensions(certified, given.extensions)
 
     alg = scheme.details.hash_alg
     algorithm = made or given.signature_algorithm

@@ -5,12 +5,12 @@ from typing import Annotated
 from vtpm.commands.object_loading import check_loadable
 from vtpm.commands.private_key import is_asymmetric
 from vtpm.commands.protection import (
-    SENSITIVE,
     opened_inner,
     opened_outer,
     private_of,
     sealed_inner,
     sealed_outer,
+    sensitive_inside,
     sensitive_octets,
 )
 from vtpm.commands.secret import received_secret, shared_secret
@@ -25,7 +25,7 @@ from vtpm.state.entity import Role
 from vtpm.state.object import Object, name_of
 from vtpm.state.tpm import TpmState
 from vtpm.wire.error import TPM_RC, TpmError
-from vtpm.wire.structure import structure, unmarshal
+from vtpm.wire.structure import structure
 from vtpm.wire.vocabulary import codec_of
 
 DUPLICATE = b"DUPLICATE"
@@ -203,7 +203,6 @@ def without_inner(
     try:
         if symmetric.algorithm is not TPM_ALG.NULL:
             octets = opened_inner(symmetric, key, public.name_alg, name, octets)
-        sensitive: TPMT_SENSITIVE = unmarshal(SENSITIVE, octets)
+        return sensitive_inside(octets)
     except TpmError as error:
         raise error.positioned_at("duplicate") from None
-    return sensitive

@@ -103,5 +103,5 @@ def ecc_decrypt(
     shared = ecc_key_of(key).shared_point(point)
     plain_text = masked(alg, shared, c2)
     if not compare_digest(c3, digest(alg, shared.x_octets, plain_text, shared.y_octets)):
-        raise TpmError(TPM_RC.VALUE, at="c3")
+        raise TpmError(TPM_RC.VALUE)
     return EccDecryptResponse(plain_text=plain_text)

@@ -18,6 +18,8 @@ from vtpm.wire.structure import marshal, unmarshal
 from vtpm.wire.vocabulary import Sized, codec_of
 
 SENSITIVE = Sized(TPMT_SENSITIVE)
+SIZE = 2
+"""Octets of the size before a sensitive area."""
 
 
 def sealed_outer(parent: Object, name: bytes, seed: bytes, octets: bytes, iv: bytes | None = None) -> bytes:
@@ -99,11 +101,21 @@ def private_of(
 def sensitive_of(parent: Object, name: bytes, private: bytes) -> TPMT_SENSITIVE:
     """The sensitive area of a TPM2B_PRIVATE; TPM_RC_INTEGRITY, or TPM_RC_SENSITIVE if it is malformed."""
     octets = opened_outer(parent, name, _seed_of(parent), private, has_iv=True)
+    if len(octets) < SIZE:
+        raise TpmError(TPM_RC.INSUFFICIENT)
     try:
-        sensitive: object = unmarshal(SENSITIVE, octets)
+        return sensitive_inside(octets)
     except TpmError:
         raise TpmError(TPM_RC.SENSITIVE) from None
-    assert isinstance(sensitive, TPMT_SENSITIVE)
+
+
+def sensitive_inside(octets: bytes) -> TPMT_SENSITIVE:
+    """The sensitive area after its size; TPM_RC_SIZE if that is not the size of what follows it."""
+    if len(octets) < SIZE:
+        raise TpmError(TPM_RC.INSUFFICIENT)
+    if int.from_bytes(octets[:SIZE], "big") != len(octets) - SIZE:
+        raise TpmError(TPM_RC.SIZE)
+    sensitive: TPMT_SENSITIVE = unmarshal(TPMT_SENSITIVE, octets[SIZE:])
     return sensitive
 
 

@@ -81,10 +81,12 @@ def partial_certificate_of(octets: bytes) -> PartialCertificate:
     """The parts of a partial certificate; TPM_RC_VALUE or TPM_RC_SIZE if it has others or is malformed."""
     if not octets:
         raise TpmError(TPM_RC.VALUE)
-    outer = elements_of(octets)
-    if len(outer) != 1 or outer[0].tag != SEQUENCE:
-        raise TpmError(TPM_RC.SIZE)
-    *sequences, extensions = elements_of(outer[0].content) or outer
+    try:
+        (outer,) = _exactly(elements_of(octets), SEQUENCE)
+    except TpmError:
+        # As in the reference code, it is the size that is wrong if they are not one SEQUENCE.
+        raise TpmError(TPM_RC.SIZE) from None
+    *sequences, extensions = elements_of(outer.content) or [outer]
     wrong = any(part.tag != SEQUENCE for part in sequences) or extensions.tag != der.CONTEXT + 3
     if wrong or len(sequences) not in (3, 4):
         raise TpmError(TPM_RC.VALUE)

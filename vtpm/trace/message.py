@@ -58,7 +58,7 @@ def clause_of(command: Command) -> str:
 def check_header(fields: Fields, tag: int, size: int, octets: bytes, *more_tags: int) -> None:
     """Say what is wrong with a header, if something is."""
     if tag not in (TPM_ST.NO_SESSIONS, TPM_ST.SESSIONS, *more_tags):
-        fields.add("tag", f"{constant_name(TPM_ST, tag)} (refused here: TPM_RC_BAD_TAG)")
+        fields.add("tag", f"{constant_name(TPM_ST, tag)} (refused here: TPM_RC_TAG)")
     if size != len(octets):
         fields.add("size", f"the header says {size} octets, there are {len(octets)}")
 
