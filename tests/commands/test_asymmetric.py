@@ -107,11 +107,11 @@ class TestRsaEncrypt:
             (bytes(118), RSAES, TPM_RC.VALUE),
             (bytes(62), oaep(), TPM_RC.SUCCESS),
             (bytes(63), oaep(), TPM_RC.VALUE),
-            (b"", oaep(TPM_ALG.SHA512), TPM_RC.VALUE),
+            (b"", oaep(TPM_ALG.SHA512), TPM_RC.HASH),
         ],
     )
     def test_size(self, tpm: Client, message: bytes, scheme: TPMT_RSA_DECRYPT, expected: int) -> None:
-        """A message must leave room for its padding, and be below the modulus without any."""
+        """A message and the hash leave room for the padding; without any, a message is below the modulus."""
         reply = tpm.rsa_encrypt(put_rsa(tpm, "decrypt"), message=message, in_scheme=scheme, label=b"")
 
         assert expected == reply.rc

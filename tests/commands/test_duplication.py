@@ -175,6 +175,51 @@ class TestDuplicate:
 
         assert reply.rc == TPM_RC.AUTH_TYPE
 
+    def test_selected_parent(self, tpm: Client) -> None:
+        """PolicyDuplicationSelect binds the object and its new parent; TPM_RC_POLICY_FAIL for another one."""
+        chosen, other = primary(tpm), primary(tpm, hierarchy=TPM_RH.ENDORSEMENT)
+        parent_name = tpm.read_public(chosen).name
+        select = {"object_name": b"", "new_parent_name": parent_name, "include_object": False}
+        trial = start_session(tpm, TPM_SE.TRIAL).handle
+        tpm.policy_duplication_select(trial, **select).check()
+        policy = tpm.policy_get_digest(trial).policy_digest
+        public = replace(movable(), auth_policy=policy)
+        item = handle_of(tpm.load(chosen, **created(tpm, chosen, public, data=b"secret")))
+        given = {"encryption_key_in": b"", "symmetric_alg": NO_INNER}
+
+        codes = []
+        for new_parent in (other, chosen):
+            session = start_session(tpm, TPM_SE.POLICY)
+            name = tpm.read_public(item).name
+            tpm.policy_duplication_select(session.handle, **select | {"object_name": name}).check()
+            codes.append(tpm.duplicate(item, new_parent, sessions=[session], **given).rc)
+
+        assert codes == [TPM_RC.POLICY_FAIL.session(1), TPM_RC.SUCCESS]
+
+    @pytest.mark.parametrize(
+        ("name_alg", "expected"), [(TPM_ALG.SHA512, TPM_RC.HASH), (TPM_ALG.SHA384, TPM_RC.VALUE)]
+    )
+    def test_small_parent(self, tpm: Client, name_alg: TPM_ALG, expected: int) -> None:
+        """A modulus that is too small for OAEP with the hash of nameAlg, or for a seed of its size."""
+        public = replace(tpm.read_public(primary(tpm, STORAGE_RSA)).out_public, name_alg=name_alg)
+        parameters = replace(public.parameters, key_bits=1024)
+        public = replace(public, parameters=parameters, unique=b"\xff" * 128)
+        small = tpm.load_external(in_private=None, in_public=public, hierarchy=NULL).object_handle
+        item = made(tpm)
+        bare = item.duplicate(NULL).duplicate
+
+        assert item.duplicate(small).rc == expected
+        assert TestRewrap().rewrap(item, NULL, small, bare, b"").rc == expected
+        assert tpm.make_credential(small, credential=b"x", object_name=b"name").rc == expected
+
+    def test_no_name(self, tpm: Client) -> None:
+        """13.3: an object without a nameAlg is not imported."""
+        nameless = replace(movable(), name_alg=TPM_ALG.NULL, auth_policy=b"")
+
+        reply = made(tpm).imported(primary(tpm), b"", b"", object_public=nameless)
+
+        assert reply.rc == TPM_RC.HASH.parameter(2)
+
 
 class TestRewrap:
     """13.2 Rewrap"""

@@ -13,6 +13,7 @@ from vtpm.spec.objects import TPMT_PUBLIC
 from vtpm.state import firmware
 from vtpm.state.firmware import FIRMWARE_MAX_SVN, svn_secret
 from vtpm.wire.error import TPM_RC
+from vtpm.wire.structure import marshal
 
 FIRMWARE = {
     TPM_RH.FW_OWNER: TPM_RH.OWNER,
@@ -95,10 +96,18 @@ class TestSeeds:
     def test_svn(self, tpm: Client) -> None:
         """Each SVN up to the firmware's has a hierarchy, and no greater one."""
         names = {name_of_primary(tpm, TPM_RH.SVN_OWNER_BASE + svn) for svn in range(4)}
-        refused = tpm.create_primary(TPM_RH.SVN_OWNER_BASE + 4, **creation(STORAGE_ECC)).rc
+        given = creation(STORAGE_ECC)
+        refused = [
+            tpm.create_primary(TPM_RH.SVN_OWNER_BASE + 4, **given).rc,
+            tpm.create_loaded(
+                TPM_RH.SVN_OWNER_BASE + 4,
+                in_sensitive=given["in_sensitive"],
+                in_public=marshal(given["in_public"]),
+            ).rc,
+        ]
 
         assert len(names) == 4
-        assert refused == TPM_RC.SVN_LIMITED.handle(1)
+        assert refused == [TPM_RC.SVN_LIMITED.handle(1)] * 2
 
     def test_svn_secrets(self) -> None:
         """The secret of an SVN follows from the next one's, and not the other way round."""

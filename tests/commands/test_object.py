@@ -21,8 +21,10 @@ from tests.objects import (
     sensitive_of,
     template,
 )
-from tests.scenarios import Client
+from tests.scenarios import Client, seeded
 from tests.sessions import start_session
+from vtpm.commands.protection import sealed_outer
+from vtpm.commands.secret import shared_secret
 from vtpm.spec.algorithms import TPMS_SENSITIVE_CREATE
 from vtpm.spec.constants import TPM_ALG, TPM_RH, TPM_SE
 from vtpm.spec.objects import TPMT_SENSITIVE
@@ -205,6 +207,44 @@ class TestCredential:
 
         assert reply.rc == TPM_RC.SIZE.parameter(1)
 
+    @pytest.mark.parametrize(
+        ("inside", "expected"),
+        [
+            (b"\0\1x", TPM_RC.SUCCESS),
+            (b"\0", TPM_RC.INSUFFICIENT.parameter(1)),
+            (b"\0\2x", TPM_RC.INSUFFICIENT.parameter(1)),
+            (b"\0\1xx", TPM_RC.SIZE.parameter(1)),
+            (b"\0\x41" + bytes(65), TPM_RC.SIZE.parameter(1)),
+        ],
+    )
+    def test_inside(self, tpm: Client, inside: bytes, expected: int) -> None:
+        """What somebody else has sealed for the key and the object must be a digest to its last octet."""
+        key, item = primary(tpm), primary(tpm, SIGN_ECC)
+        public, name = tpm.read_public(key).out_public, tpm.read_public(item).name
+        seed, secret = shared_secret(public, b"IDENTITY", seeded(b"a CA"))
+        parent = tpm.tpm.volatile.objects[key]
+        assert isinstance(parent, Object)
+
+        blob = sealed_outer(parent, name, seed, inside)
+
+        assert tpm.activate_credential(item, key, credential_blob=blob, secret=secret).rc == expected
+
+    def test_public_part(self, tpm: Client) -> None:
+        """Both sensitive areas must be loaded; TPM_RC_AUTH_UNAVAILABLE."""
+        key, item = primary(tpm), primary(tpm, SIGN_ECC)
+        name = tpm.read_public(item).name
+        made = tpm.make_credential(key, credential=b"credential", object_name=name)
+        given = {"credential_blob": made.credential_blob, "secret": made.secret}
+        seen = [
+            tpm.load_external(
+                in_private=None, in_public=tpm.read_public(handle).out_public, hierarchy=TPM_RH.OWNER
+            ).object_handle
+            for handle in (item, key)
+        ]
+
+        for handles in ((seen[0], key), (item, seen[1])):
+            assert tpm.activate_credential(*handles, **given).rc == TPM_RC.AUTH_UNAVAILABLE
+
     def test_key(self, tpm: Client) -> None:
         """The key must be a storage key with a Name; its public area is enough to make a credential."""
         public = tpm.read_public(primary(tpm)).out_public
@@ -294,6 +334,12 @@ class TestObjectChangeAuth:
 
         assert tpm.object_change_auth(item, stranger, new_auth=b"").rc == TPM_RC.TYPE.handle(2)
         assert tpm.object_change_auth(item, parent, new_auth=bytes(31) + b"xx").rc == TPM_RC.SIZE.parameter(1)
+
+    def test_sequence(self, tpm: Client) -> None:
+        """A sequence has no private area."""
+        sequence = tpm.hash_sequence_start(auth=b"", hash_alg=TPM_ALG.SHA256).sequence_handle
+
+        assert tpm.object_change_auth(sequence, primary(tpm), new_auth=b"").rc == TPM_RC.TYPE.handle(1)
 
     def test_without_parent(self, tpm: Client) -> None:
         """A derived object has no private area, and an object without a Name no parent."""

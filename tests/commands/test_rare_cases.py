@@ -9,6 +9,7 @@ import pytest
 
 from tests.commands.test_duplication import INNER, KEY, NO_INNER, STORAGE_AES, movable
 from tests.commands.test_object_attributes import with_attributes
+from tests.commands.test_object_loading import cipher
 from tests.keys import (
     NO_KDF,
     NO_SYMMETRIC,
@@ -22,7 +23,7 @@ from tests.objects import SEALED, SIGN_ECC, STORAGE_ECC, creation, handle_of, pr
 from tests.recorded import dealing
 from tests.scenarios import Client, Password
 from tests.sessions import kdf_a, start_session
-from vtpm.commands.protection import sealed_inner, sealed_outer
+from vtpm.commands.protection import SENSITIVE, sealed_inner, sealed_outer
 from vtpm.spec.algorithms import (
     TPMS_ECC_POINT,
     TPMS_SCHEME_HASH,
@@ -270,6 +271,17 @@ class TestPrivateAreas:
         loaded = tpm.load(movable_parent, in_private=imported.out_private, in_public=public)
         assert (imported.rc, loaded.rc) == (TPM_RC.SUCCESS, TPM_RC.BINDING)
         assert tpm.import_object(fixed_parent, **given).rc == TPM_RC.BINDING
+
+    def test_weak_key(self, tpm: Client) -> None:
+        """12.2 and 13.3: a weak symmetric key; TPM_RC_KEY."""
+        public, sensitive = cipher(b"\x01" * 16, A.TDES)
+        octets = marshal(sensitive, SENSITIVE)
+        given: dict[str, Any] = {"encryption_key": b"", "object_public": public, "duplicate": octets}
+
+        imported = tpm.import_object(primary(tpm), **given, in_sym_seed=b"", symmetric_alg=NO_INNER)
+
+        assert KnownParent(tpm).load(public, octets) == TPM_RC.KEY.parameter(1)
+        assert imported.rc == TPM_RC.KEY.parameter(3)
 
     def test_inner_integrity(self, tpm: Client) -> None:
         """13.3: an inner wrapper of another object has another digest; TPM_RC_INTEGRITY."""

@@ -44,7 +44,7 @@ from vtpm.spec.algorithms import (
     TPMT_SIGNATURE,
     TPMT_SYM_DEF_OBJECT,
 )
-from vtpm.spec.attributes import TPMA_NV
+from vtpm.spec.attributes import TPMA_NV, TPMA_SESSION
 from vtpm.spec.constants import TPM_ALG, TPM_CAP, TPM_CC, TPM_EO, TPM_HT, TPM_RH, TPM_SE, TPM_ST
 from vtpm.spec.nv import TPMT_NV_PUBLIC_2
 from vtpm.spec.objects import TPMT_PUBLIC, TPMT_SENSITIVE
@@ -82,6 +82,8 @@ TDES = replace(
     parameters=TPMS_SYMCIPHER_PARMS(TPMT_SYM_DEF_OBJECT(A.TDES, 128, A.CFB)),
 )
 
+HMAC_SHA256 = template("0008000b 00040052 0000 0005 000b 0000")
+
 TEMPLATES: dict[str, tuple[TPMT_PUBLIC, bytes, int]] = {
     "KDF": (parameters(SIGN_ECC, kdf=TPMT_KDF_SCHEME(A.KDF2, SHA256)), b"", TPM_RC.KDF.parameter(2)),
     "SCHEME of a signing key": (
@@ -106,6 +108,7 @@ TEMPLATES: dict[str, tuple[TPMT_PUBLIC, bytes, int]] = {
     ),
     "RANGE": (parameters(SIGN_RSA, exponent=3), b"", TPM_RC.RANGE),
     "SIZE of the policy": (replace(template(SIGN_ECC), auth_policy=bytes(31)), b"", TPM_RC.SIZE.parameter(2)),
+    "SIZE of the data": (HMAC_SHA256, bytes(65), TPM_RC.SIZE),
     "KEY": (TDES, WEAK_TDES, TPM_RC.KEY),
     "KEY_SIZE": (TDES, bytes(15), TPM_RC.KEY_SIZE),
 }
@@ -364,6 +367,23 @@ class TestAttestations:
         _, attest = ATTESTATIONS[name]
 
         assert attest(tpm, put_ecc(tpm, scheme=A.ECDAA), ECDAA).rc == TPM_RC.VALUE
+
+
+def test_session_audit_commitment(tpm: Client) -> None:
+    """18.5: TPM_RC_VALUE for a split scheme whose count was not committed to."""
+    session = start_session(tpm)
+    session.attributes, session.authorizes = TPMA_SESSION(continueSession=True, audit=True), False
+    tpm.get_random(bytes_requested=1, sessions=[session]).check()
+
+    reply = tpm.get_session_audit_digest(
+        TPM_RH.ENDORSEMENT,
+        put_ecc(tpm, scheme=A.ECDAA),
+        session.handle,
+        qualifying_data=b"",
+        in_scheme=ECDAA,
+    )
+
+    assert reply.rc == TPM_RC.VALUE
 
 
 def test_session_audit_key(tpm: Client) -> None:

@@ -93,14 +93,17 @@ class TestStartup:
 
         assert powered.startup(startup_type=TPM_SU.STATE, locality=0).rc == TPM_RC.SUCCESS
 
-    @pytest.mark.parametrize("blob", ["reset", "clear"])
-    def test_state_that_cannot_be_restored(self, tpm: Client, blob: str) -> None:
-        """If a Resume cannot restore what was saved, the TPM enters failure mode."""
+    @pytest.mark.parametrize(
+        ("blob", "startup_type"),
+        [("reset", TPM_SU.STATE), ("clear", TPM_SU.STATE), ("reset", TPM_SU.CLEAR)],
+    )
+    def test_state_that_cannot_be_restored(self, tpm: Client, blob: str, startup_type: TPM_SU) -> None:
+        """If a Resume or Restart cannot restore what was saved, the TPM enters failure mode."""
         tpm.shutdown(shutdown_type=TPM_SU.STATE)
         tpm.durable[blob] = tpm.durable[blob][:-1]
         tpm.lose_power()
 
-        assert tpm.startup(startup_type=TPM_SU.STATE).rc == TPM_RC.FAILURE
+        assert tpm.startup(startup_type=startup_type).rc == TPM_RC.FAILURE
         assert tpm.get_test_result().test_result == TPM_RC.FAILURE
 
     def test_reported_in_failure_mode(self, powered: Client) -> None:

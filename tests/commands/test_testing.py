@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.scenarios import Client
+from tests.scenarios import HEADER, Client
 from vtpm.crypto.known_answers import TESTS, check_first
-from vtpm.spec.constants import TPM_ALG, TPM_SU
+from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_ST, TPM_SU
 from vtpm.wire.error import TPM_RC
 
 
@@ -58,6 +58,16 @@ def test_incremental_self_test(tpm: Client, to_test: tuple[int, ...]) -> None:
 def test_incremental_self_test_of_unknown(tpm: Client, alg: int) -> None:
     """10.3: an algorithm that is not implemented cannot be tested."""
     assert tpm.incremental_self_test(to_test=(TPM_ALG.SHA256, alg)).rc == TPM_RC.VALUE.parameter(1)
+
+
+def test_get_test_result_of_a_failed_tpm(tpm: Client) -> None:
+    """10.4: in failure mode it is answered, but only without sessions."""
+    tpm.tpm.fail("for the test")
+    audit = bytes.fromhex("00000009 40000009 0000 01 0000")
+    with_sessions = HEADER.pack(TPM_ST.SESSIONS, 10 + len(audit), TPM_CC.GetTestResult) + audit
+
+    assert HEADER.unpack(tpm.send(with_sessions))[2] == TPM_RC.FAILURE
+    assert tpm.get_test_result().test_result == TPM_RC.FAILURE
 
 
 def test_get_test_result(tpm: Client) -> None:

@@ -159,8 +159,14 @@ def _masked(octets: bytes, mask: bytes) -> bytes:
 
 
 def oaep_encode(alg: TPM_ALG, label: bytes, message: bytes, size: int, generate: Generator) -> bytes:
-    """RFC 8017, 7.1.1: `label` with its terminating zero; TPM_RC_VALUE if the message is too long."""
+    """
+    RFC 8017, 7.1.1: `label` with its terminating zero.
+
+    TPM_RC_HASH if the modulus is too small for the hash, TPM_RC_VALUE if the message is too long.
+    """
     length = digest_size(alg)
+    if size < 2 * length + 2:
+        raise TpmError(TPM_RC.HASH)
     if len(message) > size - 2 * length - 2:
         raise TpmError(TPM_RC.VALUE)
     block = digest(alg, label) + bytes(size - len(message) - 2 * length - 2) + b"\x01" + message
