@@ -13,6 +13,7 @@ from vtpm.spec.attributes import TPMA_NV, TPMA_PERMANENT, TPMA_STARTUP_CLEAR
 from vtpm.spec.constants import TPM_ALG, TPM_CAP, TPM_CC, TPM_HT, TPM_PS, TPM_PT, TPM_RH, TPM_SE, TPM_SU
 from vtpm.spec.interface import CURVES
 from vtpm.spec.nv import TPMS_NV_PUBLIC
+from vtpm.state.profile import SWTPM_COMPATIBLE
 from vtpm.wire.error import TPM_RC
 
 A = TPM_ALG
@@ -178,7 +179,22 @@ class TestKinds:
             TPM_RH.PLATFORM,
             TPM_RH.PLATFORM_NV,
             TPM_RH.ACT_0,
+            TPM_RH.FW_OWNER,
+            TPM_RH.FW_ENDORSEMENT,
+            TPM_RH.FW_PLATFORM,
+            TPM_RH.FW_NULL,
+            TPM_RH.SVN_OWNER_BASE,
+            TPM_RH.SVN_ENDORSEMENT_BASE,
+            TPM_RH.SVN_PLATFORM_BASE,
+            TPM_RH.SVN_NULL_BASE,
         )
+
+    def test_permanent_handles_of_an_older_revision(self) -> None:
+        """Before revision 1.83 there were no limited hierarchies."""
+        tpm = Client(profile=SWTPM_COMPATIBLE)
+
+        assert capability(tpm, TPM_CAP.HANDLES, TPM_HT.PERMANENT << 24)[-1] == TPM_RH.PLATFORM_NV
+        assert capability(tpm, TPM_CAP.AUTH_POLICIES, TPM_RH.OWNER)[-1].handle == TPM_RH.PLATFORM
 
     def test_pcr_handles(self, tpm: Client) -> None:
         """TPM_CAP_HANDLES: a PCR's handle is its number."""
@@ -211,13 +227,36 @@ class TestKinds:
         """TPM_CAP_AUTH_POLICIES: of the entities that can have one, from a permanent handle on."""
         found = capability(tpm, TPM_CAP.AUTH_POLICIES, TPM_RH.OWNER)
 
-        handles = (TPM_RH.OWNER, TPM_RH.LOCKOUT, TPM_RH.ENDORSEMENT, TPM_RH.PLATFORM, TPM_RH.ACT_0)
+        handles = (
+            TPM_RH.OWNER,
+            TPM_RH.LOCKOUT,
+            TPM_RH.ENDORSEMENT,
+            TPM_RH.PLATFORM,
+            TPM_RH.ACT_0,
+            TPM_RH.FW_OWNER,
+            TPM_RH.FW_ENDORSEMENT,
+            TPM_RH.FW_PLATFORM,
+            TPM_RH.SVN_OWNER_BASE,
+            TPM_RH.SVN_ENDORSEMENT_BASE,
+            TPM_RH.SVN_PLATFORM_BASE,
+        )
         assert tuple(policy.handle for policy in found) == handles
         assert {(policy.policy_hash.hash_alg, policy.policy_hash.digest) for policy in found} == {
             (A.NULL, b"")
         }
         reply = tpm.get_capability(capability=TPM_CAP.AUTH_POLICIES, property=0, property_count=1)
         assert reply.rc == TPM_RC.VALUE.parameter(2)
+
+    def test_auth_policy_of_a_limited_hierarchy(self, tpm: Client) -> None:
+        """TPM_CAP_AUTH_POLICIES: it is that of its base."""
+        tpm.set_primary_policy(TPM_RH.ENDORSEMENT, auth_policy=bytes(range(32)), hash_alg=A.SHA256).check()
+        found = capability(tpm, TPM_CAP.AUTH_POLICIES, TPM_RH.OWNER)
+
+        assert {policy.handle for policy in found if policy.policy_hash.digest == bytes(range(32))} == {
+            TPM_RH.ENDORSEMENT,
+            TPM_RH.FW_ENDORSEMENT,
+            TPM_RH.SVN_ENDORSEMENT_BASE,
+        }
 
     @pytest.mark.parametrize("kind", [TPM_CAP.PUB_KEYS, TPM_CAP.SPDM_SESSION_INFO, TPM_CAP.VENDOR_PROPERTY])
     def test_absent_kind(self, tpm: Client, kind: TPM_CAP) -> None:

@@ -25,7 +25,7 @@ from vtpm.spec.structures import (
     TPMT_HA,
 )
 from vtpm.state.entity import Entity, Role
-from vtpm.state.hierarchy import Hierarchy
+from vtpm.state.hierarchy import BASES, Hierarchy, base_of
 from vtpm.state.lockout import Lockout
 from vtpm.state.pcr import IMPLEMENTED_PCR, PCR_SELECT_SIZE, property_select
 from vtpm.state.tpm import TpmState
@@ -63,8 +63,14 @@ PERMANENT_ENTITIES = (
 
 
 def permanent_entities(tpm: TpmState) -> Iterable[int]:
-    """The permanent handles, with that of the timer if there is one."""
-    return (*PERMANENT_ENTITIES, TPM_RH.ACT_0) if tpm.profile.has_timer else PERMANENT_ENTITIES
+    """
+    The permanent handles, with those of the timer and of the limited hierarchies if there are any.
+
+    Of the hierarchies limited by a security version number only those of number 0 are listed (30.2.1).
+    """
+    timer = (TPM_RH.ACT_0,) if tpm.profile.has_timer else ()
+    limited = BASES if tpm.profile.has_limited_hierarchies else ()
+    return (*PERMANENT_ENTITIES, *timer, *limited)
 
 
 HANDLES: dict[int, Callable[[TpmState], Iterable[int]]] = {
@@ -138,19 +144,14 @@ def curves(tpm: TpmState, first: int, count: int) -> Found:
 
 
 def auth_policies(tpm: TpmState, first: int, count: int) -> Found:
-    """TPM_CAP_AUTH_POLICIES: of the permanent entities that can have one."""
+    """TPM_CAP_AUTH_POLICIES: of the permanent entities that can have one; a limited one has its base's."""
     if first >> 24 != TPM_HT.PERMANENT:
         raise TpmError(TPM_RC.VALUE, at="property")
-    entities: dict[int, Entity] = {
-        entity.handle: entity for entity in (tpm.owner, tpm.lockout, tpm.endorsement, tpm.platform)
-    }
-    if tpm.profile.has_timer:
-        entities[TPM_RH.ACT_0] = tpm.act_entity()
-    found, more = page(sorted(entities), first, count, 4 + 2 + MAX_DIGEST_SIZE)
-    return tuple(
-        TPMS_TAGGED_POLICY(handle, TPMT_HA(entities[handle].policy_alg, entities[handle].auth_policy))
-        for handle in found
-    ), more
+    keepers: tuple[Entity, ...] = (tpm.owner, tpm.lockout, tpm.endorsement, tpm.platform, tpm.act_entity())
+    policies = {keeper.handle: TPMT_HA(keeper.policy_alg, keeper.auth_policy) for keeper in keepers}
+    handles_with = sorted(handle for handle in permanent_entities(tpm) if base_of(handle) in policies)
+    found, more = page(handles_with, first, count, 4 + 2 + MAX_DIGEST_SIZE)
+    return tuple(TPMS_TAGGED_POLICY(handle, policies[base_of(handle)]) for handle in found), more
 
 
 @dataclass(frozen=True, slots=True)
