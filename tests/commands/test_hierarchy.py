@@ -280,6 +280,36 @@ class TestChangeSeeds:
         assert {hierarchy for hierarchy in BASE if before[hierarchy] != after[hierarchy]} == {changed}
         assert persistent(tpm) == (0x81000002,)
 
+    @pytest.mark.parametrize(
+        ("verb", "changed", "auths"),
+        [
+            (
+                "change_pps",
+                TPM_RH.PLATFORM,
+                {TPM_RH.OWNER: b"o", TPM_RH.ENDORSEMENT: b"e", TPM_RH.PLATFORM: b"p"},
+            ),
+            (
+                "change_eps",
+                TPM_RH.ENDORSEMENT,
+                {TPM_RH.OWNER: b"o", TPM_RH.ENDORSEMENT: b"", TPM_RH.PLATFORM: b"p"},
+            ),
+        ],
+    )
+    def test_authorizations(self, tpm: Client, verb: str, changed: int, auths: dict[int, bytes]) -> None:
+        """The policy of the hierarchy is empty again; its authValue, too, unless it is the platform's."""
+        for hierarchy, auth in zip(BASE, (b"o", b"e", b"p"), strict=True):
+            tpm.set_primary_policy(hierarchy, auth_policy=bytes(32), hash_alg=TPM_ALG.SHA256).check()
+            tpm.hierarchy_change_auth(hierarchy, new_auth=auth).check()
+
+        getattr(tpm, verb)(TPM_RH.PLATFORM, auths=[b"p"]).check()
+
+        policies = {hierarchy: tpm.tpm.hierarchies[hierarchy].auth_policy for hierarchy in BASE}
+        algs = {hierarchy: tpm.tpm.hierarchies[hierarchy].policy_alg for hierarchy in BASE}
+        assert {hierarchy for hierarchy in BASE if policies[hierarchy] == b""} == {changed}
+        assert {hierarchy for hierarchy in BASE if algs[hierarchy] is TPM_ALG.NULL} == {changed}
+        for hierarchy, auth in auths.items():
+            assert tpm.hierarchy_change_auth(hierarchy, new_auth=b"", auths=[auth]).rc == TPM_RC.SUCCESS
+
 
 class TestClear:
     """24.6"""

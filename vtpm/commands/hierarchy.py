@@ -146,9 +146,10 @@ def forget_objects(tpm: TpmState, hierarchies: set[int]) -> None:
 
 @command(TPM_CC.ChangePPS, nv=True, extensive=True, physical_presence=True, read_only=False)
 def change_pps(tpm: TpmState, auth: Platform, /) -> None:
-    """24.4: a new platform seed; the platform's objects are gone."""
+    """24.4: a new platform seed; the platform's objects and its policy are gone, but not its authValue."""
     renew_seed(tpm, tpm.platform)
     tpm.platform.proof = tpm.random(PROOF_SIZE)
+    tpm.platform.auth_policy, tpm.platform.policy_alg = b"", TPM_ALG.NULL
     tpm.pcr_group.auth_policy, tpm.pcr_group.policy_alg = b"", TPM_ALG.NULL
     forget_objects(tpm, {TPM_RH.PLATFORM})
     tpm.touch_permanent()
