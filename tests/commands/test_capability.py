@@ -440,6 +440,20 @@ class TestFailureMode:
             found |= properties(tpm, tag, 1)
         assert found == before
 
+    @pytest.mark.parametrize("kind", [TPM_CAP.ALGS, TPM_CAP.HANDLES, TPM_CAP.COMMANDS])
+    def test_other_kinds(self, tpm: Client, kind: TPM_CAP) -> None:
+        """There is no value of another kind, nor any with a session; TPM_RC_FAILURE."""
+        session = start_session(tpm)
+        tpm.tpm.fail("a test")
+        given = {"property": TPM_PT.MANUFACTURER, "property_count": 1}
+
+        codes = [
+            tpm.get_capability(capability=kind, **given).rc,
+            tpm.get_capability(capability=TPM_CAP.TPM_PROPERTIES, **given, sessions=[session]).rc,
+        ]
+
+        assert codes == [TPM_RC.FAILURE] * 2
+
     def test_before_and_after(self, tpm: Client) -> None:
         """What comes before begins with the manufacturer; after the firmware version there is nothing."""
         tpm.tpm.fail("a test")

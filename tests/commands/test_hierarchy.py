@@ -303,12 +303,11 @@ class TestChangeSeeds:
 
         getattr(tpm, verb)(TPM_RH.PLATFORM, auths=[b"p"]).check()
 
-        policies = {hierarchy: tpm.tpm.hierarchies[hierarchy].auth_policy for hierarchy in BASE}
-        algs = {hierarchy: tpm.tpm.hierarchies[hierarchy].policy_alg for hierarchy in BASE}
-        assert {hierarchy for hierarchy in BASE if policies[hierarchy] == b""} == {changed}
-        assert {hierarchy for hierarchy in BASE if algs[hierarchy] is TPM_ALG.NULL} == {changed}
-        for hierarchy, auth in auths.items():
-            assert tpm.hierarchy_change_auth(hierarchy, new_auth=b"", auths=[auth]).rc == TPM_RC.SUCCESS
+        found = {each: tpm.tpm.hierarchies[each] for each in BASE}
+        assert {each for each in BASE if found[each].auth_policy == b""} == {changed}
+        assert {each for each in BASE if found[each].policy_alg is TPM_ALG.NULL} == {changed}
+        for handle, auth in auths.items():
+            assert tpm.hierarchy_change_auth(handle, new_auth=b"", auths=[auth]).rc == TPM_RC.SUCCESS
 
 
 class TestClear:

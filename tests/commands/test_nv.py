@@ -8,10 +8,12 @@ import pytest
 
 from tests.commands.nv_indices import INDEX, OWNED, SELF, attributes_of, define
 from tests.keys import signing
-from tests.scenarios import Client, Reply
+from tests.recorded import code_of
+from tests.scenarios import Client, Password, Reply, request_of
 from tests.sessions import start_session
+from vtpm.commands import COMMANDS
 from vtpm.spec.attributes import TPMA_NV
-from vtpm.spec.constants import TPM_ALG, TPM_EO, TPM_NT, TPM_RH, TPM_SE, TPM_SU
+from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_EO, TPM_NT, TPM_RH, TPM_SE, TPM_SU
 from vtpm.wire.error import TPM_RC
 
 OWNER, PLATFORM = TPM_RH.OWNER, TPM_RH.PLATFORM
@@ -152,6 +154,28 @@ class TestAuthorization:
 
         for auth, code in expected.items():
             assert tpm.nv_read(auth, INDEX, size=1, offset=0).rc == code
+
+    @pytest.mark.parametrize(
+        ("verb", "given", "attributes", "size"),
+        [
+            ("nv_increment", {}, COUNTER, 8),
+            ("nv_set_bits", {"bits": 1}, BITS, 8),
+            ("nv_extend", {"data": b"x"}, EXTEND, 32),
+            ("nv_write_lock", {}, SELF.but(WRITE_STCLEAR=True), 8),
+        ],
+    )
+    def test_other_writes(
+        self, tpm: Client, verb: str, given: dict[str, Any], attributes: TPMA_NV, size: int
+    ) -> None:
+        """31.8 to 31.11: whoever may not write may not change the Index in another way."""
+        define(tpm, attributes, size)
+        send = getattr(tpm, verb)
+
+        assert [send(auth, INDEX, **given).rc for auth in (OWNER, PLATFORM, INDEX)] == [
+            TPM_RC.NV_AUTHORIZATION,
+            TPM_RC.NV_AUTHORIZATION,
+            TPM_RC.SUCCESS,
+        ]
 
     def test_other_index(self, tpm: Client) -> None:
         """One Index does not authorize another."""
@@ -308,6 +332,19 @@ class TestIncrement:
                 saved.append(count)
 
         assert saved == [1, 256, 512]
+
+
+@pytest.mark.parametrize("code", [TPM_CC.NV_Write, TPM_CC.NV_Extend])
+def test_too_much_data(tpm: Client, code: TPM_CC) -> None:
+    """31.7 and 31.9: the data is at most as long as a buffer of MAX_NV_BUFFER_SIZE; TPM_RC_SIZE."""
+    define(tpm, EXTEND, 32)
+    data = b"\x04\x01" + bytes(1025) + b"\0\0"
+
+    response = tpm.send(
+        request_of(COMMANDS[code], [INDEX, INDEX], Password().octets(COMMANDS[code], [], b""), data)
+    )
+
+    assert code_of(response) == TPM_RC.SIZE.parameter(1)
 
 
 class TestSetBits:

@@ -345,6 +345,10 @@ class TestUndefineSpaceSpecial:
         session.check(reply)
         assert tpm.nv_read_public(INDEX).rc == TPM_RC.HANDLE.handle(1)
 
+    def test_undefined(self, tpm: Client) -> None:
+        """An Index that is not there is TPM_RC_HANDLE."""
+        assert tpm.nv_undefine_space_special(INDEX, TPM_RH.PLATFORM).rc == TPM_RC.HANDLE.handle(1)
+
     def test_without_policy(self, tpm: Client) -> None:
         """A password does not authorize the ADMIN role."""
         define(tpm, PLATFORM.but(POLICY_DELETE=True), policy=bytes(32))

@@ -21,6 +21,8 @@ class Client(Direct):
 
     def __init__(self, *, profile: Profile = DEFAULT, seed: bytes = b"test", start: bool = True) -> None:
         super().__init__(Tpm.manufacture(seeded(seed), profile))
+        self.losses = 0
+        """How often power was lost: each run has an entropy of its own."""
         self.durable: dict[str, bytes] = {}
         self.changes: dict[str, bytes | None] = {}
         """What the last command changed; `None` for what it deleted."""
@@ -57,5 +59,6 @@ class Client(Direct):
 
     def lose_power(self) -> None:
         """A new process begins with what is durable."""
-        self.tpm = Tpm.restore(self.durable, seeded(b"after power loss" + bytes([len(self.durable)])))
+        self.losses += 1
+        self.tpm = Tpm.restore(self.durable, seeded(b"after power loss" + self.losses.to_bytes(4, "big")))
         self.tpm.power_on(Instant(self.now))
