@@ -331,6 +331,42 @@ class SecretAltered(NvstoreError):
         )
 
 
+class StreamDamaged(NvstoreError):
+    """Octets that came with a VM are no part of a state, or an incomplete one."""
+
+    code = "stream-damaged"
+
+    def __init__(self, damage: str) -> None:
+        super().__init__(
+            f"what came of the state cannot be read: {damage}",
+            "send it again from its host, or use an older save file",
+        )
+
+
+class StreamAltered(NvstoreError):
+    """A part of a state that does not authenticate."""
+
+    code = "stream-altered"
+
+    def __init__(self, vm: UUID) -> None:
+        super().__init__(
+            f"what came of the state of VM {vm} was altered on its way",
+            "send it again from its host, or use an older save file",
+        )
+
+
+class StreamOfOther(NvstoreError):
+    """A VM goes on with its own state only."""
+
+    code = "stream-of-other"
+
+    def __init__(self, found: UUID, wanted: UUID) -> None:
+        super().__init__(
+            f"the state that came is of VM {found}, not of VM {wanted}",
+            "a copy of a VM gets a TPM of its own with `vtpm state clone`",
+        )
+
+
 class AuditBroken(NvstoreError):
     """The audit log was changed, or cut."""
 

@@ -132,6 +132,7 @@ class Host:
                 self._registry.locate,
                 self._create,
                 self._check_revertible,
+                lambda vm: self._registry.existing(vm).provider,
             )
         )
 

@@ -39,6 +39,9 @@ STATE_BUNDLE: Final = b"nvstore v1 state bundle"
 BUNDLE_KEY: Final = b"nvstore v1 state bundle key"
 SECRET: Final = b"nvstore v1 secret"
 SECRET_KEY: Final = b"nvstore v1 secret key"
+STATE_STREAM: Final = b"nvstore v1 state stream"
+STREAM_KEY: Final = b"nvstore v1 state stream key"
+STREAM_SALT: Final = b"nvstore v1 state stream salt"
 
 Entropy = Callable[[int], bytes]
 """Gives that many random octets; `os.urandom`, or a test's."""

@@ -1,4 +1,4 @@
-"""States that leave and come: bundles to keep, imports, clones, and snapshots to go back to."""
+"""States that leave and come: bundles to keep, imports, clones, what travels with a running VM, snapshots."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,9 +16,13 @@ from nvstore.state.bundle import Bundle, BundleReport, is_under_passphrase, open
 from nvstore.state.file import FileStore
 from nvstore.state.place import Place, Still, find_newest
 from nvstore.state.record import Record
+from nvstore.state.stream import is_sealed, open_part, seal_part
 
 Change = Callable[[Mapping[str, bytes]], Mapping[str, bytes]]
 """Makes the blobs of a clone from those of its origin."""
+
+Amendment = Callable[[Mapping[str, bytes]], Mapping[str, bytes | None]]
+"""Gives what is to change of the blobs of a state."""
 
 
 class Creator(Protocol):
@@ -53,6 +57,8 @@ class Surroundings:
     create: Creator
     check_revertible: Callable[[UUID], None]
     """Raises RevertRefused."""
+    provider_of: Callable[[UUID], str]
+    """Gives the provider under which a VM is registered, or raises UnknownState."""
 
 
 class Transfers:
@@ -172,6 +178,46 @@ class Transfers:
                 facts |= {"from": bundle.generation, "generation": store.generation}
                 facts |= {"provider": store.provider, "kdk_id": store.kdk_id.hex()}
                 return store.generation
+
+    def expect(
+        self,
+        vm: UUID,
+        name: str,
+        blobs: Mapping[str, bytes],
+        provider: str | None,
+        *,
+        allow_unverified: bool = False,
+    ) -> None:
+        """Make the state of a VM that is to come, with what its user notes of that."""
+        self._host.create(vm, name, blobs, provider, "expect", allow_unverified=allow_unverified).close()
+
+    def amend(self, vm: UUID | str, operation: str, change: Amendment, reason: str | None = None) -> None:
+        """
+        Change a state that nobody has open, and note it under a name; Locked where somebody has.
+
+        What changes nothing is not noted.
+        """
+        host = self._host
+        uuid, name, place = host.locate(vm)
+        with FileStore.open(place, uuid, host.keys) as store:
+            if not (changes := change(store.load())):
+                return
+            with host.audit.entry(operation, vm=uuid, name=name, reason=reason) as facts:
+                store.commit(changes)
+                facts |= {"provider": store.provider, "generation": store.generation}
+
+    def wrap(self, vm: UUID, content: bytes) -> bytes:
+        """Seal a part of a VM's state that leaves with it, under its provider's current key."""
+        return seal_part(self._host.keys, self._host.provider_of(vm), vm, content)
+
+    @staticmethod
+    def is_wrapped(octets: bytes) -> bool:
+        """Tell whether these octets are what `wrap` gives."""
+        return is_sealed(octets)
+
+    def unwrap(self, vm: UUID, octets: bytes) -> bytes:
+        """Open a part of a VM's state that came with it; KeyMissing names the key that is not here."""
+        return open_part(self._host.keys, vm, octets)
 
     def _newest(self, vm: UUID, place: Place) -> tuple[Record, dict[str, bytes]]:
         found = find_newest(place, vm, self._host.keys, reader=Still(place))

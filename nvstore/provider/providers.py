@@ -277,6 +277,19 @@ class Providers:
         """Return the KDK with this id, whatever the name of its provider; see KeySource."""
         if kdk_id in self._ring:
             return self._ring[kdk_id]
+        return self._ring.kdk(*self._sealed(provider, kdk_id))
+
+    def having(self, provider: str, kdk_id: bytes) -> str:
+        """
+        Return which provider of this host has a key that `provider` has elsewhere, and can use it.
+
+        KeyMissing, or the error with which unsealing it ends, where none has.
+        """
+        name, _ = self._sealed(provider, kdk_id)
+        self.key(name, kdk_id)
+        return name
+
+    def _sealed(self, provider: str, kdk_id: bytes) -> tuple[str, SealedKey]:
         known = self._book.with_key(kdk_id)
         sealed = known.key(kdk_id) if known else None
         if known is None or sealed is None:
@@ -284,7 +297,7 @@ class Providers:
             raise KeyMissing(
                 kdk_id, provider, namesake.current if namesake else None, self._book.holders(kdk_id)
             )
-        return self._ring.kdk(known.name, sealed)
+        return known.name, sealed
 
     def holders(self, kdk_id: bytes) -> Sequence[str]:
         """Return in words the backups and hosts that are known to hold a key."""

@@ -16,7 +16,7 @@ from vtpm.compat.description import states
 from vtpm.compat.directory import make_directory
 from vtpm.compat.foreign_state import take_over
 from vtpm.compat.storage import StateFile, is_foreign, storage_of
-from vtpm.daemon.stateblobs import without_suspended
+from vtpm.daemon.stateblobs import powered_off
 from vtpm.libtpms import file, linear
 from vtpm.libtpms.exporting import export_state
 from vtpm.state.profile import SWTPM_COMPATIBLE
@@ -142,7 +142,7 @@ class TestStorage:
         made = Tpm.manufacture(bytes, SWTPM_COMPATIBLE)
         for initial in (made.snapshot, dict):
             store = storage.opener(b"passphrase", initial)()
-            assert Tpm.restore(without_suspended(store.load()), bytes).owner.seed == made.owner.seed
+            assert Tpm.restore(powered_off(store.load()), bytes).owner.seed == made.owner.seed
             store.commit({"suspended": os.urandom(4)})
             store.close()
         assert storage.size()

@@ -6,10 +6,12 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
+from examples.guest.initramfs import program
 from examples.guest.processes import ProgramFailedError, command_line, end
 
 QEMU_USER = "libvirt-qemu"
@@ -27,6 +29,7 @@ DIRECTORIES = {
 
 ENVIRONMENT = """
 set -e
+echo host-{host} >/proc/sys/kernel/hostname
 {opened}
 for pair in {pairs}; do
     mkdir --parents "${{pair#*=}}"
@@ -59,7 +62,9 @@ SETTINGS_OF_QEMU = """
 stdio_handler = "file"
 cgroup_controllers = []
 security_driver = "none"
+remember_owner = 0
 """
+"""The owner of a disk that two of them share is remembered by neither."""
 
 GROUP = "games"
 """A group of every machine, which QEMU's user is in where this libvirt looks, as sysusers.conf has it."""
@@ -70,8 +75,9 @@ READY_WITHIN = 30.0
 class Libvirt:
     """A running libvirtd."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, process: int) -> None:
         self.directory = directory
+        self._process = process
         self.uri = f"qemu+unix:///system?socket={directory}/run/libvirt-sock"
 
     def virsh(self, *words: str, status: int = 0) -> str:
@@ -82,6 +88,11 @@ class Libvirt:
             raise ProgramFailedError(f"virsh {' '.join(words)}: {done.stderr or done.stdout}\n{self.log()}")
         return (done.stderr if status else done.stdout).strip()
 
+    def enter(self) -> list[str]:
+        """The start of a command line that is executed where libvirtd has its mounts."""
+        (shell,) = Path(f"/proc/{self._process}/task/{self._process}/children").read_text().split()
+        return [str(program("nsenter")), "--target", shell, "--mount", "--uts", "--"]
+
     def log(self) -> str:
         """What libvirtd complained of."""
         path = self.directory / "libvirtd.log"
@@ -89,21 +100,39 @@ class Libvirt:
 
 
 @contextmanager
-def libvirtd(directory: Path, programs: Path | None = None, host: str = "0" * 8) -> Iterator[Libvirt]:
+def libvirtd(
+    directory: Path,
+    programs: Path | None = None,
+    host: str = "0" * 8,
+    more: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[Libvirt]:
     """
-    A libvirtd that finds `programs` first.
+    A libvirtd that finds `programs` first; `host` are eight digits that tell it from others.
 
+    `more` are directories that it and its hooks have besides.
     Its mounts and processes end with it: whatever it started is killed by the kernel.
     """
-    for name in DIRECTORIES:
+    directories = {**DIRECTORIES, **more}
+    for name in directories:
         (directory / name).mkdir(mode=0o755, parents=True, exist_ok=True)
     if not (directory / "etc/libvirtd.conf").exists():
         prepare(directory, f"{host}-1c2d-4a3b-8f00-5a5a5a5a5a5a")
-    pairs = " ".join(f"{name}={path}" for name, path in DIRECTORIES.items())
+    pairs = " ".join(f"{name}={path}" for name, path in directories.items())
     opened = opening_of(directory) if programs else ""
-    shell = ENVIRONMENT.format(pairs=pairs, directory=directory, opened=opened)
+    shell = ENVIRONMENT.format(pairs=pairs, directory=directory, opened=opened, host=host)
     path = os.pathsep.join(map(str, [*([programs] if programs else []), "/usr/sbin:/usr/bin:/sbin:/bin"]))
-    words = ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--", "/bin/sh", "-c", shell]
+    words = [
+        "--mount",
+        "--uts",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+        "--",
+        "/bin/sh",
+        "-c",
+        shell,
+    ]
     with (
         (directory / "libvirtd.out").open("ab") as output,
         subprocess.Popen(
@@ -115,7 +144,7 @@ def libvirtd(directory: Path, programs: Path | None = None, host: str = "0" * 8)
         ) as process,
     ):
         try:
-            found = Libvirt(directory)
+            found = Libvirt(directory, process.pid)
             wait_until_ready(found, process)
             yield found
         finally:

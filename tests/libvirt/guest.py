@@ -42,8 +42,8 @@ DEFINITION = """<domain type='qemu'>
       <target dev='vda' bus='virtio'/>
     </disk>
     <controller type='usb' model='none'/>
-    <serial type='file'><source path='{directory}/console.log'/><target port='0'/></serial>
-    <serial type='unix'><source mode='bind' path='{directory}/control'/><target port='1'/></serial>
+    <serial type='file'><source path='{place}/console.log'/><target port='0'/></serial>
+    <serial type='unix'><source mode='bind' path='{place}/control'/><target port='1'/></serial>
     <memballoon model='none'/>
     {tpm}
   </devices>
@@ -72,15 +72,17 @@ def prepare_guest(directory: Path) -> None:
 class Guest:
     """The guest of a domain: one command after the other, each with what it printed."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    def __init__(self, directory: Path, place: str = "") -> None:
+        self.directory = self.seen = directory
+        """`seen` is where the test sees the console and the control socket, which QEMU has in `place`."""
+        self._place = place or str(directory)
         self._count = 0
         self._socket: socket.socket | None = None
         self._received = b""
 
     def definition(self, name: str, uuid: UUID, tpm: str = "") -> str:
         """The definition of its domain."""
-        return DEFINITION.format(name=name, uuid=uuid, directory=self.directory, tpm=tpm)
+        return DEFINITION.format(name=name, uuid=uuid, directory=self.directory, place=self._place, tpm=tpm)
 
     def wait_until_booted(self) -> None:
         """Wait until the guest, of a new or an earlier run of its domain, does what it is told."""
@@ -112,7 +114,7 @@ class Guest:
 
     def console(self) -> str:
         """The end of the console."""
-        path = self.directory / "console.log"
+        path = self.seen / "console.log"
         return path.read_text(errors="replace")[-2000:] if path.exists() else ""
 
     def _send(self, command: str) -> str:
@@ -121,7 +123,7 @@ class Guest:
         if self._socket is None:
             sock = socket.socket(socket.AF_UNIX)
             try:
-                sock.connect(str(self.directory / "control"))
+                sock.connect(str(self.seen / "control"))
             except OSError:
                 sock.close()
                 raise

@@ -167,6 +167,26 @@ class TestDetaching:
         """All of the TPM goes, and nothing else."""
         assert Definition(domain(external())).without_tpm() == domain("")
 
+    @pytest.mark.parametrize("other", ["", "    <x:y xmlns:x='urn:x'/>\n"])
+    def test_key(self, other: str) -> None:
+        """What was noted of its key goes, too; other metadata stay."""
+        key = "    <vtpm:key xmlns:vtpm='urn:vtpm:domain:1' provider='main' id='5a'/>\n"
+        before = domain("").replace("  <devices>", f"  <metadata>\n{other}  </metadata>\n  <devices>", 1)
+        noted = domain(external()).replace(
+            "  <devices>", f"  <metadata>\n{other}{key}  </metadata>\n  <devices>", 1
+        )
+
+        assert Definition(noted).key == ("main", "5a")
+        assert Definition(noted).without_tpm() == (before if other else domain(""))
+
+    def test_other_key(self) -> None:
+        """An element of another namespace is somebody else's."""
+        other = "<metadata><vtpm:key xmlns:vtpm='urn:other' provider='main'/></metadata>"
+        text = domain(external()).replace("  <devices>", f"  {other}\n  <devices>", 1)
+
+        assert Definition(text).key is None
+        assert other in Definition(text).without_tpm()
+
     def test_none(self) -> None:
         """A definition without one stays as it is."""
         assert Definition(domain("")).without_tpm() == domain("")

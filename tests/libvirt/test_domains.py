@@ -89,6 +89,32 @@ class TestWatch:
         watching.take(Event("undefined", "guest", UUID(IDENTITY)))
         assert lab.names() == {IDENTITY: "guest"}
 
+    def test_key(self, lab: Lab, watcher: Callable[..., Watcher]) -> None:
+        """A definition says which key its TPM needs, also after a rotation."""
+        domain, providers = lab.define(external(lab.socket)), lab.host.providers
+        before = providers.current("main")
+        watcher().begin()
+        assert Definition(domain.XMLDesc()).key == ("main", before.hex())
+
+        for step in (lab.host.rotations.begin, lab.host.rotations.promote):
+            backup = lab.directory / f"{step.__name__}.backup"
+            providers.backup("main", backup, b"a long passphrase")
+            providers.verify(backup, b"a long passphrase")
+            step("main")
+        watcher().begin()
+
+        assert Definition(domain.XMLDesc()).key == ("main", providers.current("main").hex())
+        assert providers.current("main") != before
+
+    @pytest.mark.parametrize("kind", ["went", "came"])
+    def test_moved(self, lab: Lab, watcher: Callable[..., Watcher], kind: str) -> None:
+        """Without a daemon, a move is nobody's to note, nor one of a domain with another TPM."""
+        lab.define(EMULATED)
+        lab.host.create_state(IDENTITY, "guest", {}, allow_unverified=True).close()
+
+        watcher().take(Event(kind, "guest", UUID(IDENTITY)))
+        assert lab.host.read_state("guest") == {}
+
     def test_another_renamed(self, lab: Lab, watcher: Callable[..., Watcher]) -> None:
         """A TPM with a name of its own keeps it when its domain is renamed."""
         lab.define(external(f"{lab.directory}/run/other.sock"))
@@ -155,6 +181,14 @@ class TestHook:
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(lab.socket)
             assert self.run(lab, "guest", "prepare", "begin", "-") == (0, "")
+
+    @pytest.mark.parametrize("operation", ["migrate", "restore"])
+    def test_comes_without_daemon(self, lab: Lab, operation: str) -> None:
+        """A TPM that is to come with its run is not made; without a daemon, nothing can come."""
+        status, said = self.run(lab, "guest", operation, "begin", "-")
+
+        assert (status, "start `vtpm serve`" in said) == (1, True)
+        assert lab.names() == {}
 
     def test_other_operation(self, lab: Lab) -> None:
         """After a start, or at an end, nothing is done."""

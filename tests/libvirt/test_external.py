@@ -194,7 +194,7 @@ def test_watch(libvirt: Libvirt, tpms: Tpms, directory: Path) -> None:
     definition = Definition(Guest(directory / "watched").definition("watched", identity))
     file = directory / "watched.xml"
     file.write_text(definition.with_socket(f"{tpms.directory}/run/watched.sock"))
-    command = [str(VTPM), *tpms.places, "libvirt", "watch", "--connect", libvirt.uri, "--delete"]
+    command = [*tpms.command, "libvirt", "watch", "--connect", libvirt.uri, "--delete"]
     with subprocess.Popen(
         [*command, "--allow-unverified", "--bare"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as watch:

@@ -2,6 +2,7 @@
 
 import base64
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,8 @@ EVENTUALLY = 60.0
 INDEX = "0x1500016"
 PCR = "sha256:16"
 DIGEST = "5a" * 32
+ROAMING = "/run/libvirt/guest"
+"""Where QEMU has the sockets of a guest that may migrate: each libvirt has its own there."""
 
 
 def wait_for(condition: Callable[[], bool], what: str) -> None:
@@ -30,12 +33,24 @@ def wait_for(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.05)
 
 
+def place_of(libvirt: Libvirt) -> Path:
+    """Where a test sees `ROAMING` of a libvirt."""
+    place = libvirt.directory / "run/guest"
+    place.mkdir(exist_ok=True)
+    shutil.chown(place, QEMU_USER, QEMU_USER)
+    return place
+
+
 class Vm:
     """One domain, its guest, and how often the guest has counted."""
 
-    def __init__(self, libvirt: Libvirt, directory: Path, name: str, tpm: str = "") -> None:
+    def __init__(
+        self, libvirt: Libvirt, directory: Path, name: str, tpm: str = "", *, roams: bool = False
+    ) -> None:
         self.libvirt, self.name, self.uuid = libvirt, name, uuid.uuid4()
-        self.guest = Guest(directory / name)
+        self.guest = Guest(directory / name, ROAMING if roams else "")
+        if roams:
+            self.guest.seen = place_of(libvirt)
         prepare_guest(self.guest.directory)
         disk = ["qemu-img", "create", "-q", "-f", "qcow2", str(self.guest.directory / "disk.qcow2"), "16M"]
         subprocess.run(disk, check=True)
@@ -47,6 +62,16 @@ class Vm:
     def define(self) -> None:
         """Define it, at first and after it was undefined."""
         self.libvirt.virsh("define", str(self.file))
+
+    def migrate(self, target: Libvirt, *options: str, status: int = 0) -> str:
+        """Migrate it while it runs; what virsh says. The test follows it if that succeeds."""
+        words = ["--live", "--persistent", "--unsafe", "--migrateuri", "tcp://127.0.0.1", *options]
+        place = place_of(target)
+        said = self.libvirt.virsh("migrate", *words, self.name, target.uri, status=status)
+        if not status:
+            self.guest.disconnect()
+            self.libvirt, self.guest.seen = target, place
+        return said
 
     def state(self) -> str:
         """What libvirt says that it does."""
@@ -117,15 +142,21 @@ class Tpms:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        directory.mkdir(mode=0o711)
-        self.places = ["--state-dir", str(directory / "state"), "--run-dir", str(directory / "run")]
-        self.run("provider", "init", "main")
+        directory.mkdir(mode=0o711, exist_ok=True)
+        self.run_dir = directory / "run"
+        self.command = [
+            str(VTPM),
+            "--state-dir",
+            str(directory / "state"),
+            "--run-dir",
+            str(directory / "run"),
+        ]
         self._daemon = ExitStack()
         self.process: subprocess.Popen[bytes] | None = None
 
     def run(self, *words: str, status: int = 0, output: bool = False) -> str:
         """Run a command to its expected end; what it said, or printed if `output`."""
-        command = [str(VTPM), *self.places, *words]
+        command = [*self.command, *words]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == status, done.stderr
         assert "Traceback" not in done.stderr
@@ -133,9 +164,10 @@ class Tpms:
 
     def serve(self, *access: str) -> None:
         """Start the daemon; when it answers, its sockets are there, and QEMU's user may connect to them."""
-        words = [*self.places, "serve", *(access or ("--owner", QEMU_USER))]
+        program, *words = self.command
+        words += ["serve", *(access or ("--owner", QEMU_USER))]
         self.process = self._daemon.enter_context(
-            server(self.directory, self.directory / "run/.daemon", VTPM, *words)
+            server(self.directory, self.run_dir / ".daemon", Path(program), *words)
         )
         self.run("list")
 
@@ -155,13 +187,14 @@ class Tpms:
 
     def reverts(self) -> list[str]:
         """The audit log's lines of reverts."""
-        return [line for line in self.run("audit", "show").splitlines() if "revert" in line]
+        return [line for line in self.run("audit", "show").splitlines() if "  revert: " in line]
 
 
 @contextmanager
 def serving(directory: Path) -> Iterator[Tpms]:
     """An installation with its daemon."""
     tpms = Tpms(directory)
+    tpms.run("provider", "init", "main")
     tpms.serve()
     try:
         yield tpms

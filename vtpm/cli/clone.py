@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from vtpm.cli.place import Place
 from vtpm.cli.provisioning import PLATFORM, authority_of, platform_of
 from vtpm.daemon.clock import entropy
-from vtpm.daemon.stateblobs import without_suspended
+from vtpm.daemon.stateblobs import powered_off
 from vtpm.engine.clone import WAYS
 from vtpm.engine.tpm import Tpm
 from vtpm.manufacture.templates import EK
@@ -26,7 +26,7 @@ def cloned(
 
     One with seeds of its own gets the endorsement keys that its origin had, and certificates for them.
     """
-    blobs = WAYS[how](without_suspended(origin), entropy)
+    blobs = WAYS[how](powered_off(origin), entropy)
     keys = [key for key in EK if object_blob(key.value.handle) in origin]
     if how == "copy" or not keys:
         return blobs

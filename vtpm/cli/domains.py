@@ -11,6 +11,7 @@ from uuid import UUID
 import click
 
 from vtpm.cli.errors import explained
+from vtpm.cli.handover import expect_tpm, note_key, tell_custody
 from vtpm.cli.libvirt import (
     Making,
     connect_option,
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-BEFORE_START: Final = ("prepare", "migrate", "restore")
-"""The operations of libvirt's hook that come before QEMU's start."""
+COMES: Final = ("migrate", "restore")
+"""The operations of libvirt's hook that come before the start of a QEMU that goes on with a run."""
 
 
 @click.group("libvirt", short_help="Let TPMs come and go with libvirt's domains.")
@@ -52,6 +53,7 @@ def watch(place: Place, /, uri: str | None, *, delete: bool, **making: Any) -> N
 
     A domain whose definition names a socket of this host's daemon gets the TPM of that name if it has none.
     A domain that is renamed takes its TPM with it, if that has its name.
+    A TPM whose domain was migrated to another host is started here no more, until it comes back.
     Libvirt tells nobody whether `virsh undefine` was given --keep-tpm: without --delete every TPM is kept.
     """
     logging.basicConfig(format="vtpm: %(message)s", level=logging.INFO)
@@ -65,6 +67,10 @@ def watch(place: Place, /, uri: str | None, *, delete: bool, **making: Any) -> N
         hypervisor = connected(place, uri)
         watcher = Watcher(place, hypervisor, Making(**making), deletes=delete)
         hypervisor.watch(watcher.take, lambda: bool(ended), watcher.begin)
+
+
+MOVED: Final = {"went": "give-away", "came": "keep"}
+"""What becomes of a TPM when the run of its domain has moved."""
 
 
 class Watcher:
@@ -88,6 +94,8 @@ class Watcher:
             self._former[event.uuid] = event.name
         elif event.kind == "undefined":
             self._tried(event.name, self._undefined, event)
+        elif event.kind in MOVED:
+            self._tried(event.name, self._moved, event)
         else:
             domain = self._hypervisor.find(event.uuid)
             if domain is not None and event.kind == "renamed":
@@ -103,8 +111,19 @@ class Watcher:
             log.error("%s: %s", name, error.format_message())  # noqa: TRY400 - the operator's to mend
 
     def _ensure(self, domain: "Domain") -> None:
-        if ensure(self._place, domain.definition(), self._making, is_session=self._hypervisor.is_session):
+        definition = domain.definition()
+        if ensure(self._place, definition, self._making, is_session=self._hypervisor.is_session):
             log.info("%s: its TPM was made", domain.name)
+        name = named(self._place, definition)
+        if name is not None:
+            note_key(self._place, domain, name)
+
+    def _moved(self, event: "Event") -> None:
+        name, domain = known_name(self._place.host(), event.uuid), self._hypervisor.find(event.uuid)
+        if name is None or (domain is not None and named(self._place, domain.definition()) != name):
+            return
+        tell_custody(self._place, name, MOVED[event.kind])
+        log.info("%s: its TPM %s %s", event.name, name, event.kind)
 
     def _renamed(self, domain: "Domain") -> None:
         former, name = self._former.pop(domain.uuid, ""), known_name(self._place.host(), domain.uuid)
@@ -135,24 +154,58 @@ class Watcher:
 @click.pass_obj
 def hook(place: Place, /, domain: str, operation: str, arguments: tuple[str, ...], **making: Any) -> None:
     """
-    Be the hook of libvirt's QEMU driver: called before a start, with the definition at standard input.
+    Be the hook of libvirt's QEMU driver: called at a start and an end, with the definition at standard input.
 
-    The TPM that the definition names is made if there is none, and must be served:
+    Before a start, the TPM that the definition names is made if there is none, and must be served;
+    before a run comes from another host, the key of its TPM must be here:
     otherwise the start is refused, with a message that libvirt reports.
+    After a run went to another host, its TPM is started here no more.
     """
     del arguments
     text = sys.stdin.read()
-    if operation not in BEFORE_START:
+    if operation not in {*COMES, "prepare", "stopped"}:
         return
     with explained():
         from vtpm.libvirt.definition import Definition  # noqa: PLC0415 - help needs no libvirt
 
+        status = status_of_run(domain) if operation == "stopped" else b""
         place.become_owner()
-        definition = Definition(text)
-        ensure(place, definition, Making(**making), is_session=os.geteuid() != 0)
+        definition, chosen = Definition(text), Making(**making)
         name = named(place, definition)
-        if name is not None and not socket_of(place, name).is_socket():
-            raise click.ClickException(f"the TPM {name} of {domain} is not served; start `vtpm serve`")
+        if name is None:
+            return
+        if operation == "stopped":
+            end(place, name, status)
+        elif operation in COMES:
+            provider, key = definition.key or (chosen.provider or "", "")
+            vm, unverified = str(definition.uuid), chosen.allow_unverified
+            expect_tpm(place, vm=vm, name=name, provider=provider, key=key, allow_unverified=unverified)
+        else:
+            ensure(place, definition, chosen, is_session=os.geteuid() != 0)
+            if not socket_of(place, name).is_socket():
+                raise click.ClickException(f"the TPM {name} of {domain} is not served; start `vtpm serve`")
+
+
+def status_of_run(domain: str) -> bytes:
+    """What libvirt keeps of a run until its hook was called for its end; nothing if it keeps none."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    place = Path("/run/libvirt/qemu") if os.geteuid() == 0 else Path(runtime) / "libvirt/qemu/run"
+    try:
+        return (place / f"{domain}.xml").read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def end(place: Place, name: str, status: bytes) -> None:
+    """Do with a TPM what the end of its domain's run asks for."""
+    from vtpm.daemon.admin import ask  # noqa: PLC0415 - help needs no daemon
+    from vtpm.libvirt.job import ENDED, NEVER_CAME, WENT, end_of_run  # noqa: PLC0415 - help needs no libvirt
+
+    way = end_of_run(status) if status else ENDED
+    if way == NEVER_CAME:
+        ask(place.run_dir, "withdraw", name=name)
+    else:
+        tell_custody(place, name, "give-away" if way == WENT else "keep")
 
 
 def named(place: Place, definition: "Definition") -> str | None:

@@ -11,6 +11,7 @@ import click
 
 from vtpm.cli.access import access_problem
 from vtpm.cli.errors import explained
+from vtpm.cli.handover import note_key
 from vtpm.cli.passphrase import passphrase_of, passphrase_options
 from vtpm.cli.place import Place
 from vtpm.cli.profile_choice import profile_option
@@ -166,6 +167,8 @@ def attach_domain(
     for remark in remarks(domain) if change.is_needed else []:
         click.echo(remark, err=True)
     if not dry_run:
+        if domain.is_persistent:
+            note_key(place, domain, change.name)
         complaint = access_problem(Path(change.socket), hypervisor.user_of_guests())
         if complaint:
             click.echo(complaint, err=True)
@@ -285,6 +288,8 @@ def facts_of(place: Place, hypervisor: "Hypervisor", domain: "Domain") -> dict[s
         known = host.show_state(name)
         if known.problem:
             problems.append(f"the state of {name}: {known.problem}; see `vtpm state verify {name}`")
+        if custody := custody_problem(host, name):
+            problems.append(custody)
         if is_ours and not served:
             problems.append(f"{name} is not served: start `vtpm serve`")
     complaint = access_problem(socket, hypervisor.user_of_guests()) if is_ours and served else ""
@@ -301,6 +306,21 @@ def facts_of(place: Place, hypervisor: "Hypervisor", domain: "Domain") -> dict[s
         "connected": served.get("connected"),
         "problems": [*problems, complaint] if complaint else problems,
     }
+
+
+def custody_problem(host: "Host", name: str) -> str:
+    """Why a TPM would not start from what is stored here; empty if it would, or if its key is needed."""
+    from nvstore import NvstoreError  # noqa: PLC0415 - help needs no store
+    from vtpm.daemon.custody import custody_of  # noqa: PLC0415
+    from vtpm.daemon.errors import DeviceError  # noqa: PLC0415
+
+    try:
+        custody_of(host.read_state(name)).check_start()
+    except NvstoreError:  # what is wrong with the state itself is told apart
+        return ""
+    except DeviceError as error:
+        return str(error)
+    return ""
 
 
 def described(definition: "Definition") -> str:

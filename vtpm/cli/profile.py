@@ -130,11 +130,13 @@ def migrate(
 
 def _planned(blobs: dict[str, bytes], kind: "Profile") -> "Migration":
     from vtpm.daemon.clock import entropy  # noqa: PLC0415 - help needs none of them
+    from vtpm.daemon.custody import custody_of  # noqa: PLC0415
     from vtpm.daemon.stateblobs import SUSPENDED  # noqa: PLC0415
     from vtpm.state.migration import Migration  # noqa: PLC0415
     from vtpm.state.saved import SavedStateError  # noqa: PLC0415
     from vtpm.state.tpm import TpmState  # noqa: PLC0415
 
+    custody_of(blobs).check_start()
     running = {SUSPENDED} & blobs.keys()
     try:
         tpm = TpmState.restore({name: blob for name, blob in blobs.items() if name not in running}, entropy)

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from vtpm.cli.errors import explained
+from vtpm.cli.handover import expect, offer, reclaim
 from vtpm.cli.passphrase import passphrase_of, passphrase_options
 from vtpm.cli.place import Place
 from vtpm.cli.vm import check_socket_name
@@ -22,6 +23,10 @@ reason_option = click.option("--reason", required=True, help="Why; it is noted i
 @click.group(short_help="Look at, repair, keep, move and clone stored states.")
 def state() -> None:
     """Manage the stored states of VMs' TPMs; every change is noted in the audit log."""
+
+
+for command in (offer, expect, reclaim):
+    state.add_command(command)
 
 
 @state.command()

@@ -126,6 +126,7 @@ def export_swtpm(
     """
     with explained(), foreign_errors():
         from vtpm.daemon.clock import entropy  # noqa: PLC0415 - help needs none of them
+        from vtpm.daemon.custody import custody_of  # noqa: PLC0415
         from vtpm.libtpms import file  # noqa: PLC0415
         from vtpm.libtpms.exporting import export_state  # noqa: PLC0415
 
@@ -138,6 +139,7 @@ def export_swtpm(
             blobs = store.load()
         finally:
             store.close()
+        custody_of(blobs).check_start()
         exported = export_state(blobs, entropy)
         for line in exported.left_behind:
             click.echo(f"not carried over: {line}", err=True)

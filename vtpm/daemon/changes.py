@@ -7,6 +7,7 @@ from inspect import signature
 from typing import Any, Final
 
 from vtpm.daemon.clock import entropy
+from vtpm.daemon.custody import custody_of
 from vtpm.daemon.errors import OperatorError
 from vtpm.daemon.stateblobs import SUSPENDED
 from vtpm.state.saved import SavedStateError
@@ -58,6 +59,7 @@ def alteration(change: str, **arguments: Any) -> Callable[[TpmState], Any]:
 
 def altered(blobs: Mapping[str, bytes], change: str, **arguments: Any) -> tuple[Any, dict[str, bytes | None]]:
     """What a change of a stored TPM gives, and the blobs that it changes."""
+    custody_of(blobs).check_start()
     if SUSPENDED in blobs:
         raise ChangeError(
             "the state was stored while the TPM ran, and goes on only with what is stored beside it; "

@@ -15,6 +15,7 @@ from vtpm.control.frames import HEADER
 from vtpm.control.messages import CMD, PTM_BLOB_TYPE, TPM_RESULT
 from vtpm.control.transitions import Phase, phase_after
 from vtpm.daemon.clock import Clock, Entropy, entropy, monotonic
+from vtpm.daemon.custody import Custody, Holding
 from vtpm.daemon.durability import Durability, are_marks, is_derived
 from vtpm.daemon.errors import DeviceError, OperatorError
 from vtpm.daemon.stateblobs import (
@@ -119,6 +120,7 @@ class Device:
         self._tpm: Any = None
         self._suspended: bytes | None = None
         self._given = GivenState(name, form)
+        self._custody = Custody()
         self._last_command = b""
         self._is_suspended = False
         self._checkpoint: Any = None
@@ -150,6 +152,7 @@ class Device:
         if must_load:
             self._load(delete_volatile=delete_volatile)
         else:
+            self.keep()
             self._tpm.power_on(self._clock())
         self._tpm.buffer_size = self.buffer_size
         self._last_command = b""
@@ -169,6 +172,7 @@ class Device:
             and self.auto_shutdown
             and not self._is_suspended
             and not self._storage.is_released
+            and self._custody.holding is Holding.HERE
             and code_of(self._last_command) != TPM_CC.Shutdown
         ):
             for kind in (TPM_SU.STATE, TPM_SU.CLEAR):
@@ -185,6 +189,7 @@ class Device:
         finally:
             self._tpm, self._suspended, self._checkpoint = None, None, None
             self._given.clear()
+            self._custody = Custody()
             self._durability.end()
             self.locality, self.buffer_size = 0, None
             self.phase = Phase.BEFORE_INIT
@@ -203,6 +208,8 @@ class Device:
             return Result(self._set_locality(request), {})
         self._last_command = request
         self._is_suspended = False
+        if self._custody.holding is not Holding.HERE:
+            self.keep()
         tpm, now = self._tpm, self._clock()
         if self._durability.alarm:
             self._durability.retry(now)
@@ -239,6 +246,15 @@ class Device:
         self._checkpoint.put_back()
         durability.defer(self._tpm.changes())
         return refusal(TPM_RC.NV_UNAVAILABLE)
+
+    def keep(self) -> None:
+        """Have a TPM that came with its run, which goes on here, belong to this host."""
+        if self._tpm is None or self._custody.holding is Holding.HERE:
+            return
+        self._custody = Custody(Holding.HERE, self._custody.moves)
+        change = self._custody.blob()
+        if not self._durability.commit(change):
+            self._durability.defer(change)
 
     def set_physical_presence(self, *, asserted: bool) -> None:
         """Assert or deassert physical presence."""
@@ -303,7 +319,7 @@ class Device:
         """
         if kind is not PTM_BLOB_TYPE.SAVESTATE:
             self._is_suspended = True
-        return state_blob(self._tpm, kind)
+        return state_blob(self._tpm, kind, self._custody)
 
     def set_state_blob(self, kind: PTM_BLOB_TYPE, blob: bytes) -> None:
         """The state for the next INIT, which makes it durable; BlobError if it cannot be one."""
@@ -369,11 +385,11 @@ class Device:
         store = self._storage.opened()
         stored = store.load()
         suspended = stored.pop(SUSPENDED, None)
+        custody = Custody.taken_from(stored)
         given = self._given.permanent
         state = stored if given is None else given.state
-        if given is not None and stored and not is_same(given.state, stored):
-            self._admit_revert()
-        volatile = self._given.volatile_for(stored, suspended)
+        after = self._admitted(custody, stored)
+        volatile = self._given.volatile_for(stored | custody.part(), suspended)
         if not state and not self._may_manufacture:
             raise DeviceError("the store holds no TPM; create it, or restore the store from a backup")
         try:
@@ -385,8 +401,20 @@ class Device:
                 tpm.power_on(self._clock())
         except SavedStateError as error:
             raise DeviceError(f"{error}; restore the store from a backup") from None
-        changes = made | tpm.changes()
+        changes = made | tpm.changes() | (after.blob() if after != custody else {})
         self._save_loaded(tpm, changes, stored, suspended, delete_volatile=delete_volatile)
+        self._custody = after
+
+    def _admitted(self, custody: Custody, stored: Mapping[str, bytes]) -> Custody:
+        """Who has the TPM after this start; DeviceError or NvstoreError if it must not be started so."""
+        given = self._given.permanent
+        if given is None:
+            custody.check_start()
+            return custody
+        newer = custody.with_given(given.moves)
+        if newer is None and stored and not is_same(given.state, stored):
+            self._admit_revert()
+        return newer or custody
 
     def _manufacture(self) -> Any:
         return self._tpms.manufacture(entropy=self._random)

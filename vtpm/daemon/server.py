@@ -31,6 +31,9 @@ class Server:
                 "rekey": self._rekey,
                 "view": self._supervisor.view,
                 "change": self._supervisor.change,
+                "expect": self._supervisor.expect,
+                "withdraw": self._supervisor.withdraw,
+                "custody": self._supervisor.custody,
             },
             (OperatorError, NvstoreError),
         )

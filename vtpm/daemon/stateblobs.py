@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 from vtpm.control import blobs
 from vtpm.control.blobs import BlobError, Form
 from vtpm.control.messages import PTM_BLOB_TYPE
+from vtpm.daemon.custody import CUSTODY, Custody
 from vtpm.daemon.durability import is_derived
 from vtpm.daemon.errors import DeviceError
 
@@ -30,11 +31,13 @@ class Given(NamedTuple):
     state: dict[str, bytes]
     companion: bytes
     digest: bytes
+    moves: int
+    """How often the TPM had come to another host."""
 
 
-def without_suspended(stored: Mapping[str, bytes]) -> dict[str, bytes]:
-    """The blobs of a store without those of a run that was interrupted: a TPM as it is when powered off."""
-    return {name: blob for name, blob in stored.items() if name != SUSPENDED}
+def powered_off(stored: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The blobs of a store that are the TPM's own, without a run that was interrupted."""
+    return {name: blob for name, blob in stored.items() if name not in {SUSPENDED, CUSTODY}}
 
 
 def digest_of_state(state: Mapping[str, bytes]) -> bytes:
@@ -51,11 +54,11 @@ def is_same(first: Mapping[str, bytes], second: Mapping[str, bytes]) -> bool:
     return hmac.compare_digest(*digests)
 
 
-def state_blob(tpm: Any, kind: PTM_BLOB_TYPE) -> bytes:
+def state_blob(tpm: Any, kind: PTM_BLOB_TYPE, custody: Custody) -> bytes:
     """The state of a TPM as a blob; empty for the kind that a TPM 2.0 does not have."""
     if kind is PTM_BLOB_TYPE.SAVESTATE:
         return b""
-    permanent = blobs.pack(PTM_BLOB_TYPE.PERMANENT, tpm.snapshot())
+    permanent = blobs.pack(PTM_BLOB_TYPE.PERMANENT, tpm.snapshot() | custody.part())
     if kind is PTM_BLOB_TYPE.PERMANENT:
         return permanent
     return blobs.pack(kind, tpm.snapshot_volatile(), blobs.digest_of(permanent))
@@ -88,7 +91,8 @@ class GivenState:
             )
         blob = self._form.unwrap(kind, blob)
         state, companion = blobs.unpack(kind, blob)
-        self._given[kind] = Given(state, companion, blobs.digest_of(blob))
+        moves = Custody.taken_from(state).moves
+        self._given[kind] = Given(state, companion, blobs.digest_of(blob), moves)
 
     def clear(self) -> None:
         """Forget what was given."""

@@ -10,11 +10,13 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
+from uuid import UUID
 
 from nvstore import Host, NvstoreError
 from vtpm.daemon.changes import alteration
 from vtpm.daemon.endpoint import Endpoint
 from vtpm.daemon.errors import OperatorError
+from vtpm.daemon.handover import ProviderForm, change_custody, expect, is_expected
 from vtpm.daemon.lane import DEFECT, Lane
 from vtpm.daemon.process import Process
 from vtpm.daemon.sockets import Access, SocketError, listen_unix, unlink_socket
@@ -24,6 +26,11 @@ from vtpm.daemon.views import shown
 log = logging.getLogger(__name__)
 
 SUFFIX: Final = ".sock"
+
+ENDS_WITHIN: Final = 5.0
+"""Seconds in which a hypervisor that was killed has closed its connection."""
+
+LOOKED_AGAIN: Final = 0.02
 
 
 class SupervisorError(OperatorError):
@@ -96,6 +103,45 @@ class Supervisor:
         alter = alteration(change, **arguments)
         return await self._between_commands(endpoint, partial(endpoint.device.change, alter))
 
+    async def expect(self, vm: str, name: str, **offered: Any) -> str:
+        """Prepare for the TPM of a VM that comes with its run; where its socket is."""
+        work = partial(expect, self._host, UUID(vm), name, **offered)
+        await self._process.loop.run_in_executor(self._process.executor, work)
+        self.rescan()
+        return str(socket_path(self._run_dir, name))
+
+    async def withdraw(self, name: str) -> bool:
+        """Forget a TPM that was expected and has not come; was it so?"""
+        endpoint = self._endpoints.get(name)
+        if endpoint is None:
+            return False
+        await self._end_of_use(name, endpoint)
+        if not await self._between_commands(endpoint, partial(is_expected, self._host, name)):
+            return False
+        await self._forget(name)
+        self._host.delete_state(name)
+        return True
+
+    async def custody(self, name: str, change: str, reason: str | None = None) -> bool:
+        """Say who has the TPM of a VM, which nobody uses unless it is to be kept; False if it is not here."""
+        endpoint = self._endpoints.get(name)
+        if endpoint is None:
+            return False
+        if change == "keep" and endpoint.is_in_use:
+            await self._between_commands(endpoint, endpoint.device.keep)
+            return True
+        await self._end_of_use(name, endpoint)
+        await self._between_commands(endpoint, partial(change_custody, self._host, name, change, reason))
+        return True
+
+    async def _end_of_use(self, name: str, endpoint: Endpoint) -> None:
+        """Wait for the end of a hypervisor that is known to have ended; SupervisorError if it has not."""
+        deadline = self._process.loop.time() + ENDS_WITHIN
+        while endpoint.is_in_use:
+            if self._process.loop.time() > deadline:
+                raise SupervisorError(f"the VM {name} is in use; power it off first")
+            await asyncio.sleep(LOOKED_AGAIN)
+
     async def view(self, name: str, view: str) -> Any:
         """What a view shows of a running TPM; None if the VM is not running here."""
         endpoint = self._endpoints.get(name)
@@ -160,6 +206,7 @@ class Supervisor:
             self._process.tpms,
             open_store,
             is_encrypted=True,
+            form=ProviderForm(self._host, self._host.show_state(name).vm),
             admit_revert=partial(self._host.admit_revert, name),
         )
         lane = Lane(self._process.loop, self._process.executor, device.fail)

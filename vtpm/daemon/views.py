@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from vtpm.daemon.clock import Entropy, entropy
 from vtpm.daemon.errors import OperatorError
-from vtpm.daemon.stateblobs import without_suspended
+from vtpm.daemon.stateblobs import powered_off
 from vtpm.engine.tpm import Tpm
 from vtpm.state.clock import Instant
 from vtpm.state.saved import SavedStateError
@@ -54,7 +54,7 @@ def copy_of(
 ) -> Tpm:
     """Another TPM with the same state: at this moment if it runs, else powered but not started."""
     try:
-        tpm = restore(blobs if idle is not None else without_suspended(blobs), entropy)
+        tpm = restore(blobs if idle is not None else powered_off(blobs), entropy)
         if idle is None:
             tpm.power_on(Instant(0))
         else:

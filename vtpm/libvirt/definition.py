@@ -12,6 +12,11 @@ from vtpm.libvirt.elements import Element, parse
 EXTERNAL: Final = "external"
 EMULATOR: Final = "emulator"
 
+KEY_NAMESPACE: Final = "urn:vtpm:domain:1"
+KEY_PREFIX: Final = "vtpm"
+NOTED_KEY: Final = f"{KEY_PREFIX}:key"
+"""The element of the metadata that says which key a TPM needs."""
+
 MODELS: Final = {"x86_64": "tpm-crb", "i686": "tpm-crb", "aarch64": "tpm-tis-device"}
 """The model that a machine of an architecture gets where none is chosen."""
 
@@ -78,6 +83,14 @@ class Definition:
             backend.first("encryption") is not None,
         )
 
+    @property
+    def key(self) -> tuple[str, str] | None:
+        """The provider and the id of the key that the TPM needs, if its host has noted them."""
+        noted = self._root.first(f"metadata/{NOTED_KEY}")
+        if noted is None or noted.attributes.get(f"xmlns:{KEY_PREFIX}") != KEY_NAMESPACE:
+            return None
+        return noted.attributes.get("provider", ""), noted.attributes.get("id", "")
+
     def with_socket(self, path: str, model: str | None = None) -> str:
         """
         The text with an external TPM at a control socket; another backend is replaced, the model stays.
@@ -92,12 +105,17 @@ class Definition:
         return self._replaced(element.start, element.end, self._rewritten(element, path, model))
 
     def without_tpm(self) -> str:
-        """The text without a TPM."""
+        """The text without a TPM, and without what was noted of its key."""
         if not self._elements:
             return self.text
-        element = self._elements[0]
-        before = self._octets[: element.start]
-        return self._replaced(len(before.rstrip(b" \t\r\n")), element.end, b"")
+        gone, metadata = [self._elements[0]], self._root.first("metadata")
+        if metadata is not None and self.key is not None:
+            noted = next(metadata.all(NOTED_KEY))
+            gone.append(metadata if metadata.children == [noted] else noted)
+        octets = self._octets
+        for element in sorted(gone, key=lambda element: -element.start):
+            octets = octets[: element.start].rstrip(b" \t\r\n") + octets[element.end :]
+        return octets.decode()
 
     def _usual_model(self) -> str:
         kind = self._root.first("os/type")

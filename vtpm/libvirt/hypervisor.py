@@ -1,5 +1,6 @@
 """A connection to libvirt: its domains, their definitions, what happens to them."""
 
+import html
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from vtpm.daemon.errors import OperatorError
-from vtpm.libvirt.definition import Definition
+from vtpm.libvirt.definition import KEY_NAMESPACE, KEY_PREFIX, Definition
 
 try:
     import libvirt
@@ -40,7 +41,11 @@ class User:
 
 @dataclass(frozen=True)
 class Event:
-    """What happened to a domain: it is `defined`, `undefined`, `renamed`, or had its `former name`."""
+    """
+    What happened to a domain: it is `defined`, `undefined`, `renamed`, or had its `former name`;
+
+    its run `went` to another host, or goes on after it `came` from one.
+    """
 
     kind: str
     name: str
@@ -93,6 +98,14 @@ class Domain:
     def running_definition(self) -> Definition | None:
         """What its run has; nothing if it does not run."""
         return Definition(asked(self._handle.XMLDesc, 0)) if self.is_active else None
+
+    def note_key(self, provider: str, key: str) -> None:
+        """Write down in its definition, and in that of its run, which key its TPM needs."""
+        flags = libvirt.VIR_DOMAIN_AFFECT_CONFIG if self.is_persistent else 0
+        flags |= libvirt.VIR_DOMAIN_AFFECT_LIVE if self.is_active else 0
+        element = f"<key provider='{html.escape(provider)}' id='{html.escape(key)}'/>"
+        kind = libvirt.VIR_DOMAIN_METADATA_ELEMENT
+        asked(self._handle.setMetadata, kind, element, KEY_PREFIX, KEY_NAMESPACE, flags)
 
 
 class Hypervisor:
@@ -180,7 +193,11 @@ def _kind_of(event: int, detail: int) -> str:
         return "renamed" if detail == libvirt.VIR_DOMAIN_EVENT_DEFINED_RENAMED else "defined"
     if event == libvirt.VIR_DOMAIN_EVENT_UNDEFINED:
         return "former name" if detail == libvirt.VIR_DOMAIN_EVENT_UNDEFINED_RENAMED else "undefined"
-    return ""
+    moves = {
+        (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_MIGRATED): "went",
+        (libvirt.VIR_DOMAIN_EVENT_RESUMED, libvirt.VIR_DOMAIN_EVENT_RESUMED_MIGRATED): "came",
+    }
+    return moves.get((event, detail), "")
 
 
 def _collect(_connection: Any, handle: Any, event: int, detail: int, events: list[Event]) -> None:
