@@ -1,7 +1,7 @@
 """
 Send the same random commands to swtpm and to this TPM, and compare what they answer.
 
-`python -m tests.differential [--commands N] [--seed S] [--examples]`
+`python -m tests.differential [--commands N] [--seed S] [--examples] [--coverage]`
 """
 
 import argparse
@@ -9,7 +9,15 @@ import sys
 import time
 
 from tests.differential.campaign import Result, run
+from tests.differential.coverage import missing, summary
 from tests.differential.judge import HAS_SWTPM, Swtpm, version
+
+
+def print_instances(result: Result, name: str) -> None:
+    """What a row of the table has explained."""
+    for (row, key), count in result.instances.most_common():
+        if row == name:
+            print(f"{count:>14}  {key[0]}: swtpm {key[1]}, vtpm {key[2]} ({key[3]})")
 
 
 def main() -> int:
@@ -18,6 +26,7 @@ def main() -> int:
     parser.add_argument("--commands", type=int, default=100_000, help="how many to send at least")
     parser.add_argument("--seed", type=int, default=1, help="the seed of the first stream")
     parser.add_argument("--examples", action="store_true", help="show the commands that led to a difference")
+    parser.add_argument("--coverage", action="store_true", help="show the listed response codes not met")
     arguments = parser.parse_args()
     if not HAS_SWTPM:
         print("swtpm is not installed; install the package swtpm")
@@ -34,10 +43,15 @@ def main() -> int:
             print(result.examples[key])
     for name, count in result.explained.most_common():
         print(f"{count:>6}  explained: {name}")
+        if arguments.examples:
+            print_instances(result, name)
+    if arguments.coverage:
+        print("\n".join(missing(result.met)))
     print(
         f"differential: {result.commands} commands of {len(result.seen)} kinds in {result.streams} streams, "
         f"{result.damaged} damaged, {result.successes} succeeded; "
         f"{result.explained.total()} explained differences, {result.unexplained.total()} unexplained; "
+        f"{summary(result.met)}; "
         f"swtpm {version()}, seed {arguments.seed}, {time.monotonic() - began:.0f} s"
     )
     return 1 if result.unexplained else 0

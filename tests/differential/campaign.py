@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
+from tests.differential.coverage import Met, met
 from tests.differential.differences import Difference, table
 from tests.differential.judge import Swtpm
 from tests.differential.moves import MOVES
@@ -29,8 +30,12 @@ class Result:
     successes: int = 0
     seen: Counter[str] = field(default_factory=Counter)
     """How often each command was sent."""
+    met: Counter[Met] = field(default_factory=Counter)
+    """How often both gave the same code to a command."""
     explained: Counter[str] = field(default_factory=Counter)
     """How often each explained difference was met."""
+    instances: Counter[tuple[str, Key]] = field(default_factory=Counter)
+    """The same, for each command and its codes."""
     unexplained: Counter[Key] = field(default_factory=Counter)
     examples: dict[Key, str] = field(default_factory=dict)
     """The end of the shortest stream that shows it."""
@@ -49,12 +54,15 @@ class JudgedStream(Stream):
         self.result.damaged += damaged
         self.result.seen[exchange.request.command.name] += 1
         self.result.successes += self.is_success(exchange)
+        if exchange.theirs.rc == exchange.ours.rc:
+            self.result.met[met(exchange)] += 1
 
     def judge(self, exchange: Exchange) -> None:
         """Count a difference; end the stream if it has to."""
         for difference in self.differences:
             if difference.explains(exchange, self.pair):
                 self.result.explained[difference.name] += 1
+                self.result.instances[difference.name, exchange.key] += 1
                 if difference.ends:
                     raise Different
                 return

@@ -37,11 +37,17 @@ def size(value: Any) -> int:
 
 
 def attest(octets: bytes) -> tuple[Any, ...]:
-    """All of an attestation but the clock and the version of the firmware, and what they obfuscate."""
+    """
+    All of an attestation but the clock and the version of the firmware, and what they obfuscate.
+
+    The digests of audits are in `audits.py`: they are each TPM's own.
+    """
     value = unmarshal(TPMS_ATTEST, octets)
     attested: Any = value.attested
     if hasattr(attested, "audit_digest"):
         attested = (attested.audit_counter, attested.digest_alg, attested.command_digest)
+    if hasattr(attested, "session_digest"):
+        attested = attested.exclusive_session
     if hasattr(attested, "firmware_version"):
         attested = clock(attested.time)
     counts = (value.clock_info.reset_count, value.clock_info.restart_count, value.clock_info.safe)

@@ -4,24 +4,49 @@ import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from io import BytesIO
 from pathlib import Path
 
 from tests.differential.comparison import COUNTERS, attest
 from tests.differential.pair import Exchange, Pair
 from tests.scenarios import HEADER
-from vtpm.spec.attributes import TPMA_SESSION
-from vtpm.spec.constants import TPM_HT, TPM_RH, TPM_ST
+from vtpm.spec.attributes import TPMA_OBJECT, TPMA_SESSION
+from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_HT, TPM_RH, TPM_ST
+from vtpm.spec.objects import TPM2B_SENSITIVE
 from vtpm.state.object import Object
 from vtpm.state.sequence import Sequence
-from vtpm.wire.error import TPM_RC
+from vtpm.wire.error import TPM_RC, TpmError, decode
+from vtpm.wire.vocabulary import codec_of
 
 TABLE = Path(__file__).with_name("differences.toml")
 
-LARGE = 250
-"""Octets of a command with a buffer that only one of the two takes."""
+THEIR_LARGEST = {
+    "in_private": 1230,
+    "duplicate": 1230,
+    "in_duplicate": 1230,
+    "secret": 384,
+    "encrypted_salt": 384,
+    "in_sym_seed": 384,
+    "in_public": 484,
+}
+"""Parameters whose buffers have other limits here, and the largest that libtpms 0.9 takes."""
 
-THEIR_HASHES, OUR_HASHES = 4, 16
-"""The most elements of a TPML_PCR_SELECTION."""
+THEIR_LARGEST_PRIME = 192
+"""Octets of the sensitive part of an RSA key for libtpms 0.9; here there is room for five parts."""
+
+THEIR_HASHES = 4
+"""The most elements of a TPML_PCR_SELECTION for libtpms 0.9."""
+
+THEIR_SLOTS = 3
+"""How many transient objects libtpms 0.9 has room for."""
+
+NEED_A_SLOT = (TPM_CC.Create, TPM_CC.Import)
+"""Commands that need one as long as they last."""
+
+NEW_TICKETS = (0x8026, 0x8027, 0x8028, 0x8029)
+LIMITED = TPMA_OBJECT(firmwareLimited=True, svnLimited=True)
+BITS_OF_PUBLIC = slice(6, 10)
+"""Where a TPM2B_PUBLIC has objectAttributes."""
 
 AUDIT_EXCLUSIVE, AUDIT_RESET = TPMA_SESSION.auditExclusive.mask, TPMA_SESSION.auditReset.mask
 AUDIT = TPMA_SESSION.audit.mask | AUDIT_EXCLUSIVE | AUDIT_RESET
@@ -56,6 +81,23 @@ class Difference:
         )
 
 
+def octets_at(exchange: Exchange, number: int) -> bytes:
+    """The plain parameters from the one with this number on; nothing if one before it cannot be read."""
+    stream = BytesIO(exchange.request.parameters[1])
+    for name, codec in list(exchange.request.command.parameters.items())[: number - 1]:
+        try:
+            codec._parse(stream, None, name)
+        except (TpmError, ValueError):
+            return b""
+    return stream.read()
+
+
+def at_fault(rc: int, kind: str) -> int:
+    """The number of the handle, parameter or session that a code finds fault with; 0 for another kind."""
+    _, found, number = decode(rc)
+    return number if found == kind else 0
+
+
 def always(_: Exchange, __: Pair) -> bool:
     """No more than the codes."""
     return True
@@ -74,27 +116,81 @@ def names_persistent(exchange: Exchange, _: Pair) -> bool:
     return any(handle >> 24 == TPM_HT.PERSISTENT for handle in exchange.request.handles)
 
 
-def names_sequence(exchange: Exchange, pair: Pair) -> bool:
-    """Is one of the handles that of a sequence?"""
-    objects = pair.tpm.volatile.objects
-    return any(isinstance(objects.get(handle), Sequence) for handle in exchange.request.handles)
+def no_slot_left(exchange: Exchange, pair: Pair) -> bool:
+    """Are all slots of libtpms in use, if every persistent object that a handle names takes one?"""
+    command, tpm = exchange.request.command, pair.tpm
+    persistent = [handle for handle in exchange.request.handles if handle >> 24 == TPM_HT.PERSISTENT]
+    wanted = command.code in NEED_A_SLOT or (command.response_handle and exchange.ours.rc != TPM_RC.SUCCESS)
+    return bool(persistent) and len(tpm.volatile.objects) + len(persistent) + wanted > THEIR_SLOTS
 
 
-def large_buffer(exchange: Exchange, _: Pair) -> bool:
-    """Have both refused a command with a buffer as large as the private area of a key?"""
-    return both_refuse(exchange, _) and len(exchange.sent) > LARGE
+def large_buffer(exchange: Exchange, pair: Pair) -> bool:
+    """Have both refused a command with a buffer that only this TPM has room for?"""
+    number = at_fault(exchange.theirs.rc, "parameter")
+    names = list(exchange.request.command.parameters)
+    if not both_refuse(exchange, pair) or not 0 < number <= len(names):
+        return False
+    octets = octets_at(exchange, number)
+    if exchange.request.command.code == TPM_CC.LoadExternal:
+        try:
+            sensitive = codec_of(TPM2B_SENSITIVE)._parse(BytesIO(octets), None, "")
+        except (TpmError, ValueError):
+            return False
+        return sensitive is not None and len(sensitive.sensitive) > THEIR_LARGEST_PRIME
+    return int.from_bytes(octets[:2], "big") > THEIR_LARGEST.get(names[number - 1], 1 << 16)
+
+
+def faults_sequence(exchange: Exchange, pair: Pair) -> bool:
+    """Does this TPM refuse a handle that is a sequence's?"""
+    number = at_fault(exchange.ours.rc, "handle")
+    handles = exchange.request.handles
+    if not 0 < number <= len(handles):
+        return False
+    return isinstance(pair.tpm.volatile.objects.get(handles[number - 1]), Sequence)
 
 
 def refused_sequence(exchange: Exchange, pair: Pair) -> bool:
-    """Have both refused a command with a sequence?"""
-    return both_refuse(exchange, pair) and names_sequence(exchange, pair)
+    """Have both refused a command, and this TPM because of a handle that is a sequence's?"""
+    return both_refuse(exchange, pair) and faults_sequence(exchange, pair)
 
 
 def many_elements(exchange: Exchange, _: Pair) -> bool:
-    """Is there a list with more elements than libtpms has hashes, but not more than there are?"""
-    octets = exchange.request.parameters[1]
-    counts = [octets[place : place + 4] for place in range(len(octets) - 3)]
-    return any(count[:3] == bytes(3) and THEIR_HASHES < count[3] <= OUR_HASHES for count in counts)
+    """Does libtpms find fault with a list of selections that has more elements than it has hashes?"""
+    octets = octets_at(exchange, at_fault(exchange.theirs.rc, "parameter"))
+    return int.from_bytes(octets[:4], "big") > THEIR_HASHES
+
+
+def limited_object(exchange: Exchange, pair: Pair) -> bool:
+    """Have both refused a command with an object of a limited hierarchy, which libtpms finds fault with?"""
+    octets = octets_at(exchange, at_fault(exchange.theirs.rc, "parameter"))
+    bits = int.from_bytes(octets[BITS_OF_PUBLIC], "big")
+    return both_refuse(exchange, pair) and bool(bits & LIMITED)
+
+
+def new_ticket(exchange: Exchange, pair: Pair) -> bool:
+    """Have both refused a command with a ticket of a tag that libtpms does not know?"""
+    octets = octets_at(exchange, at_fault(exchange.theirs.rc, "parameter"))
+    return both_refuse(exchange, pair) and int.from_bytes(octets[:2], "big") in NEW_TICKETS
+
+
+def locked(exchange: Exchange, pair: Pair) -> bool:
+    """Have both refused a command with an Index that is locked?"""
+    indices = [pair.tpm.nv[handle].attributes for handle in exchange.request.handles if handle in pair.tpm.nv]
+    return both_refuse(exchange, pair) and any(bits.WRITELOCKED or bits.READLOCKED for bits in indices)
+
+
+def restricted_key(exchange: Exchange, pair: Pair) -> bool:
+    """Is the first handle a restricted key's?"""
+    handle = exchange.request.handles[0]
+    item = pair.tpm.volatile.objects.get(handle) or pair.tpm.persistent.get(handle)
+    return isinstance(item, Object) and bool(item.public.object_attributes.restricted)
+
+
+def public_only(exchange: Exchange, pair: Pair) -> bool:
+    """Is the second handle an object of which the public area alone is loaded?"""
+    handle = exchange.request.handles[1]
+    item = pair.tpm.volatile.objects.get(handle) or pair.tpm.persistent.get(handle)
+    return isinstance(item, Object) and item.sensitive is None
 
 
 def anonymized(exchange: Exchange, _: Pair) -> bool:
@@ -106,11 +202,6 @@ def anonymized(exchange: Exchange, _: Pair) -> bool:
         )
         if place != COUNTERS
     )
-
-
-def fewer_banks(_: Exchange, pair: Pair) -> bool:
-    """Has a bank no PCR?"""
-    return len(pair.tpm.pcr.banks) < THEIR_HASHES
 
 
 def has_gone_on(_: Exchange, pair: Pair) -> bool:
@@ -157,9 +248,17 @@ def has_reset_by_policy(exchange: Exchange, pair: Pair) -> bool:
 
 
 def without_sign(exchange: Exchange, pair: Pair) -> bool:
-    """Is the first handle a keyed hash that is not for signing?"""
+    """Is the first handle a keyed hash that is not for signing, whose HMAC one of the two finds wrong?"""
     item = pair.tpm.volatile.objects.get(exchange.request.handles[0])
-    return isinstance(item, Object) and not item.public.object_attributes.sign
+    codes = {decode(reply.rc)[0] for reply in (exchange.theirs, exchange.ours)}
+    is_sealed = isinstance(item, Object) and not item.public.object_attributes.sign
+    return is_sealed and codes == {TPM_RC.SUCCESS, TPM_RC.SIGNATURE}
+
+
+def nameless(exchange: Exchange, pair: Pair) -> bool:
+    """Is the first handle an object without nameAlg?"""
+    item = pair.tpm.volatile.objects.get(exchange.request.handles[0])
+    return isinstance(item, Object) and item.public.name_alg is TPM_ALG.NULL
 
 
 def wide_algorithm(exchange: Exchange, _: Pair) -> bool:
@@ -191,18 +290,24 @@ CONDITIONS: dict[str, Condition] = {
         audits_nothing,
         both_refuse,
         by_session,
-        fewer_banks,
+        faults_sequence,
         has_gone_on,
         has_lost_allocation,
         has_reset_by_policy,
         large_buffer,
+        limited_object,
+        locked,
         many_elements,
+        nameless,
         names_persistent,
-        names_sequence,
+        new_ticket,
         no_banks,
         no_signer,
+        no_slot_left,
         pin_by_policy,
+        public_only,
         refused_sequence,
+        restricted_key,
         unknown_tag,
         wide_algorithm,
         without_sign,

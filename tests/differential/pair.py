@@ -1,8 +1,10 @@
 """swtpm and this TPM side by side: one command for both, and what must be equal in their responses."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from tests.differential.audits import Audits, Executed
 from tests.differential.comparison import comparable
 from tests.differential.judge import Swtpm
 from tests.differential.seeds import adopt_factory, adopt_null, adopt_permanent
@@ -24,10 +26,8 @@ AFTER_SHUTDOWN = frozenset(
 )
 """Commands that make what a Shutdown has saved stale for libtpms alone, or for this TPM alone."""
 
-NEW_AUTH = frozenset(
-    {TPM_CC.HierarchyChangeAuth, TPM_CC.NV_ChangeAuth, TPM_CC.Clear, TPM_CC.NV_UndefineSpaceSpecial}
-)
-"""Commands whose response is authorized by another value than the command: not checked by the caller."""
+NEW_AUTH = frozenset({TPM_CC.HierarchyChangeAuth, TPM_CC.NV_ChangeAuth, TPM_CC.PCR_SetAuthValue})
+"""Commands whose first parameter is the authValue that authorizes their response."""
 
 
 @dataclass
@@ -86,6 +86,12 @@ class Side:
 
     caller: Caller
     sessions: dict[int, CallerSession] = field(default_factory=dict)
+    audits: Audits = field(default_factory=Audits)
+
+    def forget(self, session: int) -> None:
+        """A session has ended."""
+        self.sessions.pop(session, None)
+        self.audits.forget(session)
 
 
 class Pair:
@@ -98,6 +104,7 @@ class Pair:
             profile=SWTPM_COMPATIBLE, seed=b"differential" + seed.to_bytes(8, "big"), start=False
         )
         self.sides = (Side(judge), Side(self.own))
+        self.began = time.monotonic()
         self.has_lost_allocation = False
         """Has one of REMAKERS followed PCR_Allocate without a Startup between?"""
         self.has_gone_on = False
@@ -123,10 +130,12 @@ class Pair:
     def exchange(self, request: Request) -> Exchange:
         """Send a command to both and compare."""
         names = [self.own.name_of(handle) for handle in request.handles]
-        sent, replies, checked = [], [], []
-        is_shut_down = self.tpm.permanent.shutdown is not None
-        for side, parameters in zip(self.sides, request.parameters, strict=True):
-            octets = self.octets_of(side, request, names, parameters)
+        sent, replies, faults, executions = [], [], [], []
+        is_shut_down, audit_alg = self.tpm.permanent.shutdown is not None, self.tpm.permanent.audit_alg
+        is_audited = request.command.code in self.tpm.permanent.audited
+        self.own.now = int(1000 * (time.monotonic() - self.began))
+        for side, plain in zip(self.sides, request.parameters, strict=True):
+            octets, parameters = self.octets_of(side, request, names, plain)
             sent.append(octets)
             command = COMMANDS.get(int.from_bytes(octets[6:10].ljust(4, b"\0"), "big"), request.command)
             response = side.caller.send(octets, request.locality)
@@ -134,26 +143,43 @@ class Pair:
                 # What libtpms 0.9 answers to the first use of a protected entity.
                 response = side.caller.send(octets, request.locality)
             reply = reply_of(command, response)
-            checked.append(self.conclude(side, request, reply) if command is request.command else True)
             replies.append(reply)
+            executed = Executed(command, request.handles, names, parameters, reply.parameters)
+            executions.append(executed)
+            faults.append(self.conclude(side, request, reply, executed) if command is request.command else "")
         theirs, ours = replies
         exchange = Exchange(request, sent[1], theirs, ours)
         if theirs.rc != ours.rc:
             exchange.what = "code"
         elif theirs.rc == TPM_RC.SUCCESS:
-            exchange.what = self.difference(theirs, ours, checked)
-        if theirs.rc == ours.rc == TPM_RC.SUCCESS:
+            exchange.what = self.difference(theirs, ours, faults) or self.divergence(request)
             if is_shut_down and request.command.code != TPM_CC.Startup:
                 is_stale = self.tpm.permanent.shutdown is None
                 self.has_gone_on |= is_stale or request.command.code in AFTER_SHUTDOWN
             self.follow(request)
+            if self.tpm.permanent.audit_alg is audit_alg:
+                for side, executed in zip(self.sides, executions, strict=True):
+                    side.audits.follow(executed, audit_alg if is_audited else None)
+            if not self.tpm.reset.command_audit_digest:
+                self.restart_audit()
         return exchange
 
+    def restart_audit(self) -> None:
+        """The command audit of this TPM begins anew, and so must swtpm's."""
+        for side in self.sides:
+            side.audits.commands = b""
+
+    def divergence(self, request: Request) -> str:
+        """What makes the states of the two differ from this Startup on."""
+        if request.command.code != TPM_CC.Startup:
+            return ""
+        return "saved state" if self.has_gone_on else "allocation" if self.has_lost_allocation else ""
+
     @staticmethod
-    def difference(theirs: Reply, ours: Reply, checked: list[bool]) -> str:
+    def difference(theirs: Reply, ours: Reply, faults: list[str]) -> str:
         """The name of the first field that must be equal and is not; nothing if there is none."""
-        if checked[0] is not checked[1]:
-            return "response HMAC"
+        if any(faults):
+            return " and ".join(fault or "nothing" for fault in faults)
         if theirs.octets[:2] != ours.octets[:2]:
             return "tag"
         if [auth[1] for auth in theirs.auths] != [auth[1] for auth in ours.auths]:
@@ -164,8 +190,10 @@ class Pair:
                 return name
         return "" if len(first) == len(second) else "fields"
 
-    def octets_of(self, side: Side, request: Request, names: list[bytes], parameters: bytes) -> bytes:
-        """The command for one of them, with its own sessions."""
+    def octets_of(
+        self, side: Side, request: Request, names: list[bytes], parameters: bytes
+    ) -> tuple[bytes, bytes]:
+        """The command for one of them, with its own sessions; and the parameters in it, maybe encrypted."""
         sessions = [self.session_of(side, auth) for auth in request.auths]
         for auth, session in zip(request.auths, sessions, strict=True):
             if session is not None and auth.attributes.decrypt and request.command.decrypts:
@@ -182,7 +210,7 @@ class Pair:
             else:
                 area += session.octets(request.command, names, parameters)
         octets = request_of(request.command, request.handles, area, parameters)
-        return request.edit(octets) if request.edit is not None else octets
+        return request.edit(octets) if request.edit is not None else octets, parameters
 
     @staticmethod
     def exchange_nonces(auths: list[Auth], sessions: list[CallerSession | None]) -> None:
@@ -213,24 +241,44 @@ class Pair:
             session.terse = True
         return session
 
-    def conclude(self, side: Side, request: Request, reply: Reply) -> bool:
-        """Read the authorization area of a response, and decrypt its first parameter."""
-        if reply.rc != TPM_RC.SUCCESS or not reply.auths:
-            return True
-        is_right = True
-        for place, auth in enumerate(request.auths[: len(reply.auths)]):
-            session = side.sessions.get(auth.session)
-            if session is None:
-                continue
+    def conclude(self, side: Side, request: Request, reply: Reply, executed: Executed) -> str:
+        """Read the authorization area of a response, and decrypt its first parameter; gives what is wrong."""
+        if reply.rc != TPM_RC.SUCCESS:
+            return ""
+        fault = ""
+        uses = [
+            (place, auth, side.sessions[auth.session])
+            for place, auth in enumerate(request.auths[: len(reply.auths)])
+            if auth.session in side.sessions
+        ]
+        for place, _, session in uses:
+            session.auth = self.auth_of_response(request, place)
             try:
                 session.check(reply, place)
             except ResponseError:
-                is_right = request.command.code in NEW_AUTH and is_right
+                fault = "response HMAC"
+        # The HMACs are of what was sent, so that it is decrypted only now.
+        for _, auth, session in uses:
             if auth.attributes.encrypt and request.command.encrypts:
                 self.decrypt(session, reply, request.command)
+        if reply.fields and not side.audits.is_attested(executed, reply):
+            fault = "audit digest"
+        for place, auth, session in uses:
+            side.audits.follow_session(executed, session)
             if not reply.auths[place][1] & TPMA_SESSION(continueSession=True):
-                del side.sessions[auth.session]
-        return is_right
+                side.forget(auth.session)
+        return fault
+
+    @staticmethod
+    def auth_of_response(request: Request, place: int) -> bytes:
+        """Part 1, "Response HMAC": the authValue after the command."""
+        code, old = request.command.code, request.auths[place].value
+        if place == 0 and code in NEW_AUTH:
+            octets = request.parameters[0]
+            return octets[2 : 2 + int.from_bytes(octets[:2], "big")].rstrip(b"\0")
+        if place == 0 and code == TPM_CC.Clear and request.handles[0] == TPM_RH.LOCKOUT:
+            return b""
+        return old
 
     @staticmethod
     def decrypt(session: CallerSession, reply: Reply, command: Command) -> None:
@@ -258,4 +306,4 @@ class Pair:
     def forget(self, session: int) -> None:
         """A session is flushed."""
         for side in self.sides:
-            side.sessions.pop(session, None)
+            side.forget(session)

@@ -62,11 +62,11 @@ class PcrEventResponse:
 def pcr_event(
     tpm: TpmState, pcr: Annotated[Pcr | None, TPMI_DH_PCR_NULL, Role.USER], /, event_data: TPM2B_EVENT
 ) -> PcrEventResponse:
-    """22.3: digest an event with the hash of every bank, and extend a PCR with the digests."""
+    """22.3: digest an event with the hash of every possible bank, and extend a PCR with the digests."""
     if pcr is not None and not tpm.pcr.may_extend(pcr.handle, tpm.locality):
         raise TpmError(TPM_RC.LOCALITY)
 
-    digests = tuple(TPMT_HA(alg, digest(alg, event_data)) for alg in tpm.pcr.banks)
+    digests = tuple(TPMT_HA(alg, digest(alg, event_data)) for alg in tpm.pcr.sizes)
     if pcr is not None:
         extend(tpm, pcr.handle, digests)
     return PcrEventResponse(digests=digests)
