@@ -247,14 +247,6 @@ def has_reset_by_policy(exchange: Exchange, pair: Pair) -> bool:
     return pair.has_reset_by_policy and TPM_RH.LOCKOUT in exchange.request.handles
 
 
-def without_sign(exchange: Exchange, pair: Pair) -> bool:
-    """Is the first handle a keyed hash that is not for signing, whose HMAC one of the two finds wrong?"""
-    item = pair.tpm.volatile.objects.get(exchange.request.handles[0])
-    codes = {decode(reply.rc)[0] for reply in (exchange.theirs, exchange.ours)}
-    is_sealed = isinstance(item, Object) and not item.public.object_attributes.sign
-    return is_sealed and codes == {TPM_RC.SUCCESS, TPM_RC.SIGNATURE}
-
-
 def nameless(exchange: Exchange, pair: Pair) -> bool:
     """Is the first handle an object without nameAlg?"""
     item = pair.tpm.volatile.objects.get(exchange.request.handles[0])
@@ -310,7 +302,6 @@ CONDITIONS: dict[str, Condition] = {
         restricted_key,
         unknown_tag,
         wide_algorithm,
-        without_sign,
     )
 }
 """What else must be so, by the names that the table uses."""

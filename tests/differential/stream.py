@@ -8,12 +8,14 @@ from typing import Any
 from tests.differential.damage import damage
 from tests.differential.dice import Dice
 from tests.differential.judge import Swtpm
+from tests.differential.openings import SIZES, opening
 from tests.differential.pair import Auth, Exchange, Pair, Request, code_name
+from tests.differential.recipes import BOOK
 from tests.scenarios import BY_HANDLER, Reply, parameters_of
 from vtpm.commands import Command
 from vtpm.engine.handles import entity_of
 from vtpm.spec.attributes import TPMA_SESSION
-from vtpm.spec.constants import TPM_RH
+from vtpm.spec.constants import TPM_ALG, TPM_RH, TPM_SE
 from vtpm.state.entity import Entity
 from vtpm.state.object import Object
 from vtpm.state.sequence import Sequence
@@ -59,6 +61,8 @@ class Stream(ABC):
         self.tickets: list[tuple[Reply, dict[str, Any]]] = []
         self.digests: list[bytes] = []
         """Policy digests that sessions have had."""
+        self.recipes = list(BOOK)
+        """Policies that the callers know how to satisfy."""
         self.auths = [b"", b"", b"", b"a", b"secret", bytes(5), b"x" * 20]
 
     def pick(self, values: Any) -> Any:
@@ -99,10 +103,11 @@ class Stream(ABC):
     def auth_for(self, handle: int) -> Auth:
         """The authorization of a handle: its password most often, or a session, or a wrong one."""
         entity = self.entity(handle)
-        try:
-            value = entity.auth_value if entity is not None else b""
-        except (TpmError, AttributeError, AssertionError):
-            value = b""
+        if entity is not None and entity.auth_policy and self.dice.chance(0.5):
+            found = self.by_policy(entity)
+            if found is not None:
+                return found
+        value = self.value_of(entity)
         if self.dice.chance(0.03):
             value = self.pick([b"wrong", b"", value + b"\0", value + b"x"])
         chance = self.dice.random.random()
@@ -112,25 +117,56 @@ class Stream(ABC):
         session = self.pick(sessions)
         return Auth(value, session, self.attributes(session))
 
+    def by_policy(self, entity: Entity) -> Auth | None:
+        """A policy session that satisfies the policy of an entity, if there is a recipe for it."""
+        alg = entity.policy_alg
+        fit = [recipe for recipe in self.recipes if alg in SIZES and recipe.digest(alg) == entity.auth_policy]
+        if not fit:
+            return None
+        session = self.new_session(TPM_SE.POLICY, alg)
+        if session is None:
+            return None
+        for verb, given in self.pick(fit).steps(alg):
+            self.send(self.request(verb, session, **given), damaged=self.dice.chance(0.03))
+        return Auth(self.value_of(entity), session, self.attributes(session))
+
+    @staticmethod
+    def value_of(entity: Entity | None) -> bytes:
+        """The authValue of an entity; empty if there is none to have."""
+        try:
+            return entity.auth_value if entity is not None else b""
+        except (TpmError, AttributeError, AssertionError):
+            return b""
+
+    def new_session(self, kind: TPM_SE, alg: TPM_ALG) -> int | None:
+        """A session that has just begun, if it could; another one has to go where there is no room."""
+        sessions = list(self.pair.tpm.volatile.sessions.values())
+        if len(sessions) >= self.pair.tpm.profile.loaded_sessions:
+            handle = self.pick(sessions).handle
+            if self.is_success(self.send(self.request("flush_context", flush_handle=handle), damaged=False)):
+                self.pair.forget(handle)
+        answer = self.send(opening(self, kind, alg), damaged=False)
+        return int(answer.ours.session_handle) if self.is_success(answer) else None
+
     def extra(self) -> list[Auth]:
         """A session that authorizes nothing, but audits, decrypts or encrypts."""
         sessions = self.loaded_sessions(hmac=self.dice.chance(0.8))
-        if not sessions:
-            return []
-        return [Auth(b"", self.pick(sessions), self.attributes(sessions[0]), authorizes=False)]
+        chosen = self.dice.random.sample(sessions, min(len(sessions), self.pick([1, 1, 2])))
+        return [Auth(b"", one, self.attributes(one), authorizes=False) for one in chosen]
 
     def attributes(self, session: int) -> TPMA_SESSION:
         """What a session is used for."""
         chance = self.dice.chance
         loaded = self.pair.tpm.volatile.sessions.get(session & 0xFFFFFF)
+        audit = chance(0.15)
         ciphers = loaded is not None and loaded.symmetric.algorithm.name != "NULL"
         return TPMA_SESSION(
             continueSession=chance(0.93),
             decrypt=chance(0.3 if ciphers else 0.02),
             encrypt=chance(0.3 if ciphers else 0.02),
-            audit=chance(0.1),
-            auditExclusive=chance(0.02),
-            auditReset=chance(0.02),
+            audit=audit,
+            auditExclusive=chance(0.1 if audit else 0.01),
+            auditReset=chance(0.1 if audit else 0.01),
         )
 
     def loaded_sessions(self, *, hmac: bool) -> list[int]:

@@ -32,7 +32,8 @@ def authorization(stream: Stream) -> Request:
     if stream.dice.chance(0.5):
         return stream.request("hierarchy_change_auth", entity, new_auth=stream.pick(stream.auths))
     alg = stream.pick([TPM_ALG.NULL, TPM_ALG.SHA256, TPM_ALG.SHA1])
-    policies = [b"", bytes(32), bytes(20), *stream.digests[-3:]]
+    known = stream.pick(stream.recipes).digest(TPM_ALG.SHA256 if alg is TPM_ALG.NULL else alg)
+    policies = [b"", known, known, bytes(32), bytes(20), *stream.digests[-3:]]
     return stream.request("set_primary_policy", entity, auth_policy=stream.pick(policies), hash_alg=alg)
 
 

@@ -3,7 +3,8 @@
 from typing import Any
 
 from tests.differential.moves.move import move
-from tests.differential.moves.storage import SIZES, authority, selection
+from tests.differential.moves.storage import authority, selection
+from tests.differential.openings import SIZES
 from tests.differential.pair import Request
 from tests.differential.stream import Stream
 from tests.keys import NULL_SIGNATURE_SCHEME

@@ -42,7 +42,10 @@ def public(stream: Stream, *, parent: bool = False) -> TPMT_PUBLIC:
         attributes = attributes.but(**NOT_FIXED)
     if stream.dice.chance(0.3):
         attributes = attributes.but(noDA=stream.dice.chance(0.5), adminWithPolicy=stream.dice.chance(0.5))
-    policy = stream.pick([b"", b"", b"", bytes(32), *[d for d in stream.digests[-3:] if len(d) == 32]])
+    known = stream.pick(stream.recipes).digest(A.SHA256)
+    policy = stream.pick(
+        [b"", b"", known, known, bytes(32), *[d for d in stream.digests[-3:] if len(d) == 32]]
+    )
     return replace(made, object_attributes=attributes, auth_policy=policy)
 
 

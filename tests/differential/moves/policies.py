@@ -5,44 +5,50 @@ import hmac
 from typing import Any
 
 from tests.differential.moves.move import move
-from tests.differential.moves.storage import SIZES, authority, selection
+from tests.differential.moves.storage import authority, selection
+from tests.differential.openings import NONCE, SIZES, opening
 from tests.differential.pair import Request
 from tests.differential.stream import Split, Stream
 from tests.scenarios import Reply
-from tests.sessions import AES_128, HASHES, NO_CIPHER, XOR_SHA256, CallerSession, kdf_a
-from vtpm.spec.algorithms import TPMT_SIGNATURE
+from tests.sessions import AES_128, AES_256, HASHES, NO_CIPHER, XOR_SHA256
+from vtpm.spec.algorithms import TPMT_SIGNATURE, TPMT_SYM_DEF
 from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_EO, TPM_RH, TPM_SE, TPM_ST
 from vtpm.spec.structures import TPMT_HA, TPMT_TK_AUTH, TPMT_TK_VERIFIED
 
 A = TPM_ALG
-NONCE = bytes(range(16))
 CODES = (TPM_CC.NV_Read, TPM_CC.NV_Write, TPM_CC.ObjectChangeAuth, TPM_CC.Sign, TPM_CC.Duplicate, 0x111)
 
 
 @move(5)
 def start(stream: Stream) -> Request:
-    """A new session; a bound one knows the authValue of its entity."""
+    """A new session: maybe bound to an entity, maybe with a salt for a key."""
     kind = stream.pick([TPM_SE.HMAC, TPM_SE.HMAC, TPM_SE.POLICY, TPM_SE.POLICY, TPM_SE.TRIAL])
-    alg = stream.pick(SIZES)
-    symmetric = stream.pick([NO_CIPHER, AES_128, XOR_SHA256])
-    bind = stream.pick([TPM_RH.NULL] * 4 + [TPM_RH.OWNER, TPM_RH.LOCKOUT, stream.index()])
-    entity = stream.entity(bind)
-    auth = entity.auth_value if entity is not None and bind != TPM_RH.NULL else b""
+    symmetric = stream.pick([NO_CIPHER, AES_128, AES_256, XOR_SHA256])
+    bind = stream.pick([TPM_RH.NULL] * 4 + [TPM_RH.OWNER, TPM_RH.LOCKOUT, stream.index(), stream.object()])
+    tpm_key = stream.object(decrypt=True) if stream.dice.chance(0.3) else TPM_RH.NULL
+    return opening(stream, kind, stream.pick(SIZES), symmetric, bind=bind, tpm_key=tpm_key)
+
+
+@move(1)
+def start_badly(stream: Stream) -> Request:
+    """A session with something wrong in its parameters, of which the callers keep nothing if it begins."""
+    pick = stream.pick
+    other_modes = [TPMT_SYM_DEF(A.AES, 128, mode) for mode in (A.CTR, A.OFB, A.CBC, A.ECB)]
+    given: dict[str, Any] = {
+        "nonce_caller": pick([NONCE, NONCE, bytes(15), bytes(20), bytes(33), bytes(64), b""]),
+        "encrypted_salt": pick([b"", b"", b"x", bytes(32), stream.dice.octets(128), bytes(384)]),
+        "session_type": pick([TPM_SE.HMAC, TPM_SE.POLICY, TPM_SE.TRIAL]),
+        "symmetric": pick([NO_CIPHER, AES_128, *other_modes, TPMT_SYM_DEF(A.CAMELLIA, 128, A.CFB)]),
+        "auth_hash": pick(list(SIZES)),
+    }
+    handles = pick([TPM_RH.NULL, stream.object(), stream.object()]), pick([TPM_RH.NULL, stream.object()])
 
     def after(theirs: Reply, ours: Reply) -> None:
-        for side, reply in zip(stream.pair.sides, (theirs, ours), strict=True):
-            nonce = reply.nonce_tpm
-            key = b"" if bind == TPM_RH.NULL else kdf_a(alg, auth, b"ATH", nonce, NONCE, 8 * SIZES[alg])
-            session = CallerSession(reply.session_handle, alg, nonce, NONCE, key)
-            session.symmetric = 0 if symmetric.algorithm is A.XOR else symmetric.key_bits
-            side.sessions[reply.session_handle] = session
+        assert theirs.session_handle == ours.session_handle
+        stream.pair.forget(ours.session_handle)
 
-    given: dict[str, Any] = {"nonce_caller": NONCE, "encrypted_salt": b"", "session_type": kind}
-    request = stream.request(
-        "start_auth_session", TPM_RH.NULL, bind, symmetric=symmetric, auth_hash=alg, **given
-    )
+    request = stream.request("start_auth_session", *handles, **given)
     request.after = after
-    # The caller would have to know what was changed.
     request.fixed = True
     return request
 
@@ -177,7 +183,7 @@ def signed(stream: Stream) -> Request | None:
     alg = stream.pick([A.SHA256, A.SHA256, A.SHA1])
     sensitive = stream.item(key).sensitive
     assert sensitive is not None
-    shown = []
+    shown, is_wrong = [], stream.dice.chance(0.05)
     for side in ("theirs", "ours"):
         nonce = given["nonce_tpm"]
         octets = getattr(nonce, side) if isinstance(nonce, Split) else nonce
@@ -186,7 +192,7 @@ def signed(stream: Stream) -> Request | None:
         )
         digest = hashlib.new(HASHES[alg], octets).digest()
         value = hmac.digest(bytes(sensitive.sensitive), digest, HASHES[alg])
-        if stream.dice.chance(0.05):
+        if is_wrong:
             value = bytes(len(value))
         shown.append(TPMT_SIGNATURE(A.HMAC, TPMT_HA(alg, value)))
     request = stream.request("policy_signed", key, handle, auth=Split(*shown), **given)

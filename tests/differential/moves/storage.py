@@ -3,6 +3,7 @@
 from typing import Any
 
 from tests.differential.moves.move import move
+from tests.differential.openings import SIZES
 from tests.differential.pair import Request
 from tests.differential.stream import Stream
 from vtpm.spec.attributes import TPMA_NV
@@ -11,7 +12,6 @@ from vtpm.spec.nv import TPMS_NV_PUBLIC
 from vtpm.spec.structures import TPMS_PCR_SELECTION, TPMT_HA
 
 A = TPM_ALG
-SIZES = {A.SHA1: 20, A.SHA256: 32, A.SHA384: 48, A.SHA512: 64}
 OFTEN = ("OWNERWRITE", "AUTHWRITE", "OWNERREAD", "AUTHREAD")
 SELDOM = ("PPWRITE", "POLICYWRITE", "PPREAD", "POLICYREAD", "NO_DA", "ORDERLY", "CLEAR_STCLEAR")
 LOCKS = ("WRITEDEFINE", "WRITEALL", "WRITE_STCLEAR", "READ_STCLEAR", "GLOBALLOCK")
@@ -35,7 +35,8 @@ def define(stream: Stream) -> Request:
     alg = stream.pick(SIZES)
     sizes = [8, 8, 8, 20, 32, 48, 64, 0, 7, 100]
     size = stream.pick(sizes if attributes.ORDERLY else [*sizes, 2048, 2049])
-    policies = [b"", b"", bytes(SIZES[alg]), bytes(7), *stream.digests[-3:]]
+    known = stream.pick(stream.recipes).digest(alg)
+    policies = [b"", b"", known, known, bytes(SIZES[alg]), bytes(7), *stream.digests[-3:]]
     public = TPMS_NV_PUBLIC(stream.pick(INDICES), alg, attributes, stream.pick(policies), size)
     return stream.request("nv_define_space", creator, auth=stream.pick(stream.auths), public_info=public)
 
