@@ -91,6 +91,8 @@ class Machine:
     """The image of a disk, /dev/nvme0n1, whose driver is built into the kernel."""
     parameters: str = ""
     """What the kernel's command line says besides."""
+    memory: int = 512
+    """MiB."""
 
     def boot(
         self, job: str, tpm: Path | None, limit: float, on_finding: Callable[[str, bytes], None] | None = None
@@ -170,20 +172,13 @@ class Machine:
 
     def _arguments(self, initrd: Path | None, tpm: Path | None) -> list[str | Path]:
         arguments: list[str | Path] = [
-            *("-machine", f"q35,accel={self.accelerator}", "-m", "512"),
+            *("-machine", f"{self._chipset()},accel={self.accelerator}", "-m", str(self.memory)),
             *("-nodefaults", "-display", "none", "-no-reboot"),
+            *self._firmware_arguments(),
         ]
         if initrd is not None:
             arguments += ["-serial", f"file:{self.directory}/console.log", "-serial", "stdio"]
-            command_line_of_kernel = f"console=ttyS0 quiet panic=-1 {self.parameters}".strip()
-            arguments += ["-kernel", kernel(), "-initrd", initrd, "-append", command_line_of_kernel]
-        if self.firmware is Firmware.OVMF:
-            code, variables = _ovmf()
-            copy = self.directory / "firmware-variables"
-            if not copy.exists():
-                shutil.copy(variables, copy)
-            arguments += ["-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={code}"]
-            arguments += ["-drive", f"if=pflash,format=raw,unit=1,file={copy}"]
+            arguments += self._kernel_arguments(initrd)
         if self.disk is not None:
             arguments += ["-drive", f"if=none,id=disk,format=raw,file={self.disk}"]
             arguments += ["-device", "nvme,drive=disk,serial=1"]
@@ -196,6 +191,30 @@ class Machine:
             ]
             arguments += ["-device", f"{self.device.value},tpmdev=tpm"]
         return arguments
+
+    def _chipset(self) -> str:
+        return "q35"
+
+    def _firmware_arguments(self) -> list[str | Path]:
+        return [] if self.firmware is Firmware.SEABIOS else self.flash(*_ovmf())
+
+    def _kernel_arguments(self, initrd: Path) -> list[str | Path]:
+        """QEMU hands the kernel to the firmware."""
+        return ["-kernel", kernel(), "-initrd", initrd, "-append", self.kernel_command_line()]
+
+    def kernel_command_line(self) -> str:
+        """What the kernel is told."""
+        return f"console=ttyS0 quiet panic=-1 {self.parameters}".strip()
+
+    def flash(self, code: Path, variables: Path) -> list[str | Path]:
+        """Firmware in flash memory, with variables of this machine's own."""
+        copy = self.directory / "firmware-variables"
+        if not copy.exists():
+            shutil.copy(variables, copy)
+        return [
+            *("-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={code}"),
+            *("-drive", f"if=pflash,format=raw,unit=1,file={copy}"),
+        ]
 
 
 def _has_virtualization() -> bool:

@@ -11,24 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from examples.guest.processes import command_line, end, wait_for_socket
+from examples.guest.secure_boot import firmware
 
 QEMU = "qemu-system-x86_64"
-FIRMWARE = tuple(
-    (Path(f"/usr/share/OVMF/OVMF_CODE{size}.ms.fd"), Path(f"/usr/share/OVMF/OVMF_VARS{size}.ms.fd"))
-    for size in ("_4M", "")
-)
-"""OVMF that has Microsoft's keys enrolled, so that Secure Boot is on."""
-
 DISK_SIZE = "64G"
 LIMIT = 30.0
-
-
-def firmware() -> tuple[Path, Path]:
-    """Code and variables of the firmware; FileNotFoundError with the remedy."""
-    for code, variables in FIRMWARE:
-        if code.exists() and variables.exists():
-            return code, variables
-    raise FileNotFoundError("no OVMF with Microsoft's keys in /usr/share/OVMF; install Debian's package ovmf")
 
 
 class Monitor:

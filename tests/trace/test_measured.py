@@ -5,9 +5,32 @@ import hashlib
 import pytest
 
 from vtpm.trace.event_log import Event, EventType
-from vtpm.trace.measured import VARIABLE, events_as_facts, explained_pcr
+from vtpm.trace.measured import (
+    IMAGE,
+    PATH_NODE,
+    VARIABLE,
+    events_as_facts,
+    explained_pcr,
+    file_of_image,
+    secure_boot_of,
+)
 
 SECURE_BOOT = VARIABLE.pack(bytes(16), 10, 1) + "SecureBoot".encode("utf-16-le") + b"\1"
+
+END = PATH_NODE.pack(0x7F, 0xFF, 4)
+
+
+def node(kind: int, sub_type: int, content: bytes) -> bytes:
+    """One node of a device path."""
+    return PATH_NODE.pack(kind, sub_type, PATH_NODE.size + len(content)) + content
+
+
+def image(*nodes: bytes) -> bytes:
+    """UEFI_IMAGE_LOAD_EVENT."""
+    return IMAGE.pack(1 << 20, 4096, 0, sum(map(len, nodes))) + b"".join(nodes)
+
+
+LOADER = image(node(1, 1, bytes(2)), node(4, 4, "\\EFI\\BOOT\\X.EFI\0".encode("utf-16-le")), END)
 
 
 class TestMeaning:
@@ -23,6 +46,12 @@ class TestMeaning:
                 "SecureBoot",
             ),
             (EventType.EV_EFI_VARIABLE_BOOT, b"short", "EV_EFI_VARIABLE_BOOT", ""),
+            (
+                EventType.EV_EFI_BOOT_SERVICES_APPLICATION,
+                LOADER,
+                "EV_EFI_BOOT_SERVICES_APPLICATION",
+                "\\EFI\\BOOT\\X.EFI",
+            ),
             (EventType.EV_EFI_ACTION, b"Exit Boot Services", "EV_EFI_ACTION", "Exit Boot Services"),
             (EventType.EV_S_CRTM_VERSION, "1.0\0".encode("utf-16-le"), "EV_S_CRTM_VERSION", "1.0"),
             (EventType.EV_POST_CODE, b"\xff\xfe\1", "EV_POST_CODE", ""),
@@ -38,6 +67,36 @@ class TestMeaning:
     def test_event(self, kind: int, data: bytes, type_name: str, says: str) -> None:
         """Variables by their names, text as it is, nothing that a terminal would obey."""
         assert events_as_facts([Event(7, kind, {}, data)]) == [{"pcr": 7, "type": type_name, "says": says}]
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            b"",
+            IMAGE.pack(0, 0, 0, 0),
+            image(PATH_NODE.pack(4, 4, 0)),
+            image(node(4, 4, b"\x1b\0")),
+            LOADER[:50],
+        ],
+        ids=["nothing", "from memory", "a node without size", "a control character", "cut off"],
+    )
+    def test_no_file(self, data: bytes) -> None:
+        """An image whose event names no file has none, and the reading ends."""
+        assert file_of_image(data) == ""
+
+    @pytest.mark.parametrize(
+        ("data", "expected"),
+        [(SECURE_BOOT, True), (SECURE_BOOT[:-1] + b"\0", False), (SECURE_BOOT[:-1], False)],
+        ids=["on", "off", "no value"],
+    )
+    def test_secure_boot(self, data: bytes, *, expected: bool) -> None:
+        """It is on where firmware has measured the variable with a 1."""
+        event = Event(7, EventType.EV_EFI_VARIABLE_DRIVER_CONFIG, {}, data)
+
+        assert secure_boot_of([event]) is expected
+
+    def test_no_secure_boot(self) -> None:
+        """Nothing is known of it from other events."""
+        assert secure_boot_of([Event(4, EventType.EV_EFI_BOOT_SERVICES_APPLICATION, {}, LOADER)]) is None
 
 
 class TestExplained:

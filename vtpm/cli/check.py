@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +11,9 @@ from vtpm.cli.errors import explained
 from vtpm.cli.event_log import event_log_option, events_in, unexplained
 from vtpm.cli.look import look, look_options
 from vtpm.cli.place import Place
+
+if TYPE_CHECKING:
+    from vtpm.trace.event_log import Event
 
 FAILED = "failed"
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
@@ -40,7 +43,8 @@ def windows11(place: Place, /, vm: str, log: Path | None, *, as_json: bool, **un
             for finding in look(place, vm, "windows11", **unlocking)
         ]
         if log is not None:
-            findings.append(matches(log, look(place, vm, "inspect", **unlocking)))
+            events = events_in(log)
+            findings += [matches(events, look(place, vm, "inspect", **unlocking)), secure_boot(events)]
     if as_json:
         click.echo(json.dumps(findings))
     else:
@@ -49,7 +53,7 @@ def windows11(place: Place, /, vm: str, log: Path | None, *, as_json: bool, **un
         raise click.exceptions.Exit(1)
 
 
-def matches(log: Path, facts: dict[str, Any]) -> dict[str, str]:
+def matches(events: "list[Event]", facts: dict[str, Any]) -> dict[str, str]:
     """PcrsMatchTcgLog, for a log that the guest has handed over."""
     line = {"who": "pre-attestation health check", "check": "PCR match the event log", "remedy": ""}
     if "pcr" not in facts:
@@ -58,12 +62,27 @@ def matches(log: Path, facts: dict[str, Any]) -> dict[str, str]:
             "found": "the VM is off",
             "remedy": "start the VM, then check again",
         }
-    events = events_in(log)
     wrong = unexplained(events, facts["pcr"])
     if wrong:
         remedy = "take the log of this boot; if it is, other firmware than it says has run"
         return line | {"verdict": FAILED, "found": f"not explained: {', '.join(wrong)}", "remedy": remedy}
     return line | {"verdict": "passed", "found": f"{len(events)} events"}
+
+
+def secure_boot(events: "list[Event]") -> dict[str, str]:
+    """SecureBootEnabled, and what a volume that is bound to PCR 7 depends on."""
+    from vtpm.trace.event_log import EventType  # noqa: PLC0415 - help needs none of them
+    from vtpm.trace.measured import said_by, secure_boot_of  # noqa: PLC0415
+
+    line = {"who": "BitLocker", "check": "Secure Boot in the event log", "remedy": ""}
+    if not secure_boot_of(events):
+        remedy = "boot with OVMF that has Microsoft's keys; without, BitLocker seals to PCR 0, 2, 4 and 11"
+        return line | {"verdict": "advice", "found": "off", "remedy": remedy}
+    started, vouched = (
+        ", ".join(filter(None, (said_by(event) for event in events if event.type == kind)))
+        for kind in (EventType.EV_EFI_BOOT_SERVICES_APPLICATION, EventType.EV_EFI_VARIABLE_AUTHORITY)
+    )
+    return line | {"verdict": "passed", "found": f"on; started {started}; vouched for by {vouched}"}
 
 
 def tell(findings: Iterable[dict[str, str]]) -> None:
