@@ -12,7 +12,8 @@ import pytest
 
 from tests.daemon.fake import CREATE, FAILURE, INCREMENT, RAISE, READ, STARTUP, SUCCESS, FakeTpm, value_of
 from tests.daemon.served import Peer, run, serving
-from vtpm.daemon.endpoint import PATIENCE, Policy
+from vtpm.daemon.control_client import PATIENCE
+from vtpm.daemon.endpoint import Policy
 
 READ_CLOCK = "80010000000a00000181"
 PREFIXED_READ = "00000008 03 0000000a" + READ.hex()

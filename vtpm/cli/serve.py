@@ -4,6 +4,7 @@ import contextlib
 import grp
 import logging
 import pwd
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -12,9 +13,13 @@ import click
 from vtpm.cli.errors import explained
 from vtpm.cli.passphrase import passphrase_of, passphrase_options
 from vtpm.cli.place import Place
+from vtpm.daemon.activation import passed_sockets
+from vtpm.daemon.admin import NAME, admin_path
+from vtpm.daemon.detachment import detached
 from vtpm.daemon.loading import loading
 from vtpm.daemon.readiness import tell_ready
-from vtpm.daemon.sockets import Access, SocketError, listen_unix
+from vtpm.daemon.sockets import Access, listen_unix
+from vtpm.daemon.successor import successor_of
 
 OCTAL = 8
 RUN_DIR_MODE = 0o711
@@ -34,6 +39,8 @@ RUN_DIR_MODE = 0o711
     type=click.Path(file_okay=False, exists=True, path_type=Path),
     help="Add each VM's commands and responses to <vm>.pcapng there, guests' secrets included.",
 )
+@click.option("--replace", is_flag=True, help="Take over from the daemon that runs, guests and all.")
+@click.option("--background", is_flag=True, help="Return once it serves; it goes on by itself.")
 @click.option("-v", "--verbose", is_flag=True, help="Say more on standard error.")
 @click.pass_obj
 def serve(
@@ -46,6 +53,8 @@ def serve(
     passphrase_fd: int | None,
     trace_dir: Path | None,
     *,
+    replace: bool,
+    background: bool,
     verbose: bool,
 ) -> None:
     """
@@ -53,30 +62,40 @@ def serve(
 
     VMs that are created meanwhile are served at once.
     The line "ready …" on standard output says that the sockets are there.
+
+    With --replace it takes the place of the daemon that runs, as for an update: guests notice nothing.
+    If that is not possible, it says why, and the other daemon goes on; if there is none, it just serves.
     """
     logging.basicConfig(format="vtpm: %(message)s", level=logging.INFO if verbose else logging.WARNING)
     access = Access(mode_of(mode), user_id(owner), group_id(group))
+    tell = detached() if background else None
     with explained():
         with contextlib.suppress(FileExistsError):
             place.run_dir.mkdir(mode=RUN_DIR_MODE, parents=True)
-        try:
-            admin = listen_unix(place.run_dir / ".daemon", Access())
-        except SocketError as error:
-            raise click.ClickException(str(error)) from None
+        passed = passed_sockets(place.run_dir)
+        successor = successor_of(place.run_dir) if replace else None
+        admin = passed.get(NAME) or (
+            listen_unix(admin_path(place.run_dir), Access()) if successor is None else None
+        )
         with loading():
             from vtpm.cli.vm import unlock  # noqa: PLC0415 - loaded after the socket is bound
             from vtpm.daemon.server import Server  # noqa: PLC0415
 
         host = place.host()
         unlock(host, provider, passphrase_of(passphrase_file, passphrase_fd))
-        server = Server(host, place.run_dir, access, trace_dir)
-    server.run(admin, partial(tell_served, place))
+        server = Server(host, place.run_dir, access, trace_dir, passed)
+        if successor is not None:
+            admin = server.succeed(successor)
+    assert admin is not None
+    server.run(admin, partial(tell_served, place, tell))
 
 
-def tell_served(place: Place, count: int) -> None:
+def tell_served(place: Place, tell: Callable[[], None] | None, count: int) -> None:
     """Say that the sockets are there."""
     click.echo(f"ready run-dir={place.run} vms={count}")
     tell_ready()
+    if tell is not None:
+        tell()
 
 
 def mode_of(text: str) -> int:

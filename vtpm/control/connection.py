@@ -69,6 +69,33 @@ class Connection:
         """Have octets come whose meaning the next ones decide?  If those do not come, `give_up`."""
         return bool(self._buffer or self._hash_remaining or self._after_skip is not None)
 
+    def position(self) -> dict[str, Any]:
+        """What has come of a request that is not complete, for another process to go on from."""
+        refused = self._after_skip
+        return {
+            "buffer": bytes(self._buffer),
+            "padding_may_follow": self._padding_may_follow,
+            "hash_remaining": self._hash_remaining,
+            "skip": self._skip,
+            "after_skip": None if refused is None else (refused.code, refused.tpm_result),
+        }
+
+    def move_to(
+        self,
+        buffer: bytes,
+        hash_remaining: int,
+        skip: int,
+        after_skip: tuple[int, int] | None,
+        *,
+        padding_may_follow: bool,
+    ) -> None:
+        """Go on from a `position`."""
+        self._buffer[:] = buffer
+        self._padding_may_follow = padding_may_follow
+        self._hash_remaining = hash_remaining
+        self._skip = skip
+        self._after_skip = None if after_skip is None else Malformed(*after_skip)
+
     def receive_data(self, octets: bytes) -> list[Request]:
         """
         The requests that are complete with these octets.

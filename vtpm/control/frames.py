@@ -8,7 +8,7 @@ its response is then framed in the same manner.
 """
 
 import struct
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 HEADER = struct.Struct(">HII")
 PREFIX = struct.Struct(">IBI")
@@ -49,6 +49,16 @@ class Framing:
     def is_draining(self) -> bool:
         """Is the rest of an oversize command awaited, which may never come?"""
         return self._oversize is not None
+
+    def position(self) -> dict[str, Any]:
+        """What has come of a command that is not complete, for another process to go on from."""
+        return {"buffer": bytes(self._buffer), "drain": self._drain, "oversize": self._oversize}
+
+    def move_to(self, buffer: bytes, drain: int, oversize: tuple[bytes, int | None] | None) -> None:
+        """Go on from a `position`."""
+        self._buffer[:] = buffer
+        self._drain = drain
+        self._oversize = None if oversize is None else Frame(*oversize)
 
     def is_one_command(self, octets: bytes) -> bool:
         """Are these octets exactly one command without a prefix, as almost every read gives?"""

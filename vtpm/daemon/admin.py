@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import os
 import socket
-from collections.abc import Awaitable, Callable
+import struct
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +16,9 @@ NAME: Final = ".daemon"
 
 TIMEOUT: Final = 10.0
 MAX_LINE: Final = 1 << 20
+READ_SIZE: Final = 1 << 16
+CREDENTIALS: Final = struct.Struct("3i")
+"""Linux, include/linux/socket.h: struct ucred."""
 
 
 class AdminError(OperatorError):
@@ -25,64 +30,177 @@ def admin_path(run_dir: Path) -> Path:
     return run_dir / NAME
 
 
-def ask(run_dir: Path, request: str, *, timeout: float = TIMEOUT, **arguments: Any) -> Any:
-    """Ask the daemon; None if there is none, AdminError if it refuses, or is silent for `timeout` seconds."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-        sock.settimeout(timeout)
-        try:
-            sock.connect(str(admin_path(run_dir)))
-        except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
+def connect(run_dir: Path, timeout: float) -> socket.socket | None:
+    """A connection to the daemon, None if there is none; AdminError if this user may not have one."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.settimeout(timeout)
+    try:
+        sock.connect(str(admin_path(run_dir)))
+    except OSError as error:
+        sock.close()
+        if isinstance(error, (FileNotFoundError, ConnectionRefusedError, NotADirectoryError)):
             return None
-        except OSError as error:
-            raise AdminError(f"the daemon cannot be reached: {error.strerror}; run as its user") from None
-        try:
-            sock.sendall(json.dumps({"do": request, **arguments}).encode() + b"\n")
-            with sock.makefile("rb") as stream:
-                answer = json.loads(stream.readline(MAX_LINE))
-        except (OSError, ValueError):
-            raise AdminError("the daemon did not answer; look into its log") from None
+        raise AdminError(f"the daemon cannot be reached: {error.strerror}; run as its user") from None
+    return sock
+
+
+def request_of(request: str, **arguments: Any) -> bytes:
+    """The line that asks."""
+    return json.dumps({"do": request, **arguments}).encode() + b"\n"
+
+
+def result_of(line: bytes) -> Any:
+    """What a line answers; AdminError if it refuses, or is none."""
+    try:
+        answer = json.loads(line)
+    except ValueError:
+        raise AdminError("the daemon did not answer; look into its log") from None
     if "error" in answer:
         raise AdminError(str(answer["error"]))
     return answer["result"]
+
+
+def ask(run_dir: Path, request: str, *, timeout: float = TIMEOUT, **arguments: Any) -> Any:
+    """Ask the daemon; None if there is none, AdminError if it refuses, or is silent for `timeout` seconds."""
+    sock = connect(run_dir, timeout)
+    if sock is None:
+        return None
+    with sock:
+        try:
+            sock.sendall(request_of(request, **arguments))
+            with sock.makefile("rb") as stream:
+                line = stream.readline(MAX_LINE)
+        except OSError:
+            line = b""
+    return result_of(line)
+
+
+def peer_of(sock: socket.socket) -> tuple[int, int]:
+    """The process and the user at the other end of a UNIX socket, as they were when it was connected."""
+    octets = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
+    process, user, _group = CREDENTIALS.unpack(octets)
+    return process, user
+
+
+def is_trusted(sock: socket.socket) -> bool:
+    """Is at the other end a process of this user, or of root?"""
+    return peer_of(sock)[1] in {0, os.geteuid()}
 
 
 Handler = Callable[..., Awaitable[Any]]
 
 
 class AdminServer:
-    """Answers `ask` in the daemon; a handler refuses by raising one of `refusals`."""
+    """
+    Answers `ask` in the daemon; a handler refuses by raising one of `refusals`.
 
-    def __init__(self, handlers: dict[str, Handler], refusals: tuple[type[Exception], ...]) -> None:
+    A handler among `callers` is given the connection, too, and talks on by itself.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        handlers: Mapping[str, Handler],
+        callers: Mapping[str, Handler],
+        refusals: tuple[type[Exception], ...],
+    ) -> None:
+        self._loop = loop
         self._handlers = handlers
+        self._callers = callers
         self._refusals = refusals
-        self._server: asyncio.Server | None = None
+        self._connections: set[asyncio.Task[None]] = set()
+        self._working: set[asyncio.Task[Any]] = set()
+        self._is_open = asyncio.Event()
+        self._refusal = ""
+        self._listener: socket.socket | None = None
 
-    async def start(self, listener: socket.socket) -> None:
+    @property
+    def descriptor(self) -> int:
+        """The listening socket's."""
+        assert self._listener is not None
+        return self._listener.fileno()
+
+    def start(self, listener: socket.socket) -> None:
         """Begin to answer."""
-        self._server = await asyncio.start_unix_server(self._serve, sock=listener, limit=MAX_LINE)
+        self._listener = listener
+        self.proceed()
+
+    async def pause(self) -> None:
+        """Begin nothing new, and wait until every request that is under way is answered."""
+        self._loop.remove_reader(self.descriptor)
+        self._is_open.clear()
+        while self._working:
+            await asyncio.wait(self._working)
+
+    def proceed(self) -> None:
+        """Answer again."""
+        self._is_open.set()
+        self._loop.add_reader(self.descriptor, self._accept)
+
+    def refuse(self, refusal: str) -> None:
+        """Answer all that wait, and whatever comes, that it is not done, and why."""
+        self._refusal = refusal
+        self._is_open.set()
 
     async def close(self) -> None:
         """Answer no more."""
-        if self._server is not None:
-            self._server.close()
-            await self._server.wait_closed()
+        if self._listener is not None:
+            self._loop.remove_reader(self.descriptor)
+            self._listener.close()
+        for connection in self._connections:
+            connection.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accept(self) -> None:
+        assert self._listener is not None
         try:
-            answer = await self._answer(await reader.readline())
-            writer.write(json.dumps(answer).encode() + b"\n")
-            await writer.drain()
-        except (OSError, ValueError):  # the client has gone, or sent a line without end
-            pass
-        finally:
-            writer.close()
+            sock, _ = self._listener.accept()
+        except OSError:
+            return
+        if not is_trusted(sock):
+            sock.close()
+            return
+        sock.settimeout(0)
+        task = self._loop.create_task(self._serve(sock))
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
 
-    async def _answer(self, line: bytes) -> dict[str, Any]:
+    async def _serve(self, sock: socket.socket) -> None:
+        with sock:
+            try:
+                answer = await self._answer(sock, await self._line(sock))
+                if answer is not None:
+                    await self._loop.sock_sendall(sock, json.dumps(answer).encode() + b"\n")
+            except OSError:  # the client has gone
+                pass
+
+    async def _line(self, sock: socket.socket) -> bytes:
+        line = b""
+        while not line.endswith(b"\n") and len(line) < MAX_LINE:
+            octets = await self._loop.sock_recv(sock, READ_SIZE)
+            if not octets:
+                break
+            line += octets
+        return line
+
+    async def _answer(self, sock: socket.socket, line: bytes) -> dict[str, Any] | None:
         try:
             request = json.loads(line)
-            handler = self._handlers[request.pop("do")]
-            return {"result": await handler(**request)}
+            name = request.pop("do")
+            if name in self._callers:
+                await self._callers[name](sock, **request)
+                return None
+            return {"result": await self._work(self._handlers[name], request)}
         except self._refusals as error:
             return {"error": str(error)}
         except (ValueError, KeyError, TypeError, AttributeError):
             return {"error": "the request was not understood; use the `vtpm` of the daemon's version"}
+
+    async def _work(self, handler: Handler, arguments: Mapping[str, Any]) -> Any:
+        await self._is_open.wait()
+        if self._refusal:
+            raise AdminError(self._refusal)
+        task = asyncio.ensure_future(handler(**arguments))
+        self._working.add(task)
+        task.add_done_callback(self._working.discard)
+        return await task

@@ -3,13 +3,14 @@
 import asyncio
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from vtpm.control.frames import Frame, Framing
 from vtpm.daemon.device import Device, Result, refusal
 from vtpm.daemon.lane import Defect, Lane
+from vtpm.daemon.replacement import Carried
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +26,25 @@ class Outlet:
         self._loop = loop
         self._sock = sock
         self._pending = bytearray()
+
+    @property
+    def pending(self) -> bytes:
+        """What the peer has not taken yet."""
+        return bytes(self._pending)
+
+    def pause(self) -> None:
+        """Keep what waits for now."""
+        if self._pending:
+            self._loop.remove_writer(self._sock.fileno())
+
+    def proceed(self) -> None:
+        """Send on, after `pause`."""
+        if self._pending:
+            self._loop.add_writer(self._sock.fileno(), self._flush)
+
+    def take(self, pending: bytes) -> None:
+        """While it is paused: what another process had `pending`."""
+        self._pending += pending
 
     def send(self, octets: bytes) -> None:
         """Send octets, after those that wait; OSError if the peer is gone."""
@@ -103,6 +123,31 @@ class DataChannel:
         self._loop.remove_reader(self._sock.fileno())
         self._sock.close()
         self._closed()
+
+    def pause(self) -> None:
+        """Read nothing for now."""
+        self._loop.remove_reader(self._sock.fileno())
+        if self._quiet is not None:
+            self._quiet.cancel()
+            self._quiet = None
+
+    def proceed(self) -> None:
+        """Read on, after `pause` or `hand_over`."""
+        self._loop.add_reader(self._sock.fileno(), self._readable)
+        self._outlet.proceed()
+        if self._framing.is_draining:
+            self._quiet = self._loop.call_later(QUIET, self._give_up)
+
+    def hand_over(self) -> Carried:
+        """The connection, paused and with no command under way, for another process to go on with."""
+        self._outlet.pause()
+        facts = {"position": self._framing.position(), "pending": self._outlet.pending}
+        return Carried(facts, {"data": self._sock.fileno()})
+
+    def go_on(self, facts: Mapping[str, Any]) -> None:
+        """Go on where `hand_over` was called; while it is paused."""
+        self._framing.move_to(**facts["position"])
+        self._outlet.take(facts["pending"])
 
     def set_maximum(self, size: int) -> None:
         """The largest command in octets from now on."""

@@ -18,6 +18,8 @@ from vtpm.daemon.clock import Clock, Entropy, entropy, monotonic
 from vtpm.daemon.custody import Custody, Holding
 from vtpm.daemon.durability import Durability, are_marks, is_derived
 from vtpm.daemon.errors import DeviceError, OperatorError
+from vtpm.daemon.replacement import Carried
+from vtpm.daemon.sleep import asleep, awakened
 from vtpm.daemon.stateblobs import (
     IN_THE_CLEAR,
     SUSPENDED,
@@ -345,12 +347,68 @@ class Device:
         """Write the stored state again under the current key of a provider; False if it is not open."""
         return self._storage.rekey(deep=deep, provider=provider)
 
+    @property
+    def open_state(self) -> str:
+        """The UUID of the VM whose stored TPM is loaded; empty if none is."""
+        return "" if self._tpm is None else self._storage.vm
+
     def copied(self) -> tuple[dict[str, bytes], int] | None:
         """The running TPM as blobs, and the milliseconds since its last command; None if it is off."""
         if not self.is_running:
             return None
         tpm = self._tpm
         return tpm.snapshot() | tpm.snapshot_volatile(), self._clock().milliseconds - tpm.clock.last
+
+    def hand_over(self) -> Carried:
+        """
+        The TPM between two commands, its RAM included, for another process to go on with.
+
+        DeviceError if what it has changed is not all in the store.
+        """
+        facts: dict[str, Any] = {
+            "phase": self.phase.name,
+            "locality": self.locality,
+            "buffer_size": self.buffer_size,
+            "last_command": self._last_command[: HEADER.size],
+            "is_suspended": self._is_suspended,
+            "given": self._given.blobs(),
+        }
+        if self._tpm is not None:
+            facts["tpm"] = self._settled()
+        lent = self._storage.lend()
+        return Carried({**facts, "stored": lent.facts}, lent.descriptors)
+
+    def go_on(self, facts: Mapping[str, Any], store: Store | None) -> None:
+        """Go on where `hand_over` was called, with the same store; DeviceError if that is not possible."""
+        self.phase = Phase[facts["phase"]]
+        self.locality, self.buffer_size = facts["locality"], facts["buffer_size"]
+        self._last_command, self._is_suspended = facts["last_command"], facts["is_suspended"]
+        self._given.put_all(facts["given"])
+        if store is None:
+            return
+        stored = self._storage.borrow(store, facts["stored"]["digest"])
+        if "tpm" not in facts:
+            return
+        self._suspended = stored.pop(SUSPENDED, None)
+        self._custody = Custody.taken_from(stored)
+        try:
+            self._tpm = awakened(self._tpms, stored, facts["tpm"], self._random)
+        except SavedStateError as error:
+            raise DeviceError(f"{error}; use a version that reads what the running one writes") from None
+        self._tpm.buffer_size = self.buffer_size
+        self._durability.begin(self._tpm)
+        self._durability.defer(self._tpm.changes())
+
+    def take_over(self) -> None:
+        """After `go_on`: the other process executes no more commands, and this one may."""
+        self._storage.take_over()
+
+    def _settled(self) -> dict[str, Any]:
+        """The TPM's RAM, after all else is in the store."""
+        tpm = self._tpm
+        if not self._durability.settle(tpm.changes()):
+            raise DeviceError(f"the store does not take changes: {self.alarm}; mend that first")
+        return asleep(tpm)
 
     def change(self, alter: Callable[[Any], Any]) -> Any:
         """

@@ -80,6 +80,15 @@ class Durability:
         """Let changes wait for the next commit."""
         self._deferred |= changes
 
+    def settle(self, changes: Mapping[str, bytes | None]) -> bool:
+        """Make changes durable with all that waits; False if the store does not take them."""
+        self.defer(changes)
+        if self.alarm:
+            self._tpm.touch_orderly()
+            self.defer(self._tpm.changes())
+        self.commit_deferred()
+        return not self.alarm
+
     def commit_deferred(self) -> None:
         """Try once more to write what waits."""
         self.commit(dict(self._deferred))

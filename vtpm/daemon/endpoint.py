@@ -6,27 +6,23 @@ A client is served at a time; another one waits until it has gone, as with swtpm
 
 import asyncio
 import logging
-import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
+from nvstore import Store
 from vtpm.control import messages
-from vtpm.control.connection import Connection
 from vtpm.control.messages import SUCCESS, TPM_RESULT, Request, Result
 from vtpm.daemon import requests
-from vtpm.daemon.channel import DataChannel, Outlet
+from vtpm.daemon.channel import DataChannel
+from vtpm.daemon.control_client import ControlClient
 from vtpm.daemon.device import Device
-from vtpm.daemon.lane import Defect, Lane
+from vtpm.daemon.lane import Lane
+from vtpm.daemon.replacement import Carried
 
 log = logging.getLogger(__name__)
-
-READ_SIZE: Final = 1 << 16
-MAX_DESCRIPTORS: Final = 4
-PATIENCE: Final = 0.5
-"""Seconds in which the rest of a request must come, as with swtpm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +68,71 @@ class Endpoint:
         self._client: ControlClient | None = None
         self._accepting = False
         self._is_closed = False
+        self._is_paused = False
         self._listen()
+
+    @property
+    def name(self) -> str:
+        """The VM's."""
+        return self.device.name
 
     @property
     def is_in_use(self) -> bool:
         """Is a hypervisor connected, or the TPM powered?"""
         return self._client is not None or self.device.is_running
 
+    def pause(self) -> None:
+        """Read nothing from anybody for now; what has come already is carried out."""
+        self._is_paused = True
+        self._stop_listening()
+        for connection in (self._client, self.data):
+            if connection is not None:
+                connection.pause()
+
+    def proceed(self) -> None:
+        """Go on after `pause`, or after `hand_over` and `go_on`."""
+        if not self._is_paused:
+            return
+        self._is_paused = False
+        for connection in (self._client, self.data):
+            if connection is not None:
+                connection.proceed()
+        if self._client is None:
+            self._listen()
+
+    def hand_over(self) -> Carried:
+        """
+        Sockets and TPM, while paused and with an idle lane, for another process to go on with.
+
+        DeviceError if the TPM cannot be handed over now; `proceed` goes on here in any case.
+        """
+        assert self._listener is not None
+        device = self.device.hand_over()
+        facts = {"device": device.facts}
+        descriptors = {"listener": self._listener.fileno(), **device.descriptors}
+        for name, connection in (("control", self._client), ("data", self.data)):
+            if connection is not None:
+                part = connection.hand_over()
+                facts[name] = part.facts
+                descriptors |= part.descriptors
+        return Carried(facts, descriptors)
+
+    def go_on(self, carried: Carried, store: Store | None) -> None:
+        """Go on, while paused, where another process called `hand_over`; DeviceError if that cannot be."""
+        facts = carried.facts
+        self.device.go_on(facts["device"], store)
+        if "control" in facts:
+            self._client = ControlClient(self._loop, passed_socket(carried, "control"), self)
+            self._client.pause()
+            self._client.go_on(facts["control"])
+        if "data" in facts:
+            self.serve_data(passed_socket(carried, "data"))
+            assert self.data is not None
+            self.data.go_on(facts["data"])
+
     def serve(self, sock: socket.socket) -> None:
         """Serve a client that is connected already."""
-        if self._accepting and self._listener is not None:
-            self._loop.remove_reader(self._listener.fileno())
-            self._accepting = False
+        self._stop_listening()
         self._client = ControlClient(self._loop, sock, self)
 
     def serve_data(self, sock: socket.socket, closed: Callable[[], None] = lambda: None) -> bool:
@@ -105,13 +154,14 @@ class Endpoint:
             closed=gone,
             one_command=self._policy.one_command,
         )
+        if self._is_paused:
+            self.data.pause()
         return True
 
     async def close(self) -> None:
         """Serve nobody any more, end the TPM's run."""
         self._is_closed = True
-        if self._accepting and self._listener is not None:
-            self._loop.remove_reader(self._listener.fileno())
+        self._stop_listening()
         if self._listener is not None:
             self._listener.close()
         await self.lane.idle()
@@ -163,9 +213,16 @@ class Endpoint:
         return SUCCESS
 
     def _listen(self) -> None:
-        if self._listener is not None and not self._accepting and not self._is_closed:
-            self._accepting = True
-            self._loop.add_reader(self._listener.fileno(), self._accept)
+        if self._listener is None or self._accepting or self._is_closed or self._is_paused:
+            return
+        self._accepting = True
+        self._loop.add_reader(self._listener.fileno(), self._accept)
+
+    def _stop_listening(self) -> None:
+        if self._accepting:
+            assert self._listener is not None
+            self._loop.remove_reader(self._listener.fileno())
+            self._accepting = False
 
     def _accept(self) -> None:
         assert self._listener is not None
@@ -179,99 +236,6 @@ class Endpoint:
         self.serve(sock)
 
 
-class ControlClient:
-    """One connection to the control socket."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, endpoint: Endpoint) -> None:
-        sock.settimeout(0)
-        self._loop = loop
-        self._sock = sock
-        self._endpoint = endpoint
-        self._connection = Connection()
-        self._outlet = Outlet(loop, sock)
-        self._descriptors: list[socket.socket] = []
-        self._patience: asyncio.TimerHandle | None = None
-        self._is_open = True
-        self._passes_descriptors = sock.family == socket.AF_UNIX
-        loop.add_reader(sock.fileno(), self._readable)
-
-    def close(self, *, shut_down: bool = False) -> None:
-        """End the connection."""
-        if not self._is_open:
-            return
-        self._is_open = False
-        if self._patience is not None:
-            self._patience.cancel()
-        self._outlet.close()
-        self._drop_descriptors()
-        self._loop.remove_reader(self._sock.fileno())
-        self._sock.close()
-        self._endpoint.client_gone(shut_down=shut_down)
-
-    def _readable(self) -> None:
-        try:
-            octets = self._receive()
-        except BlockingIOError:
-            return
-        except OSError:
-            octets = b""
-        if not octets:
-            self.close()
-            return
-        if self._patience is not None:
-            self._patience.cancel()
-            self._patience = None
-        self._take(self._connection.receive_data(octets))
-        if self._is_open and self._connection.is_waiting:
-            self._patience = self._loop.call_later(PATIENCE, self._give_up)
-
-    def _receive(self) -> bytes:
-        """Read octets, and the descriptors that come with them."""
-        if not self._passes_descriptors:
-            return self._sock.recv(READ_SIZE)
-        octets, descriptors, _flags, _address = socket.recv_fds(self._sock, READ_SIZE, MAX_DESCRIPTORS)
-        for descriptor in descriptors:
-            try:
-                self._descriptors.append(socket.socket(fileno=descriptor))
-            except OSError:
-                log.warning("%s: a descriptor that is no socket was passed", self._endpoint.device.name)
-                os.close(descriptor)
-        return octets
-
-    def _give_up(self) -> None:
-        self._patience = None
-        self._take(self._connection.give_up())
-
-    def _take(self, received: list[Request]) -> None:
-        for request in received:
-            descriptor = None
-            if isinstance(request, messages.SetDataFd) and self._descriptors:
-                descriptor = self._descriptors.pop(0)
-            self._endpoint.lane.enter(partial(self._begin, request, descriptor))
-        self._drop_descriptors()
-
-    def _drop_descriptors(self) -> None:
-        """Close descriptors that no request asked for."""
-        for descriptor in self._descriptors:
-            descriptor.close()
-        self._descriptors.clear()
-
-    def _begin(self, request: Request, descriptor: socket.socket | None) -> None:
-        self._endpoint.lane.run(
-            partial(self._endpoint.answer, request, descriptor),
-            partial(self._reply, request),
-            on_thread=self._endpoint.must_leave_loop(request),
-        )
-
-    def _reply(self, request: Request, response: Any) -> None:
-        if response is None or not self._is_open:
-            return
-        if isinstance(response, Defect):
-            response = Result(TPM_RESULT.FAIL)
-        try:
-            self._outlet.send(self._connection.send(response))
-        except OSError:
-            self.close()
-            return
-        if isinstance(request, messages.Shutdown):
-            self.close(shut_down=True)
+def passed_socket(carried: Carried, name: str) -> socket.socket:
+    """The socket of a descriptor that another process has passed."""
+    return socket.socket(fileno=carried.descriptors[name])

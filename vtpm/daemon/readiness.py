@@ -1,4 +1,4 @@
-"""Telling systemd that a service is ready (sd_notify(3)); nothing where no systemd has started it."""
+"""Telling systemd of a service (sd_notify(3)); nothing where no systemd has started it."""
 
 import logging
 import os
@@ -11,6 +11,16 @@ VARIABLE = "NOTIFY_SOCKET"
 
 def tell_ready() -> None:
     """Say that whatever waits for this service can go on."""
+    tell("READY=1")
+
+
+def tell_replaced(process: int) -> None:
+    """Say that another process is the service from now on; to be called before this one ends."""
+    tell(f"MAINPID={process}")
+
+
+def tell(message: str) -> None:
+    """Say something to whoever started this service."""
     address = os.environ.get(VARIABLE)
     if not address:
         return
@@ -18,6 +28,6 @@ def tell_ready() -> None:
         address = "\0" + address[1:]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         try:
-            sock.sendto(b"READY=1", address)
+            sock.sendto(message.encode(), address)
         except OSError as error:
-            log.warning("systemd could not be told that the service is ready: %s", error.strerror)
+            log.warning("systemd could not be told %s: %s", message, error.strerror)

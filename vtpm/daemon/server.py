@@ -2,28 +2,45 @@
 
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from nvstore import Host, NvstoreError
-from vtpm.daemon.admin import AdminServer, admin_path
+from vtpm.daemon.admin import NAME, AdminServer, admin_path
 from vtpm.daemon.alarm import Alarm
+from vtpm.daemon.endpoint import passed_socket
 from vtpm.daemon.errors import OperatorError
+from vtpm.daemon.predecessor import Predecessor
 from vtpm.daemon.process import Process
+from vtpm.daemon.replacement import REQUEST, Carried, ReplacementError
 from vtpm.daemon.sockets import Access, unlink_socket
+from vtpm.daemon.successor import Successor
 from vtpm.daemon.supervisor import Supervisor
 
 
 class Server:
-    """A host's daemon."""
+    """A host's daemon; `passed` are sockets by name that whoever started it listens at, and removes."""
 
-    def __init__(self, host: Host, run_dir: Path, access: Access, traces: Path | None = None) -> None:
+    def __init__(
+        self,
+        host: Host,
+        run_dir: Path,
+        access: Access,
+        traces: Path | None = None,
+        passed: Mapping[str, socket.socket] | None = None,
+    ) -> None:
         self._process = Process()
         self._run_dir = run_dir
-        self._supervisor = Supervisor(self._process, host, run_dir, access, traces)
+        vms = dict(passed or {})
+        self._is_foreign = vms.pop(NAME, None) is not None
+        self._supervisor = Supervisor(self._process, host, run_dir, access, traces, vms)
+        self._predecessor = Predecessor(
+            self._process.loop, self._supervisor, lambda: self._admin, self._facts, self._process.stop
+        )
         self._alarm = Alarm(self._process.loop, self._process.executor, host)
         self._admin = AdminServer(
+            self._process.loop,
             {
                 "status": self._status,
                 "rescan": self._rescan,
@@ -35,12 +52,35 @@ class Server:
                 "withdraw": self._supervisor.withdraw,
                 "custody": self._supervisor.custody,
             },
+            {REQUEST: self._predecessor.hand_over},
             (OperatorError, NvstoreError),
         )
 
+    def succeed(self, successor: Successor) -> socket.socket:
+        """
+        Take over from the daemon that runs; its own listening socket.
+
+        An error says why that is not possible; that daemon goes on then, and this one must end.
+        """
+        self._supervisor.prove(successor.states)
+        listener = None
+        try:
+            for carried in successor.begin():
+                if "name" in carried.facts:
+                    self._supervisor.go_on(carried)
+                else:
+                    listener = passed_socket(carried, "listener")
+                    self._is_foreign = carried.facts["is_foreign"]
+        except (KeyError, TypeError, ValueError):
+            raise ReplacementError("what the daemon that runs handed over is not understood") from None
+        successor.take()
+        self._supervisor.take_over()
+        assert listener is not None
+        return listener
+
     def run(self, admin: socket.socket, ready: Callable[[int], None]) -> None:
-        """Serve until a signal ends it; `ready` is told how many VMs are served."""
-        self._process.loop.run_until_complete(self._admin.start(admin))
+        """Serve until a signal or another daemon ends it; `ready` is told how many VMs are served."""
+        self._admin.start(admin)
         self._supervisor.rescan()
 
         def serving() -> None:
@@ -51,10 +91,19 @@ class Server:
         self._process.run(self._close, serving)
 
     async def _close(self) -> None:
-        unlink_socket(admin_path(self._run_dir))
+        await self._predecessor.end()
         self._alarm.close()
+        if self._predecessor.is_replaced:  # the sockets and the TPMs are the other one's
+            await self._admin.close()
+            return
+        if not self._is_foreign:
+            unlink_socket(admin_path(self._run_dir))
         await self._admin.close()
         await self._supervisor.close()
+
+    def _facts(self) -> Carried:
+        """What is left to hand over after the VMs."""
+        return Carried({"is_foreign": self._is_foreign}, {"listener": self._admin.descriptor})
 
     async def _status(self) -> dict[str, Any]:
         return self._supervisor.status()

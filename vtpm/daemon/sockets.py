@@ -10,6 +10,7 @@ from typing import Final
 
 from vtpm.daemon.errors import OperatorError
 
+SUFFIX: Final = ".sock"
 LOOPBACK: Final = "127.0.0.1"
 BACKLOG: Final = 16
 PORT_ATTEMPTS: Final = 100
@@ -27,6 +28,11 @@ class Access:
     mode: int = 0o600
     uid: int = -1
     gid: int = -1
+
+
+def socket_path(run_dir: Path, vm: str) -> Path:
+    """Where the control socket of a VM is."""
+    return run_dir / f"{vm}{SUFFIX}"
 
 
 def listen_unix(path: Path, access: Access) -> socket.socket:

@@ -89,10 +89,24 @@ class GivenState:
             raise BlobError(
                 "a TPM 2.0 has no state of the kind SAVESTATE; send the permanent and volatile ones"
             )
-        blob = self._form.unwrap(kind, blob)
+        self._take(kind, self._form.unwrap(kind, blob))
+
+    def _take(self, kind: PTM_BLOB_TYPE, blob: bytes) -> None:
         state, companion = blobs.unpack(kind, blob)
         moves = Custody.taken_from(state).moves
         self._given[kind] = Given(state, companion, blobs.digest_of(blob), moves)
+
+    def blobs(self) -> dict[str, bytes]:
+        """The blobs by kind, for another process to go on from."""
+        return {
+            kind.name: blobs.pack(kind, given.state | Custody(moves=given.moves).part(), given.companion)
+            for kind, given in self._given.items()
+        }
+
+    def put_all(self, given: Mapping[str, bytes]) -> None:
+        """Go on from `blobs`."""
+        for name, blob in given.items():
+            self._take(PTM_BLOB_TYPE[name], blob)
 
     def clear(self) -> None:
         """Forget what was given."""

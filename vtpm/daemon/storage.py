@@ -8,10 +8,10 @@ import errno
 import hmac
 import logging
 from collections.abc import Callable
-from typing import Self
 
 from nvstore import FileStore, NvstoreError, Store
 from vtpm.daemon.errors import DeviceError
+from vtpm.daemon.replacement import Carried
 from vtpm.daemon.stateblobs import digest_of_state
 
 log = logging.getLogger(__name__)
@@ -56,10 +56,37 @@ class Storage:
                 ) from None
         return self._store
 
-    def use(self, store: Store) -> Self:
-        """Go on with a store that is open already."""
+    @property
+    def vm(self) -> str:
+        """The UUID of the VM whose state is open; empty if none is."""
+        return str(self._store.vm) if isinstance(self._store, FileStore) else ""
+
+    def lend(self) -> Carried:
+        """What another process needs of the open store: its lock, a digest; nothing if it is closed."""
+        if self._store is None:
+            return Carried({}, {})
+        if not isinstance(self._store, FileStore):
+            raise DeviceError("the TPM has no state on this host's disks, and cannot be handed over")
+        facts = {"vm": self.vm, "digest": digest_of_state(self._store.load())}
+        return Carried(facts, {"lock": self._store.lock_descriptor})
+
+    def borrow(self, store: Store, digest: bytes) -> dict[str, bytes]:
+        """The content of a store that another process has open; DeviceError if it is not what that has."""
+        stored = store.load()
+        if not hmac.compare_digest(digest_of_state(stored), digest):
+            raise DeviceError(
+                "the stored state is not what the daemon that runs has written; see `vtpm doctor`"
+            )
         self._store = store
-        return self
+        return stored
+
+    def take_over(self) -> None:
+        """The other process will write no more: the store is this one's."""
+        if isinstance(self._store, FileStore):
+            try:
+                self._store.take_over()
+            except OSError as error:
+                log.warning("%s: its lock does not say who holds it: %s", self._name, error.strerror)
 
     def lock(self) -> None:
         """Open the store, which locks it; DeviceError if it cannot be, or is not what was released."""

@@ -6,7 +6,8 @@ A VM's state is opened at its first INIT: a state that cannot be opened stops it
 
 import asyncio
 import logging
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -14,18 +15,17 @@ from uuid import UUID
 
 from nvstore import Host, NvstoreError
 from vtpm.daemon.changes import alteration
-from vtpm.daemon.endpoint import Endpoint
+from vtpm.daemon.endpoint import Endpoint, passed_socket
 from vtpm.daemon.errors import OperatorError
 from vtpm.daemon.handover import ProviderForm, change_custody, expect, is_expected
 from vtpm.daemon.lane import DEFECT, Lane
 from vtpm.daemon.process import Process
-from vtpm.daemon.sockets import Access, SocketError, listen_unix, unlink_socket
+from vtpm.daemon.replacement import Carried
+from vtpm.daemon.sockets import Access, SocketError, listen_unix, socket_path, unlink_socket
 from vtpm.daemon.tap import device_for
-from vtpm.daemon.views import shown
+from vtpm.daemon.views import copy_of, shown
 
 log = logging.getLogger(__name__)
-
-SUFFIX: Final = ".sock"
 
 ENDS_WITHIN: Final = 5.0
 """Seconds in which a hypervisor that was killed has closed its connection."""
@@ -37,33 +37,43 @@ class SupervisorError(OperatorError):
     """The daemon refuses a request; the text gives cause and remedy."""
 
 
-def socket_path(run_dir: Path, vm: str) -> Path:
-    """Where the control socket of a VM is."""
-    return run_dir / f"{vm}{SUFFIX}"
-
-
 class Supervisor:
-    """The endpoints of all VMs of a host."""
+    """The endpoints of all VMs of a host; `passed` are sockets of VMs that whoever started this has made."""
 
     def __init__(
-        self, process: Process, host: Host, run_dir: Path, access: Access, traces: Path | None = None
+        self,
+        process: Process,
+        host: Host,
+        run_dir: Path,
+        access: Access,
+        traces: Path | None = None,
+        passed: Mapping[str, socket.socket] | None = None,
     ) -> None:
         self._process = process
         self._host = host
         self._run_dir = run_dir
         self._access = access
         self._traces = traces
+        self._passed = dict(passed or {})
         self._endpoints: dict[str, Endpoint] = {}
+        self._foreign: set[str] = set()
+        """The VMs whose sockets somebody else has made, and removes."""
         self._broken: set[str] = set()
+        self._forgetting: set[asyncio.Task[None]] = set()
+        self._is_paused = False
 
     def rescan(self) -> None:
         """Serve the VMs that have come, and forget those that have gone and are not in use."""
+        if self._is_paused:  # whoever goes on will do it
+            return
         present = {state.name for state in self._host.list_states()}
         for name in sorted(present - self._endpoints.keys()):
             self._serve(name)
         for name in self._endpoints.keys() - present:
             if not self._endpoints[name].is_in_use:
-                self._process.loop.create_task(self._forget(name))
+                task = self._process.loop.create_task(self._forget(name))
+                self._forgetting.add(task)
+                task.add_done_callback(self._forgetting.discard)
 
     def status(self) -> dict[str, dict[str, Any]]:
         """What the VMs do, by name."""
@@ -184,6 +194,66 @@ class Supervisor:
         endpoint.lane.enter(step)
         return await copied
 
+    def open_states(self) -> list[str]:
+        """The UUIDs of the states whose TPMs are loaded."""
+        states = [endpoint.device.open_state for endpoint in self._endpoints.values()]
+        return [state for state in states if state]
+
+    async def pause(self) -> None:
+        """Read nothing for any VM, once all that was read is answered; VMs whose TPM works wait first."""
+        self.rescan()
+        self._is_paused = True
+        if self._forgetting:
+            await asyncio.wait(self._forgetting)
+        working = [endpoint for endpoint in self._endpoints.values() if endpoint.lane.is_busy]
+        for endpoints in (working, list(self._endpoints.values())):
+            for endpoint in endpoints:
+                endpoint.pause()
+            for endpoint in endpoints:
+                await endpoint.lane.idle()
+
+    def proceed(self) -> None:
+        """Go on after `pause`, or after as much of it as there was."""
+        self._is_paused = False
+        for endpoint in self._endpoints.values():
+            endpoint.proceed()
+
+    def hand_over(self) -> list[Carried]:
+        """What each VM has, while all is paused; SupervisorError if one cannot be handed over."""
+        return [self._carried(name, endpoint) for name, endpoint in self._endpoints.items()]
+
+    def prove(self, states: list[str]) -> None:
+        """Open copies of states that another process has open; an error says why that cannot be."""
+        for state in states:
+            copy_of(self._host.read_state(state), None, self._process.tpms.restore)
+
+    def go_on(self, carried: Carried) -> None:
+        """Go on with a VM, paused, where another process has handed it over."""
+        self._is_paused = True
+        facts = carried.facts
+        name = facts["name"]
+        lock = carried.descriptors.get("lock")
+        vm = name if lock is None else facts["device"]["stored"]["vm"]  # its name may have changed since
+        endpoint = self._endpoint(name, passed_socket(carried, "listener"), self._host.show_state(vm).vm)
+        endpoint.pause()
+        endpoint.go_on(carried, None if lock is None else self._host.open_state(vm, lock=lock))
+        if facts["is_foreign"]:
+            self._foreign.add(name)
+
+    def take_over(self) -> None:
+        """Serve what was handed over, which the other process does no more; `rescan` finds the rest."""
+        for endpoint in self._endpoints.values():
+            endpoint.device.take_over()
+        self.proceed()
+
+    def _carried(self, name: str, endpoint: Endpoint) -> Carried:
+        try:
+            carried = endpoint.hand_over()
+        except OperatorError as error:
+            raise SupervisorError(f"the VM {name} cannot be handed over: {error}") from None
+        facts = {"name": name, "is_foreign": name in self._foreign, **carried.facts}
+        return Carried(facts, carried.descriptors)
+
     async def close(self) -> None:
         """End every VM's run."""
         for name in list(self._endpoints):
@@ -191,13 +261,24 @@ class Supervisor:
 
     def _serve(self, name: str) -> None:
         try:
-            listener = listen_unix(socket_path(self._run_dir, name), self._access)
+            listener = self._listener(name)
         except SocketError as error:
             if name not in self._broken:
                 log.error("%s is not served: %s", name, error)  # noqa: TRY400 - the operator's to mend
             self._broken.add(name)
             return
         self._broken.discard(name)
+        self._endpoint(name, listener, self._host.show_state(name).vm)
+        log.info("%s is served at %s", name, socket_path(self._run_dir, name))
+
+    def _listener(self, name: str) -> socket.socket:
+        passed = self._passed.pop(name, None)
+        if passed is None:
+            return listen_unix(socket_path(self._run_dir, name), self._access)
+        self._foreign.add(name)
+        return passed
+
+    def _endpoint(self, name: str, listener: socket.socket, vm: UUID) -> Endpoint:
         trace = None if self._traces is None else self._traces / f"{name}.pcapng"
         open_store = partial(self._host.open_state, name)
         device = device_for(
@@ -206,14 +287,13 @@ class Supervisor:
             self._process.tpms,
             open_store,
             is_encrypted=True,
-            form=ProviderForm(self._host, self._host.show_state(name).vm),
+            form=ProviderForm(self._host, vm),
             admit_revert=partial(self._host.admit_revert, name),
         )
         lane = Lane(self._process.loop, self._process.executor, device.fail)
-        self._endpoints[name] = Endpoint(
-            self._process.loop, device, lane, listener, others_wait=self._others_wait(name)
-        )
-        log.info("%s is served at %s", name, socket_path(self._run_dir, name))
+        endpoint = Endpoint(self._process.loop, device, lane, listener, others_wait=self._others_wait(name))
+        self._endpoints[name] = endpoint
+        return endpoint
 
     def _others_wait(self, name: str) -> Callable[[], bool]:
         """Does another VM run, which a commit of this one would delay?"""
@@ -227,7 +307,9 @@ class Supervisor:
         endpoint = self._endpoints.pop(name, None)
         if endpoint is None:
             return
-        unlink_socket(socket_path(self._run_dir, name))
+        if name not in self._foreign:
+            unlink_socket(socket_path(self._run_dir, name))
+        self._foreign.discard(name)
         try:
             await endpoint.close()
         except (NvstoreError, OSError):
