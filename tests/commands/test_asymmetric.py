@@ -141,6 +141,12 @@ class TestRsaEncrypt:
 
         assert tpm.rsa_encrypt(key, message=b"x", in_scheme=oaep(), label=b"").rc == TPM_RC.SUCCESS
 
+    def test_restricted(self, tpm: Client) -> None:
+        """What else the attributes say does not matter: a public key can be loaded with any."""
+        key = put_rsa(tpm, "decrypt restricted", private=False)
+
+        assert tpm.rsa_encrypt(key, message=b"x", in_scheme=oaep(), label=b"").rc == TPM_RC.SUCCESS
+
     def test_errors(self, tpm: Client) -> None:
         """It takes an RSA key that may decrypt, and a label that ends with a zero."""
         cases = [

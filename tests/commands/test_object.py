@@ -25,7 +25,7 @@ from tests.scenarios import Client, seeded
 from tests.sessions import start_session
 from vtpm.commands.protection import sealed_outer
 from vtpm.commands.secret import shared_secret
-from vtpm.spec.algorithms import TPMS_SENSITIVE_CREATE
+from vtpm.spec.algorithms import TPMS_ECC_POINT, TPMS_SENSITIVE_CREATE
 from vtpm.spec.constants import TPM_ALG, TPM_RH, TPM_SE
 from vtpm.spec.objects import TPMT_SENSITIVE
 from vtpm.state.object import Object
@@ -84,6 +84,23 @@ class TestCreateAndLoad:
         parent = primary(tpm)
 
         assert created(tpm, parent, SIGN_ECC)["in_public"] != created(tpm, parent, SIGN_ECC)["in_public"]
+
+    @pytest.mark.parametrize("unique", [TPMS_ECC_POINT(b"x", b""), TPMS_ECC_POINT(bytes(66), bytes(66))])
+    def test_unique(self, tpm: Client, unique: TPMS_ECC_POINT) -> None:
+        """The unique of a template need not fit its parameters, and means nothing."""
+        public = replace(template(SIGN_ECC), unique=unique)
+
+        made = tpm.create(primary(tpm), **creation(public))
+
+        assert made.rc == TPM_RC.SUCCESS
+        assert len(made.out_public.unique.x) == len(made.out_public.unique.y) == 32
+
+    def test_public_parent(self, tpm: Client) -> None:
+        """The public area of a parent is not enough."""
+        public = tpm.read_public(primary(tpm)).out_public
+        parent = tpm.load_external(in_private=None, in_public=public, hierarchy=TPM_RH.OWNER).object_handle
+
+        assert tpm.create(parent, **creation(SIGN_ECC)).rc == TPM_RC.AUTH_UNAVAILABLE
 
     def test_wrong_parent(self, tpm: Client) -> None:
         """Another storage key does not load it; a key that is none says so."""
@@ -159,6 +176,18 @@ class TestLoadExternal:
         assert shown.out_public == public
         assert shown.name == shown.qualified_name == reply.name
         assert tpm.object_change_auth(item, item, new_auth=b"").rc == TPM_RC.AUTH_UNAVAILABLE
+
+    def test_flushed_with_its_hierarchy(self, tpm: Client) -> None:
+        """It is flushed when its hierarchy is disabled; that of the null hierarchy stays."""
+        public = created(tpm, primary(tpm), SIGN_ECC)["in_public"]
+        items = [
+            tpm.load_external(in_private=None, in_public=public, hierarchy=hierarchy).object_handle
+            for hierarchy in (TPM_RH.OWNER, TPM_RH.NULL)
+        ]
+
+        tpm.hierarchy_control(TPM_RH.PLATFORM, enable=TPM_RH.OWNER, state=False).check()
+
+        assert [tpm.read_public(item).rc for item in items] == [TPM_RC.REFERENCE_H0, TPM_RC.SUCCESS]
 
     def test_private(self, tpm: Client) -> None:
         """Both areas, in the null hierarchy only, and only if they belong together."""
@@ -334,6 +363,13 @@ class TestObjectChangeAuth:
 
         assert tpm.object_change_auth(item, stranger, new_auth=b"").rc == TPM_RC.TYPE.handle(2)
         assert tpm.object_change_auth(item, parent, new_auth=bytes(31) + b"xx").rc == TPM_RC.SIZE.parameter(1)
+
+    def test_primary(self, tpm: Client) -> None:
+        """A primary object has no parent but its hierarchy."""
+        first, second = primary(tpm), primary(tpm, SIGN_ECC)
+
+        for item, parent in ((first, first), (second, first)):
+            assert tpm.object_change_auth(item, parent, new_auth=b"x").rc == TPM_RC.TYPE.handle(2)
 
     def test_sequence(self, tpm: Client) -> None:
         """A sequence has no private area."""

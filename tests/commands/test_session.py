@@ -22,6 +22,7 @@ from vtpm.wire.error import TPM_RC
 
 A = TPM_ALG
 INDEX = 0x01000001
+CBC = TPMT_SYM_DEF(A.AES, 128, A.CBC)
 KEY, PUBLIC_KEY, SEQUENCE = 0x80000000, 0x80000001, 0x80000002
 
 
@@ -230,6 +231,23 @@ class TestSalt:
 
         session.check(tpm.nv_write(INDEX, INDEX, data=b"x", offset=0, sessions=[session]))
 
+    def test_large_value(self, tpm: Client) -> None:
+        """As a number, the encrypted salt is below the modulus."""
+        handle = put_rsa(tpm, "decrypt")
+
+        for number in (RSA_MODULUS, RSA_MODULUS + 1, (1 << 1024) - 1):
+            reply = start(tpm, handle, encrypted_salt=number.to_bytes(128, "big"))
+            assert reply.rc == TPM_RC.VALUE.parameter(2)
+
+    @pytest.mark.parametrize(("size", "expected"), [(32, TPM_RC.SUCCESS), (33, TPM_RC.VALUE.parameter(2))])
+    def test_long_salt(self, tpm: Client, size: int, expected: int) -> None:
+        """The salt is no longer than a digest of the key's hash."""
+        handle = put_rsa(tpm, "decrypt")
+        padding = OAEP(mgf=MGF1(SHA256()), algorithm=SHA256(), label=b"SECRET\0")
+        secret = RSAPublicNumbers(65537, RSA_MODULUS).public_key().encrypt(bytes(size), padding)
+
+        assert start(tpm, handle, encrypted_salt=secret).rc == expected
+
     def test_other_scheme(self, tpm: Client) -> None:
         """A key with another scheme cannot decrypt a salt."""
         handle = put_rsa(tpm, "decrypt", A.RSAES)
@@ -257,6 +275,7 @@ class TestLimits:
 
         assert [start(tpm).session_handle & 0xFF for _ in range(slots)] == list(range(slots))
         assert start(tpm).rc == TPM_RC.SESSION_MEMORY
+        assert start(tpm, symmetric=CBC).rc == TPM_RC.MODE.parameter(4)
 
     def test_lowest_free(self, tpm: Client) -> None:
         """A new session gets the lowest number that is not in use, be it by a saved session."""

@@ -130,6 +130,23 @@ class TestEncryptDecrypt:
 
         assert expected == tpm.encrypt_decrypt2(key, in_data=data, decrypt=False, mode=mode, iv_in=iv).rc
 
+    @pytest.mark.parametrize(
+        ("iv", "blocks", "expected"),
+        [
+            (bytes(16), 4, 4),
+            (b"\xff" * 16, 1, 0),
+            (b"\xff" * 16, 4, 3),
+            (b"\0" * 8 + b"\xff" * 8, 1, 1 << 64),
+        ],
+    )
+    def test_counter(self, tpm: Client, key: int, iv: bytes, blocks: int, expected: int) -> None:
+        """15.1, Table 64: all bits of the IV are one counter."""
+        data = bytes(16 * blocks)
+
+        reply = tpm.encrypt_decrypt2(key, in_data=data, decrypt=False, mode=TPM_ALG.CTR, iv_in=iv)
+
+        assert reply.iv_out == expected.to_bytes(16, "big")
+
     def test_positions(self, tpm: Client, key: int) -> None:
         """EncryptDecrypt has its parameters in another order."""
         mode = tpm.encrypt_decrypt(key, decrypt=False, mode=TPM_ALG.NULL, iv_in=IV, in_data=b"")

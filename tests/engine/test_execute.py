@@ -191,6 +191,28 @@ class TestParameters:
         assert code_of(tpm.send(request)) == TPM_RC.SIZE
 
 
+class TestResponse:
+    """Part 3, 4.3, 6.1 and 6.2"""
+
+    PASSWORD = bytes.fromhex("00000009 40000009 0000 01 0000")
+
+    def test_success(self, tpm: Client) -> None:
+        """The response has the tag of the command, and with sessions the size of its parameters."""
+        request = HEADER.pack(TPM_ST.SESSIONS, 27, TPM_CC.Clear) + bytes.fromhex("4000000a") + self.PASSWORD
+
+        plain, with_sessions = tpm.send(GET_RANDOM), tpm.send(request)
+
+        assert HEADER.unpack_from(plain) == (TPM_ST.NO_SESSIONS, 20, TPM_RC.SUCCESS)
+        assert HEADER.unpack_from(with_sessions) == (TPM_ST.SESSIONS, 19, TPM_RC.SUCCESS)
+        assert with_sessions[10:] == bytes(4) + bytes.fromhex("0000 01 0000")
+
+    def test_refusal(self, tpm: Client) -> None:
+        """A refusal is a header with TPM_ST_NO_SESSIONS, whatever the tag of the command."""
+        request = HEADER.pack(TPM_ST.SESSIONS, 27, TPM_CC.Clear) + bytes.fromhex("40000001") + self.PASSWORD
+
+        assert tpm.send(request) == HEADER.pack(TPM_ST.NO_SESSIONS, 10, TPM_RC.VALUE.handle(1))
+
+
 class TestCost:
     """Which commands a server had better not wait for"""
 
