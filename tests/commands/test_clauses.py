@@ -1,5 +1,6 @@
 """Every command names its clause of Part 3, and so does a test of it."""
 
+import json
 import re
 from functools import cache
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from tests.commands.recorder import LISTED, entry_of, faults
 from tests.scenarios import Client
 from tests.sessions import start_session
+from tests.spec.facts import FACTS
 from vtpm.commands import COMMANDS, Command
 from vtpm.spec.constants import TPM_CC, TPM_RH, TPM_SE
 from vtpm.wire.error import TPM_RC
@@ -46,6 +48,16 @@ class TestResponseCodes:
             assert len(listed.get("returns", ())) == len(set(entry.returns.values())), name
             assert not set(entry.returns.values()) & set(entry.never.values()), name
             assert all(listed.get("never", {}).values()), name
+
+    def test_complete(self) -> None:
+        """Every code that Part 3 and the reference code name for a command is listed, at some place."""
+        for fact in json.loads((FACTS / "commands.json").read_text())["commands"]:
+            name = {"MAC": "HMAC", "MAC_Start": "HMAC_Start"}.get(fact["name"][5:], fact["name"][5:])
+            if name not in LISTED:
+                continue
+            named = {code.removeprefix("TPM_RC_") for code in fact["errors"]} & TPM_RC.__members__.keys()
+            entry = entry_of(name)
+            assert named <= {text.split()[0] for text in [*entry.returns, *entry.never]}, name
 
     def test_faults(self) -> None:
         """A code that no test sees is a fault, and so is one that is seen though it is said not to occur."""
