@@ -208,7 +208,10 @@ class _OsLock:
 
 
 class OsFiles:
-    """The file system of the operating system."""
+    """The file system of the operating system, for a user: the one who runs this if none is given."""
+
+    def __init__(self, uid: int | None = None) -> None:
+        self._uid = os.geteuid() if uid is None else uid
 
     def make_directory(self, path: Path) -> None:  # noqa: D102 described by Files
         if not path.is_dir():
@@ -221,7 +224,11 @@ class OsFiles:
         status = path.lstat()
         if not stat.S_ISDIR(status.st_mode):
             raise UnsafeFile(path, "is a link or no directory", "name the directory itself")
-        if status.st_uid != os.geteuid() or status.st_mode & _WRITABLE_BY_OTHERS:
+        if status.st_uid != self._uid:
+            raise UnsafeFile(
+                path, f"belongs to {user_name(status.st_uid)}", "run this as that user, or as root"
+            )
+        if status.st_mode & _WRITABLE_BY_OTHERS:
             raise UnsafeFile(path, "can be written by others", f"make it yours alone: chmod 700 {path}")
 
     def create(self, path: Path) -> File:  # noqa: D102
@@ -235,7 +242,7 @@ class OsFiles:
     def open_to_read(self, path: Path, *, secret: bool = False) -> File:  # noqa: D102
         descriptor = self._open(path, os.O_RDONLY)
         status = os.fstat(descriptor)
-        if secret and (status.st_mode & _OTHERS or status.st_uid not in {0, os.geteuid()}):
+        if secret and (status.st_mode & _OTHERS or status.st_uid not in {0, self._uid, os.geteuid()}):
             os.close(descriptor)
             raise UnsafeFile(
                 path, "can be read by others than its owner", f"make it yours alone: chmod 600 {path}"
@@ -316,7 +323,7 @@ class OsFiles:
 
 
 def _owner_record() -> bytes:
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    boot = Path("/proc/sys/kernel/random/boot_id").read_bytes().decode().strip()
     record = {"pid": os.getpid(), "host": host_name(), "boot": boot, "since": int(time.time())}
     return json.dumps(record).encode()
 
@@ -348,12 +355,17 @@ def host_name() -> str:
     return socket.gethostname()
 
 
+def user_name(uid: int) -> str:
+    """Return the name of a user, or else the number."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
 def actor() -> str:
     """Return who runs this process: the user's name, and who that was before sudo."""
-    try:
-        name = pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        name = str(os.geteuid())
+    name = user_name(os.geteuid())
     before = os.environ.get("SUDO_USER")
     return f"{name} (sudo by {before})" if before else name
 

@@ -18,8 +18,9 @@ from nvstore.errors import (
     NvstoreError,
     RevertRefused,
 )
-from nvstore.files import Files, OsFiles
+from nvstore.files import Files
 from nvstore.keys import Entropy, KeySource
+from nvstore.owned import files_of
 from nvstore.provider.exchange import Exchange
 from nvstore.provider.files import ProviderFiles
 from nvstore.provider.keyring import Keyring
@@ -76,9 +77,13 @@ class Host:
         passphrase_cost: Cost = HOST_COST,
         backup_cost: Cost = BACKUP_COST,
     ) -> None:
-        """Make the directories that are missing; UnsafeFile if others could write to them."""
+        """
+        Make the directories that are missing; UnsafeFile if others could write to them.
+
+        Root works on the directory of another user in that user's name; see `owned`.
+        """
         self.directory = Path(directory).absolute()
-        self._files: Files = files or OsFiles()
+        self._files: Files = files or files_of(self.directory)
         self._entropy, self._clock = entropy, clock
         self._files.make_directory(self.directory)
         self._registry = Registry(

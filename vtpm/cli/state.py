@@ -190,12 +190,15 @@ def export(
 @click.pass_obj
 def snapshot(place: Place, vm: str, *, as_json: bool) -> None:
     """Keep a bundle of a VM's state on this host, under its provider, to revert to."""
+    from nvstore.owned import acting_for  # noqa: PLC0415 - help needs no store
+
     with explained():
         host = place.host()
         status = host.show_state(vm)
         now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         directory = host.directory / "snapshots"
-        directory.mkdir(mode=0o700, exist_ok=True)
+        with acting_for(host.directory):
+            directory.mkdir(mode=0o700, exist_ok=True)
         out = directory / f"{status.name}-{status.generation}-{now}.bundle"
         report = host.transfers.export(vm, out)
     tell_bundle(report, as_json=as_json)

@@ -29,6 +29,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from nvstore import Host
+from nvstore.owned import acting_for
 from vtpm.daemon.clock import entropy
 from vtpm.daemon.errors import OperatorError
 from vtpm.daemon.token import TokenPlace
@@ -281,13 +282,14 @@ class LocalAuthority:
     def _directory(self) -> Iterator[None]:
         """The directory, made if it is missing, for one process at a time."""
         try:
-            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-                yield
-            finally:
-                os.close(descriptor)
+            with acting_for(self.directory.parent):
+                self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+                descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX)
+                    yield
+                finally:
+                    os.close(descriptor)
         except OSError as error:
             raise AuthorityError(
                 f"{error.filename or self.directory}: {error.strerror}; let the user who creates TPMs write "
