@@ -157,6 +157,8 @@ def _of_provider(status: ProviderStatus) -> list[Finding]:
         if "verified" in warning:
             remedy = f"vtpm provider backup {status.name} --out FILE, then vtpm provider verify FILE"
             level = Level.WARNING if status.last_verified else Level.ERROR
+        elif "drill" in warning:
+            remedy, level = "vtpm provider drill FILE, with the newest backup", Level.WARNING
         else:
             remedy, level = f"vtpm provider show {status.name}", Level.WARNING
         findings.append(Finding(level, subject, warning, remedy))

@@ -57,7 +57,7 @@ class Host:
         providers/   <name>.provider, default
         keys/        <name>.key
         identity/    host.identity    the host's own, to which providers are pushed
-        vms/         <uuid>.vm        name and provider
+        vms/         <uuid>.vm        name and provider; names/, which VM has a name
         states/      <uuid>.state, <uuid>.lock
         marks/       <uuid>.mark      the high-water marks, apart from the states
         vault/       <name>.secret    secrets of the host's own, each under a provider
@@ -350,6 +350,10 @@ class Host:
                 "generation": store.generation,
             }
         return self._status(uuid)
+
+    def names(self) -> list[str]:
+        """Return the names of all VMs of this host, without reading their states."""
+        return sorted(self._registry.known().values())
 
     def list_states(self) -> list[StateStatus]:
         """Return the status of every state of this host, by name; needs no key."""

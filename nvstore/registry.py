@@ -10,6 +10,7 @@ from uuid import UUID
 from nvstore.errors import MarkDamaged, StateError, StateExists, UnknownState
 from nvstore.files import Files, read_file, replace_file
 from nvstore.keys import Entropy
+from nvstore.names import Names
 from nvstore.state.anchor import TpmAnchor
 from nvstore.state.place import Place, read_mark, read_state
 from nvstore.state.record import Header
@@ -39,18 +40,27 @@ class Registry:
         self._files, self._entropy, self._clock = files, entropy, clock
         for path in (vms, states, marks):
             files.make_directory(path)
+        self._names = Names(vms / "names", files)
 
     def __repr__(self) -> str:
         return f"Registry({str(self._vms)!r})"
 
     def register(self, vm: Vm) -> None:
         """Write the registration of a VM, new or changed."""
+        before = self.registration(vm.uuid)
+        self._names.note(vm.name, vm.uuid)
         replace_file(self._files, self._path_of(vm.uuid), vm.encode())
+        if before is not None and before.name != vm.name:
+            self._names.forget(before.name, vm.uuid)
 
     def forget(self, vm: UUID) -> None:
         """Remove the registration of a VM for good."""
-        self._files.remove(self._path_of(vm))
-        self._files.flush_directory(self._vms)
+        with self.exclusive():
+            before = self.registration(vm)
+            self._files.remove(self._path_of(vm))
+            self._files.flush_directory(self._vms)
+            if before is not None:
+                self._names.forget(before.name, vm)
 
     def place(self, vm: UUID) -> Place:
         """Return where the state of a VM is, or would be."""
@@ -104,23 +114,36 @@ class Registry:
         return registration
 
     def check_name(self, name: str, vm: UUID) -> None:
-        """Raise StateExists where the name is another VM's."""
-        namesake = next((known for known in self.registered() if known.name == name), None)
-        if namesake is not None and namesake.uuid != vm:
-            raise StateExists(name, f"a state under this name, with the UUID {namesake.uuid}")
+        """Raise StateExists where the name is another VM's; within `exclusive`."""
+        if not self._names.is_complete:  # an earlier version had none
+            for known in self.registered():
+                self._names.note(known.name, known.uuid)
+            self._names.complete()
+        namesake = self._named(name)
+        if namesake not in {None, vm}:
+            raise StateExists(name, f"a state under this name, with the UUID {namesake}")
 
     def uuid_of(self, vm: UUID | str) -> UUID:
         """Return the UUID of a VM that is known, given by name or UUID, or raise UnknownState."""
         try:
             uuid = UUID(str(vm))
         except ValueError:
-            named = [registered.uuid for registered in self.registered() if registered.name == vm]
-            if not named:
+            named = self._named(str(vm))
+            if named is None:
+                named = next((known.uuid for known in self.registered() if known.name == vm), None)
+            if named is None:
                 raise UnknownState(str(vm)) from None
-            return named[0]
-        if uuid not in self.uuids():
+            return named
+        place = self.place(uuid)
+        if not any(map(self._files.exists, (self._path_of(uuid), place.state, place.mark))):
             raise UnknownState(str(vm))
         return uuid
+
+    def _named(self, name: str) -> UUID | None:
+        """Return the VM that is registered under a name, as far as the index tells."""
+        found = self._names.find(name)
+        registration = self.registration(found) if found else None
+        return found if registration is not None and registration.name == name else None
 
     def users_of(self, kdk_ids: Collection[bytes], provider: str) -> list[str]:
         """Return the names of the VMs that need one of these keys, or are registered under a provider."""

@@ -1,6 +1,7 @@
 """States that leave and come: bundles to keep, imports, clones, what travels with a running VM, snapshots."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -8,11 +9,18 @@ from uuid import UUID
 
 from nvstore.audit import Audit
 from nvstore.document import timestamp
-from nvstore.errors import BundleExists, BundleMissing, BundleOfOther
+from nvstore.errors import BundleExists, BundleMissing, BundleOfOther, NvstoreError
 from nvstore.files import Files, create_file, host_name, read_file
 from nvstore.keys import Entropy, KeySource
 from nvstore.seal.passphrase import Cost
-from nvstore.state.bundle import Bundle, BundleReport, is_under_passphrase, open_bundle, write_bundle
+from nvstore.state.bundle import (
+    Bundle,
+    BundleReport,
+    is_under_passphrase,
+    needed_by,
+    open_bundle,
+    write_bundle,
+)
 from nvstore.state.file import FileStore
 from nvstore.state.place import Place, Still, find_newest
 from nvstore.state.record import Record
@@ -107,6 +115,23 @@ class Transfers:
         """Open a bundle and forget its content: what says that it will open when it is needed."""
         bundle, by_passphrase = self._open(path, passphrase)
         return BundleReport.of(path, bundle, by_passphrase=by_passphrase)
+
+    def bundles_under(self, kdk_ids: Collection[bytes]) -> list[Path]:
+        """
+        Return the bundles, made on this host and still where they were written, that only these keys open.
+
+        What was copied or moved elsewhere is not known.
+        """
+        wanted = {kdk_id.hex() for kdk_id in kdk_ids}
+        exported = [entry for entry in self._host.audit.entries() if entry["op"] == "export"]
+        paths = {Path(entry["path"]) for entry in exported if entry.get("kdk_id") in wanted}
+        found = []
+        for path in sorted(paths):
+            with suppress(OSError, NvstoreError):  # it is gone, or is something else by now
+                kdk_id = needed_by(read_file(self._host.files, path), path)
+                if kdk_id in wanted:
+                    found.append(path)
+        return found
 
     def import_state(
         self,

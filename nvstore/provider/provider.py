@@ -152,6 +152,14 @@ class Provider:
         wanted = kdk_id or self.current
         return max((b.verified for b in self.backups if b.verified and wanted in b.kdk_ids), default=None)
 
+    def last_drilled(self) -> str | None:
+        """Return when state was last decrypted with a backup of the current key, if it ever was."""
+        return max((b.drilled for b in self.backups if b.drilled and self.current in b.kdk_ids), default=None)
+
+    def first_exported(self) -> str | None:
+        """Return when the current key was first backed up."""
+        return min((b.exported for b in self.backups if self.current in b.kdk_ids), default=None)
+
     def with_backup(self, backup: BackupEntry) -> Self:
         """Return it with this backup in place of what was known of the same file."""
         same = [known for known in self.backups if (known.path, known.host) == (backup.path, backup.host)]

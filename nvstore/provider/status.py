@@ -12,6 +12,9 @@ from nvstore.provider_errors import ProviderUnverified
 OLD_AFTER_DAYS: Final = 90
 """A backup that was verified longer ago than this should be verified again."""
 
+DRILL_AFTER_DAYS: Final = 180
+"""A backup should decrypt real state at least as often as this."""
+
 
 @dataclass(frozen=True)
 class ProviderStatus:
@@ -36,6 +39,7 @@ class ProviderStatus:
     """The key that a rotation under way leads to."""
     delete_after: str | None
     last_verified: str | None
+    last_drilled: str | None
     warnings: Sequence[str]
 
     def to_json(self) -> dict[str, Any]:
@@ -82,6 +86,18 @@ def backup_warnings(provider: Provider, now: float) -> list[str]:
     return []
 
 
+def drill_warnings(provider: Provider, now: float) -> list[str]:
+    """Return whether a drill of a backup is overdue; without a backup, that is another warning."""
+    exported, drilled = provider.first_exported(), provider.last_drilled()
+    if provider.state is State.DESTROYED or provider.last_verified() is None or exported is None:
+        return []
+    days = int((now - seconds_of(drilled or exported)) // DAY)
+    if days <= DRILL_AFTER_DAYS:
+        return []
+    since = f"the last drill was {days} days ago" if drilled else f"none was made in {days} days"
+    return [f"a drill of a backup of provider {provider.name!r} is overdue: {since}"]
+
+
 def status_of(
     provider: Provider,
     *,
@@ -93,7 +109,7 @@ def status_of(
 ) -> ProviderStatus:
     """Return the status of a provider; `obstacles` are what keeps it from becoming active."""
     current = provider.current_key
-    warnings = backup_warnings(provider, now) + list(obstacles)
+    warnings = [*backup_warnings(provider, now), *drill_warnings(provider, now), *obstacles]
     if provider.rotation:
         warnings.append(_rotation_warning(provider))
     if provider.delete_after and provider.state is State.PENDING_DELETION:
@@ -116,6 +132,7 @@ def status_of(
         successor=provider.rotation.successor.hex() if provider.rotation else None,
         delete_after=provider.delete_after,
         last_verified=provider.last_verified(),
+        last_drilled=provider.last_drilled(),
         warnings=warnings,
     )
 

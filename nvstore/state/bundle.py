@@ -135,6 +135,12 @@ def is_under_passphrase(octets: bytes, path: Path) -> bool:
     return "argon2id" in _document(octets, path)
 
 
+def needed_by(octets: bytes, path: Path) -> str | None:
+    """Return the id of the key that opens a bundle, None for a passphrase; BundleDamaged if it is none."""
+    document = _document(octets, path)
+    return None if "argon2id" in document else str(document.get("kdk_id"))
+
+
 def open_bundle(octets: bytes, path: Path, keys: KeySource, passphrase: bytes | None) -> Bundle:
     """
     Open a bundle, or raise the error that says why not.

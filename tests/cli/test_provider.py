@@ -37,6 +37,8 @@ def test_life_cycle(installation: Installation) -> None:
     assert told(installation, "disable", "main")["state"] == "disabled"
     assert "needed by vm" in installation.run("provider", "delete", "main", status=1)
     installation.run("delete", "vm", "--yes")
+    assert "needed by the secret 'authority'" in installation.run("provider", "delete", "main", status=1)
+    installation.run("authority", "remove", "--yes")
     assert "at least 7" in installation.run("provider", "delete", "main", "--days", "1", status=1)
     assert told(installation, "delete", "main")["state"] == "pending-deletion"
     assert "before" in installation.run("provider", "destroy", "main", "--yes", status=1)
@@ -59,7 +61,7 @@ def test_restore_elsewhere(installation: Installation, tmp_path: Path) -> None:
     """A drill opens what is here; a dry run changes nothing; restoring brings the provider to a new host."""
     installation.run("create", "vm")
     backup = str(tmp_path / "b")
-    assert told(installation, "drill", backup, *secret(installation))["opened"] == ["vm"]
+    assert told(installation, "drill", backup, *secret(installation))["opened"] == ["vm", "secret authority"]
     (tmp_path / "elsewhere").mkdir()
     elsewhere = Installation(tmp_path / "elsewhere")
     assert "would restore" in elsewhere.run("provider", "restore", backup, "--dry-run", *secret(installation))

@@ -148,6 +148,17 @@ class TestSealed:
         kept = local.directory / f"authority-{first.serial_number:x}.pem"
         assert x509.load_pem_x509_certificate(kept.read_bytes()) == first
 
+    def test_removed(self, local: LocalAuthority, host: Host) -> None:
+        """Given up, its key is gone and its certificate kept; the next one that is needed is another."""
+        first = local.open().certificate
+        local.remove()
+        assert SECRET not in host.vault
+        assert not local.exists
+        assert (local.directory / f"authority-{first.serial_number:x}.pem").exists()
+        with pytest.raises(AuthorityError, match="nothing is to be done"):
+            local.remove()
+        assert local.open().certificate.public_key() != first.public_key()
+
 
 class TestMigration:
     """A key in a file, as older versions had it"""

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nvstore import DrillFailed, Host, ShareRefused, WrongPassphrase
+from nvstore import DrillFailed, Host, ShareRefused, WrongPassphrase, examine
 from nvstore.keys import Entropy
 from nvstore.provider.shamir import combine, invert, multiply, split
 from nvstore.provider.shares import Share, draw_passphrase, recover_passphrase
-from tests.nvstore.conftest import BLOBS, OTHER, PASSPHRASE, VM, host_at, verify
+from tests.nvstore.conftest import BLOBS, CHEAP, OTHER, PASSPHRASE, VM, host_at, verify
 
 octet = st.integers(0, 255)
 
@@ -172,3 +172,19 @@ class TestDrill:
         """Where there is nothing to decrypt, nothing was proved."""
         assert host.drill(tmp_path / "main.backup", PASSPHRASE).opened == ()
         assert host.providers.show("main").backups[0].drilled is None
+
+    def test_overdue(self, directory: Path, tmp_path: Path) -> None:
+        """Half a year after the first backup or the last drill, the status and the doctor ask for one."""
+        now = 1_700_000_000.0
+        host = Host(directory, passphrase_cost=CHEAP, backup_cost=CHEAP, clock=lambda: now)
+        host.providers.init("main")
+        verify(host, "main", tmp_path / "main.backup")
+        host.create_state(VM, "guest", BLOBS).close()
+        assert host.providers.show("main").warnings == []
+        now += 181 * 86400
+        host.providers.verify(tmp_path / "main.backup", PASSPHRASE)
+        assert ["drill" in warning for warning in host.providers.show("main").warnings] == [True]
+        assert any("provider drill" in finding.remedy for finding in examine(host).findings)
+        host.drill(tmp_path / "main.backup", PASSPHRASE)
+        assert host.providers.show("main").warnings == []
+        assert host.providers.show("main").last_drilled

@@ -254,3 +254,20 @@ def test_clone(host: Host, state: Path, directory: Path, tmp_path: Path) -> None
     with pytest.raises(StateExists):
         host.transfers.clone("guest", VM, "guest", "copy", dict)
     assert not list(tmp_path.glob("*.new"))
+
+
+class TestBundlesUnder:
+    """Which bundles are lost with a key"""
+
+    def test_named(self, host: Host, tmp_path: Path) -> None:
+        """Those under the key that are where they were; not those under a passphrase or another key."""
+        host.create_state(VM, "guest", BLOBS).close()
+        kdk_id = bytes.fromhex(host.show_state("guest").kdk_id)
+        for name in ("kept", "moved", "replaced"):
+            host.transfers.export("guest", tmp_path / name)
+        host.transfers.export("guest", tmp_path / "passphrase", PASSPHRASE)
+        (tmp_path / "moved").rename(tmp_path / "elsewhere")
+        (tmp_path / "replaced").write_bytes(b"something else")
+
+        assert host.transfers.bundles_under([kdk_id]) == [tmp_path / "kept"]
+        assert host.transfers.bundles_under([bytes(16)]) == []

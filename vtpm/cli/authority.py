@@ -114,6 +114,19 @@ def init(
 
 
 @authority.command()
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def remove(place: Place, *, yes: bool) -> None:
+    """Give the authority up, and its key; the next TPM that needs one makes another."""
+    with explained():
+        local = authority_of(place, place.host())
+        if local.exists and not yes:
+            click.confirm("Give up this host's authority, and its key?", abort=True)
+        local.remove()
+    click.echo("the authority's key is gone; what it has certified keeps its certificates")
+
+
+@authority.command()
 @key_options
 @click.pass_obj
 def seal(place: Place, /, **keys: Any) -> None:

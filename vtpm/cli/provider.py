@@ -1,9 +1,10 @@
 """`vtpm provider`: the keys under which state is encrypted."""
 
 import json
+from collections.abc import Collection
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -11,6 +12,9 @@ from vtpm.cli.errors import explained
 from vtpm.cli.passphrase import passphrase_options
 from vtpm.cli.place import Place
 from vtpm.cli.seals import seal_options, seals_of, unlock_options, unlocked
+
+if TYPE_CHECKING:
+    from nvstore import Host
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
 
@@ -182,7 +186,7 @@ def destroy(place: Place, name: str, *, yes: bool, as_json: bool) -> None:
     """Destroy a provider's keys on this host, after its deletion has waited."""
     with explained():
         host = place.host()
-        host.providers.show(name)
+        warn_of_bundles(host, [bytes.fromhex(kdk_id) for kdk_id in host.providers.show(name).keys])
         if not yes:
             click.confirm(f"Destroy the keys of provider {name} on this host?", abort=True)
         host.steps.destroy(name)
@@ -193,3 +197,14 @@ def tell(place: Place, name: str, *, as_json: bool) -> None:
     """What a provider is, for people or for programs."""
     status = place.host().providers.show(name)
     click.echo(json.dumps(status.to_json()) if as_json else "\n".join(status.lines()))
+
+
+def warn_of_bundles(host: "Host", kdk_ids: Collection[bytes]) -> None:
+    """Name the bundles on this host that only these keys open."""
+    bundles = host.transfers.bundles_under(kdk_ids)
+    if bundles:
+        click.echo(
+            "these bundles open with this key alone, unless a backup of it is kept:\n  "
+            + "\n  ".join(map(str, bundles)),
+            err=True,
+        )

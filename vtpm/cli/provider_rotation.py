@@ -6,7 +6,7 @@ import click
 
 from vtpm.cli.errors import explained
 from vtpm.cli.place import Place
-from vtpm.cli.provider import as_json_option, tell
+from vtpm.cli.provider import as_json_option, tell, warn_of_bundles
 from vtpm.cli.seals import unlock_options, unlocked
 
 
@@ -52,13 +52,19 @@ def rotate(
 @as_json_option
 @click.pass_obj
 def retire(place: Place, name: str, kdk_id: str, *, yes: bool, as_json: bool) -> None:
-    """Destroy an older key of a provider on this host, which no state needs any more."""
+    """
+    Destroy an older key of a provider on this host, which no state needs any more.
+
+    Bundles and snapshots that only this key opens are named first; they are lost with its last copy.
+    """
     try:
         octets = bytes.fromhex(kdk_id)
     except ValueError:
         raise click.UsageError(f"{kdk_id!r} is no key id: `vtpm provider show --json` lists them") from None
     with explained():
+        host = place.host()
+        warn_of_bundles(host, [octets])
         if not yes:
             click.confirm(f"Destroy the key {kdk_id} of provider {name} on this host?", abort=True)
-        place.host().rotations.retire(name, octets)
+        host.rotations.retire(name, octets)
         tell(place, name, as_json=as_json)

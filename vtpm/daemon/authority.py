@@ -109,6 +109,19 @@ class LocalAuthority:
             key = self._make(name, token)
             return Authority(key, self._certificates(key)[0])
 
+    def remove(self) -> None:
+        """Give the authority up, and its key; the certificate is kept beside, for what it has signed."""
+        with self._directory():
+            if not self.exists:
+                raise AuthorityError(f"{self.directory} has no authority; nothing is to be done")
+            self._keep_certificate()
+            if self.host is not None and self._is_sealed():
+                self.host.vault.remove(SECRET)
+            if (self.directory / KEY).exists():
+                _destroy(self.directory / KEY)
+            (self.directory / CERTIFICATE).unlink(missing_ok=True)
+            _flush_directory(self.directory)
+
     def describe(self) -> dict[str, Any]:
         """What there is to know of it, and its certificates; no key is needed."""
         with self._directory():

@@ -66,7 +66,7 @@ class Supervisor:
         """Serve the VMs that have come, and forget those that have gone and are not in use."""
         if self._is_paused:  # whoever goes on will do it
             return
-        present = {state.name for state in self._host.list_states()}
+        present = set(self._host.names())
         for name in sorted(present - self._endpoints.keys()):
             self._serve(name)
         for name in self._endpoints.keys() - present:
