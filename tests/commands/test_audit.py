@@ -149,6 +149,15 @@ class TestCommandAudit:
         audit = audit_of(tpm)
         assert (1, expected) == (audit.audit_counter, audit.audit_digest)
 
+    def test_startup(self, tpm: Client) -> None:
+        """Startup can be audited: a Resume shows that there was a Shutdown(STATE)."""
+        set_audit(tpm, audited=[TPM_CC.Startup])
+        before = audit_of(tpm).audit_digest
+
+        tpm.power_cycle(shutdown=TPM_SU.STATE, startup=TPM_SU.STATE)
+
+        assert audit_of(tpm).audit_digest == extended(before, TPM_CC.Startup, b"", b"\0\1", b"")
+
     def test_failed_command(self, tpm: Client) -> None:
         """A command that fails is not audited."""
         set_audit(tpm, audited=[TPM_CC.Hash])

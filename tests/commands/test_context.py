@@ -268,6 +268,18 @@ class TestFlushContext:
         reply = tpm.hierarchy_change_auth(OWNER, sessions=[session], new_auth=b"")
         assert reply.rc == TPM_RC.REFERENCE_S0
 
+    @pytest.mark.parametrize("saved", [False, True])
+    @pytest.mark.parametrize(("kind", "other"), [(TPM_SE.HMAC, 0x03000000), (TPM_SE.POLICY, 0x02000000)])
+    def test_other_kind(self, tpm: Client, kind: TPM_SE, other: int, *, saved: bool) -> None:
+        """A session is flushed by its number, whatever the handle says of its kind; saved ones, too."""
+        session = start_session(tpm, kind).handle
+        if saved:
+            tpm.context_save(session).check()
+
+        codes = [tpm.flush_context(flush_handle=other | session & 0xFFFFFF).rc for _ in range(2)]
+
+        assert codes == [TPM_RC.SUCCESS, TPM_RC.HANDLE.parameter(1)]
+
     @pytest.mark.parametrize("handle", [OWNER, HANDLE, 0x01000001, 0])
     def test_others(self, tpm: Client, handle: int) -> None:
         """Nothing else is flushed."""

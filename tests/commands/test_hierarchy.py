@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.commands.nv_indices import define
+from tests.commands.nv_indices import INDEX, SELF, define
 from tests.crypto.published import content, label, vectors
 from tests.objects import (
     SEALED,
@@ -309,9 +309,60 @@ class TestChangeSeeds:
         for handle, auth in auths.items():
             assert tpm.hierarchy_change_auth(handle, new_auth=b"", auths=[auth]).rc == TPM_RC.SUCCESS
 
+    @pytest.mark.parametrize(
+        ("verb", "changed"), [("change_pps", TPM_RH.PLATFORM), ("change_eps", TPM_RH.ENDORSEMENT)]
+    )
+    def test_contexts(self, tpm: Client, verb: str, changed: int) -> None:
+        """Transient objects are flushed, and their contexts are worthless; those of others are not."""
+        items = {hierarchy: primary(tpm, SIGN_ECC, hierarchy) for hierarchy in BASE}
+        contexts = {hierarchy: tpm.context_save(item).context for hierarchy, item in items.items()}
+
+        getattr(tpm, verb)(TPM_RH.PLATFORM).check()
+
+        gone = {each for each in BASE if tpm.read_public(items[each]).rc == TPM_RC.REFERENCE_H0}
+        worthless = {
+            each
+            for each in BASE
+            if tpm.context_load(context=contexts[each]).rc == TPM_RC.INTEGRITY.parameter(1)
+        }
+        assert gone == worthless == {changed}
+
+    def test_enable(self, tpm: Client) -> None:
+        """24.5: ChangeEPS enables the endorsement hierarchy."""
+        tpm.hierarchy_control(TPM_RH.PLATFORM, enable=TPM_RH.ENDORSEMENT, state=False).check()
+
+        tpm.change_eps(TPM_RH.PLATFORM).check()
+
+        assert tpm.tpm.endorsement.enabled
+
+    def test_what_stays(self, tpm: Client) -> None:
+        """24.4: ChangePPS leaves the platform its Indices, but ends the policy of its PCR (22.6)."""
+        assert define(tpm, SELF.but(PLATFORMCREATE=True)) == TPM_RC.SUCCESS
+        tpm.nv_write(INDEX, INDEX, data=b"12345678", offset=0).check()
+        tpm.pcr_set_auth_policy(
+            TPM_RH.PLATFORM, auth_policy=bytes(32), hash_alg=TPM_ALG.SHA256, pcr_num=20
+        ).check()
+        assert tpm.pcr_extend(20, digests=(), locality=2).rc == TPM_RC.AUTH_TYPE
+
+        tpm.change_pps(TPM_RH.PLATFORM).check()
+
+        assert tpm.nv_read(INDEX, INDEX, size=8, offset=0).data == b"12345678"
+        assert tpm.pcr_extend(20, digests=(), locality=2).rc == TPM_RC.SUCCESS
+
 
 class TestClear:
     """24.6"""
+
+    def test_acknowledgment(self, tpm: Client) -> None:
+        """The response is acknowledged with the authValue of lockout that there is now: none."""
+        tpm.hierarchy_change_auth(TPM_RH.LOCKOUT, new_auth=b"old").check()
+        session = start_session(tpm)
+        session.auth = b"old"
+        reply = tpm.clear(TPM_RH.LOCKOUT, sessions=[session])
+
+        assert reply.rc == TPM_RC.SUCCESS
+        session.auth, session.terse = b"", False
+        session.check(reply)
 
     def test_clear(self, tpm: Client) -> None:
         """The owner's objects, Indices and authorizations are gone for good; the platform's stay."""
@@ -437,6 +488,38 @@ class TestHierarchyChangeAuth:
         """Not longer than the largest digest."""
         assert tpm.hierarchy_change_auth(TPM_RH.OWNER, new_auth=b"x" * 65).rc == TPM_RC.SIZE.parameter(1)
         assert tpm.hierarchy_change_auth(TPM_RH.OWNER, new_auth=b"x" * 64).rc == TPM_RC.SUCCESS
+
+
+class TestDisabled:
+    """24.2 and 24.3: neither the authValue nor the policy of a disabled hierarchy authorizes anything"""
+
+    @pytest.mark.parametrize("hierarchy", BASE)
+    def test_policy(self, tpm: Client, hierarchy: int) -> None:
+        """SetPrimaryPolicy and HierarchyChangeAuth of a disabled hierarchy; TPM_RC_HIERARCHY."""
+        tpm.hierarchy_control(TPM_RH.PLATFORM, enable=hierarchy, state=False).check()
+
+        codes = [
+            tpm.set_primary_policy(hierarchy, auth_policy=b"", hash_alg=TPM_ALG.NULL).rc,
+            tpm.hierarchy_change_auth(hierarchy, new_auth=b"").rc,
+        ]
+
+        assert codes == [TPM_RC.HIERARCHY.handle(1)] * 2
+
+    @pytest.mark.parametrize(("platform", "enable"), [(False, TPM_RH.OWNER), (True, TPM_RH.PLATFORM_NV)])
+    def test_indices(self, tpm: Client, enable: int, *, platform: bool) -> None:
+        """An Index cannot be operated upon while what it was defined for is disabled; TPM_RC_HANDLE."""
+        define(tpm, SELF.but(PLATFORMCREATE=platform))
+        codes = []
+        for state in (False, True):
+            tpm.hierarchy_control(TPM_RH.PLATFORM, enable=enable, state=state).check()
+            codes += [
+                tpm.nv_write(INDEX, INDEX, data=b"x", offset=0).rc,
+                tpm.nv_read_public(INDEX).rc,
+                tpm.nv_undefine_space(TPM_RH.PLATFORM, INDEX).rc,
+            ]
+
+        handles = [1, 1, 2]
+        assert codes == [TPM_RC.HANDLE.handle(number) for number in handles] + [TPM_RC.SUCCESS] * 3
 
 
 class TestReadOnlyControl:

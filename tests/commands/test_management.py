@@ -3,7 +3,8 @@
 import pytest
 
 from tests.scenarios import Client
-from vtpm.spec.constants import TPM_CAP, TPM_CC, TPM_PT, TPM_RH
+from tests.sessions import start_session
+from vtpm.spec.constants import TPM_ALG, TPM_CAP, TPM_CC, TPM_PT, TPM_RH, TPM_SE
 from vtpm.wire.error import TPM_RC
 
 DEFAULT = {TPM_CC.PP_Commands}
@@ -51,6 +52,24 @@ class TestPhysicalPresenceCommands:
         assert tpm.clock_set(TPM_RH.OWNER, new_time=1).rc == TPM_RC.SUCCESS
         tpm.tpm.physical_presence = True
         assert tpm.clock_set(TPM_RH.PLATFORM, new_time=2).rc == TPM_RC.SUCCESS
+
+    @pytest.mark.parametrize("kind", [TPM_SE.HMAC, TPM_SE.POLICY])
+    def test_effect_on_sessions(self, tpm: Client, kind: TPM_SE) -> None:
+        """Presence is needed for every authorization of the platform, by HMAC or by policy."""
+        set_presence(tpm, needed=(TPM_CC.ClockSet,))
+        session = start_session(tpm, kind)
+        if kind is TPM_SE.POLICY:
+            trial = start_session(tpm, TPM_SE.TRIAL).handle
+            tpm.policy_command_code(trial, code=TPM_CC.ClockSet).check()
+            policy = tpm.policy_get_digest(trial).policy_digest
+            tpm.set_primary_policy(TPM_RH.PLATFORM, auth_policy=policy, hash_alg=TPM_ALG.SHA256).check()
+            tpm.policy_command_code(session.handle, code=TPM_CC.ClockSet).check()
+        codes = []
+        for presence in (False, True):
+            tpm.tpm.physical_presence = presence
+            codes.append(tpm.clock_set(TPM_RH.PLATFORM, new_time=1, sessions=[session]).rc)
+
+        assert codes == [TPM_RC.PP.session(1), TPM_RC.SUCCESS]
 
     @pytest.mark.parametrize("code", [TPM_CC.NV_Write, 0x123, 0, 0xFFFFFFFF])
     def test_others(self, tpm: Client, code: int) -> None:

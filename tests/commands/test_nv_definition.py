@@ -26,16 +26,22 @@ PIN_FAIL = OWNED.but(TPM_NT=TPM_NT.PIN_FAIL)
 PLATFORM = SELF.but(PLATFORMCREATE=True)
 
 
-def policy_for(code: TPM_CC) -> bytes:
-    """A policy for one command."""
+def policy_for(code: TPM_CC, *, with_auth: bool = False) -> bytes:
+    """A policy for one command, and with the authValue if that is said."""
     parts = bytes(32) + TPM_CC.PolicyCommandCode.to_bytes(4, "big") + code.to_bytes(4, "big")
-    return hashlib.sha256(parts).digest()
+    policy = hashlib.sha256(parts).digest()
+    if with_auth:
+        policy = hashlib.sha256(policy + TPM_CC.PolicyAuthValue.to_bytes(4, "big")).digest()
+    return policy
 
 
-def session_for(tpm: Client, code: TPM_CC) -> CallerSession:
-    """A session that has accumulated the policy for a command."""
+def session_for(tpm: Client, code: TPM_CC, *, auth: bytes = b"") -> CallerSession:
+    """A session that has accumulated the policy for a command, with the authValue if there is one."""
     session = start_session(tpm, TPM_SE.POLICY)
     tpm.policy_command_code(session.handle, code=code)
+    if auth:
+        tpm.policy_auth_value(session.handle).check()
+        session.auth, session.includes_auth = auth, True
     return session
 
 
@@ -345,6 +351,18 @@ class TestUndefineSpaceSpecial:
         session.check(reply)
         assert tpm.nv_read_public(INDEX).rc == TPM_RC.HANDLE.handle(1)
 
+    def test_acknowledgment(self, tpm: Client) -> None:
+        """The authValue is gone with the Index, so that the response is acknowledged with none."""
+        code = TPM_CC.NV_UndefineSpaceSpecial
+        define(tpm, PLATFORM.but(POLICY_DELETE=True), policy=policy_for(code, with_auth=True), auth=b"old")
+        session = session_for(tpm, code, auth=b"old")
+
+        reply = tpm.nv_undefine_space_special(INDEX, TPM_RH.PLATFORM, sessions=[session, Password()])
+
+        assert reply.rc == TPM_RC.SUCCESS
+        session.auth, session.terse = b"", False
+        session.check(reply)
+
     def test_undefined(self, tpm: Client) -> None:
         """An Index that is not there is TPM_RC_HANDLE."""
         assert tpm.nv_undefine_space_special(INDEX, TPM_RH.PLATFORM).rc == TPM_RC.HANDLE.handle(1)
@@ -382,6 +400,17 @@ class TestChangeAuth:
             1
         )
         assert tpm.nv_write(INDEX, INDEX, data=b"x", offset=0, auths=[b"new"]).rc == TPM_RC.SUCCESS
+
+    def test_acknowledgment(self, tpm: Client) -> None:
+        """The response is acknowledged with the new authValue, if the policy needs one."""
+        define(tpm, policy=policy_for(TPM_CC.NV_ChangeAuth, with_auth=True), auth=b"old")
+        session = session_for(tpm, TPM_CC.NV_ChangeAuth, auth=b"old")
+
+        reply = tpm.nv_change_auth(INDEX, new_auth=b"new", sessions=[session])
+
+        assert reply.rc == TPM_RC.SUCCESS
+        session.auth = b"new"
+        session.check(reply)
 
     def test_size(self, tpm: Client) -> None:
         """The authValue is no longer than the nameAlg's digest."""
