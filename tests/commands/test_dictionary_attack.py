@@ -58,7 +58,7 @@ def failures(tpm: Client) -> int:
 
 
 class TestProtection:
-    """Part 1: failed authorizations count, and lock in the end"""
+    """25.1 and Part 1: failed authorizations count, and lock in the end"""
 
     def test_lockout(self, tpm: Client) -> None:
         """After maxTries failures even the right authValue is refused, and GetCapability says so."""

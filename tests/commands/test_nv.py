@@ -279,7 +279,7 @@ class TestRead:
 
 
 class TestIncrement:
-    """31.8"""
+    """31.8, and what 31.2 says of counters"""
 
     def test_counts(self, tpm: Client) -> None:
         """A counter counts, and no power loss takes it back."""

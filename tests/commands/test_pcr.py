@@ -106,9 +106,17 @@ class TestExtend:
 
     @pytest.mark.parametrize(("index", "counted"), [(0, 4), (15, 4), (16, 0), (20, 4), (21, 0), (23, 0)])
     def test_update_counter(self, tpm: Client, index: int, counted: int) -> None:
-        """A change in each bank counts, but for some PCR."""
+        """22.1: an extension counts in each bank, but not for some PCR."""
         before = counter_of(tpm)
         tpm.pcr_extend(index, digests=digests(b"event"), locality=2)
+
+        assert counter_of(tpm) == before + counted
+
+    @pytest.mark.parametrize(("index", "counted"), [(16, 0), (20, 1), (21, 0)])
+    def test_update_counter_at_a_reset(self, tpm: Client, index: int, counted: int) -> None:
+        """22.1: a reset counts once, for all banks."""
+        before = counter_of(tpm)
+        assert tpm.pcr_reset(index, locality=2).rc == TPM_RC.SUCCESS
 
         assert counter_of(tpm) == before + counted
 

@@ -125,7 +125,7 @@ class TestUse:
         assert read_with(tpm, session) == FAIL
 
     def test_trial(self, tpm: Client, trial: CallerSession) -> None:
-        """A trial session authorizes nothing."""
+        """23.1: a trial session computes a policy, and authorizes nothing."""
         define_with(tpm)
 
         assert read_with(tpm, trial) == TPM_RC.ATTRIBUTES.session(1)

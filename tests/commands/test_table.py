@@ -180,8 +180,8 @@ def test_refused(tpm: Client, code: int, tag: TPM_ST) -> None:
     """
     5.3: TPM_RC_COMMAND_CODE for what is absent, whatever follows.
 
-    20.3, 20.4, 20.6 and 20.7 (signatures), 27.2 to 27.4 (field upgrade), 32.2 to 32.4 (attached components)
-    and 34.2 (a placeholder for commands of a vendor).
+    20.3, 20.4, 20.6 and 20.7 (signatures), 27.2, 27.3 and 27.4 (field upgrade), 32.2, 32.3 and 32.4
+    (attached components), and 34.2 (a placeholder for commands of a vendor).
     """
     assert code_of(tpm.send(HEADER.pack(tag, 14, code) + bytes(4))) == TPM_RC.COMMAND_CODE
 

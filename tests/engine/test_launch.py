@@ -1,4 +1,4 @@
-"""Part 1, "H-CRTM": what hardware measures with signals, before Startup and after it."""
+"""Part 3, 22.9, 22.10 and 22.11; Part 1, "H-CRTM": what hardware measures, before Startup and after it."""
 
 import hashlib
 
