@@ -581,6 +581,15 @@ class TestPin:
 
         assert self.use(tpm, b"pin") == TPM_RC.AUTH_UNAVAILABLE
 
+    @pytest.mark.parametrize(("orderly", "blank"), [(0, b"\xff"), (1, b"\0")])
+    def test_first_write(self, tpm: Client, orderly: int, blank: bytes) -> None:
+        """What a first write leaves out of count and limit is as in any other Index."""
+        define(tpm, PIN_PASS.but(ORDERLY=orderly))
+
+        assert write(tpm, b"\0\0\0\1", 0, auth=OWNER) == TPM_RC.SUCCESS
+
+        assert tpm.nv_read(OWNER, INDEX, size=8, offset=0).data == b"\0\0\0\1" + blank * 4
+
     def test_pass(self, tpm: Client) -> None:
         """PIN Pass: each success counts, until the limit is reached."""
         self.set_pin(tpm, PIN_PASS, 2)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.scenarios import Reply
+from vtpm.crypto.der import elements_of
 from vtpm.spec.algorithms import TPMT_SIGNATURE
 from vtpm.spec.constants import TPM_ALG, TPM_CAP, TPM_PT
 from vtpm.spec.objects import TPMT_PUBLIC
@@ -12,6 +13,9 @@ from vtpm.wire.structure import marshal, unmarshal
 
 COUNTERS = 3
 """Where `attest` has the counters of resets and restarts."""
+
+SERIAL_NUMBER = 1
+"""Where the octets that CertifyX509 adds have the serialNumber."""
 
 OWN_PROPERTIES = {
     TPM_PT.NV_COUNTERS_AVAIL,
@@ -34,6 +38,17 @@ Mask = Callable[[Any], Any]
 def size(value: Any) -> int:
     """Only the size of random octets."""
     return len(value)
+
+
+def point_size(value: Any) -> tuple[int, int]:
+    """Only the sizes of the coordinates of a random point."""
+    return len(value.x), len(value.y)
+
+
+def added(octets: bytes) -> tuple[bytes, ...]:
+    """What is added to a certificate, but for the random serialNumber, which comes after the version."""
+    parts = elements_of(elements_of(octets)[0].content)
+    return tuple(part.octets for place, part in enumerate(parts) if place != SERIAL_NUMBER)
 
 
 def attest(octets: bytes) -> tuple[Any, ...]:
@@ -117,9 +132,10 @@ MASKS: dict[str, dict[str, Mask]] = {
     "Rewrap": {"out_duplicate": size, "out_sym_seed": size},
     "MakeCredential": {"credential_blob": size, "secret": size},
     "RSA_Encrypt": {"out_data": size},
-    "ECDH_KeyGen": {"z_point": hidden, "pub_point": hidden},
-    "EC_Ephemeral": {"q": hidden},
-    "Commit": {"k": hidden, "l": hidden, "e": hidden},
+    "ECDH_KeyGen": {"z_point": point_size, "pub_point": point_size},
+    "EC_Ephemeral": {"q": point_size},
+    "ZGen_2Phase": {"out_z1": point_size, "out_z2": point_size},
+    "Commit": {"k": point_size, "l": point_size, "e": point_size},
     "Sign": {"signature": plain_signature},
     "ContextSave": {"context": context},
     "PolicySigned": {"timeout": size, "policy_ticket": ticket},
@@ -127,7 +143,7 @@ MASKS: dict[str, dict[str, Mask]] = {
     "GetTestResult": {"out_data": hidden},
     "Certify": {"attested": attest, "signature": signature},
     "CertifyCreation": {"attested": attest, "signature": signature},
-    "CertifyX509": {"added_to_certificate": size, "tbs_digest": size, "signature": signature},
+    "CertifyX509": {"added_to_certificate": added, "tbs_digest": size, "signature": signature},
     "Quote": {"attested": attest, "signature": signature},
     "GetTime": {"attested": attest, "signature": signature},
     "GetSessionAuditDigest": {"attested": attest, "signature": signature},

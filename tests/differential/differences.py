@@ -173,6 +173,12 @@ def new_ticket(exchange: Exchange, pair: Pair) -> bool:
     return both_refuse(exchange, pair) and int.from_bytes(octets[:2], "big") in NEW_TICKETS
 
 
+def exchanged_handles(exchange: Exchange, _: Pair) -> bool:
+    """Have both the same code, one with the first handle at fault and the other with the second?"""
+    theirs, ours = decode(exchange.theirs.rc), decode(exchange.ours.rc)
+    return theirs[0] == ours[0] and {theirs[2], ours[2]} == {1, 2}
+
+
 def locked(exchange: Exchange, pair: Pair) -> bool:
     """Have both refused a command with an Index that is locked?"""
     indices = [pair.tpm.nv[handle].attributes for handle in exchange.request.handles if handle in pair.tpm.nv]
@@ -234,6 +240,12 @@ def audits_nothing(exchange: Exchange, _: Pair) -> bool:
     return False
 
 
+def pss_by_default(exchange: Exchange, _: Pair) -> bool:
+    """Is it a certificate with a signature of RSASSA-PSS with SHA-1?"""
+    signature = exchange.ours.signature
+    return signature.sig_alg is TPM_ALG.RSAPSS and signature.signature.hash is TPM_ALG.SHA1
+
+
 def pin_by_policy(exchange: Exchange, pair: Pair) -> bool:
     """Does a policy authorize the use of a PIN Index?"""
     request = exchange.request
@@ -265,8 +277,8 @@ def no_banks(exchange: Exchange, _: Pair) -> bool:
 
 
 def no_signer(exchange: Exchange, _: Pair) -> bool:
-    """Is the signing key TPM_RH_NULL?"""
-    return TPM_RH.NULL in exchange.request.handles
+    """Is TPM_RH_NULL one of the handles, and have not both succeeded?"""
+    return TPM_RH.NULL in exchange.request.handles and exchange.what == "code"
 
 
 def both_refuse(exchange: Exchange, _: Pair) -> bool:
@@ -282,6 +294,7 @@ CONDITIONS: dict[str, Condition] = {
         audits_nothing,
         both_refuse,
         by_session,
+        exchanged_handles,
         faults_sequence,
         has_gone_on,
         has_lost_allocation,
@@ -297,6 +310,7 @@ CONDITIONS: dict[str, Condition] = {
         no_signer,
         no_slot_left,
         pin_by_policy,
+        pss_by_default,
         public_only,
         refused_sequence,
         restricted_key,

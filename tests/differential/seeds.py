@@ -44,6 +44,12 @@ def adopt_factory(own: Client) -> None:
 
 
 def adopt_null(own: Client, judge: Swtpm) -> None:
-    """Take over the seed and proof of the null hierarchy, which every TPM Reset makes anew."""
+    """
+    Take over the seed and proof of the null hierarchy, which every TPM Reset makes anew.
+
+    After a Restart or Resume libtpms 0.9 forgets how the seed makes primes, and goes on in the old way.
+    """
     null = own.tpm.hierarchies[TPM_RH.NULL]
+    before = null.seed
     null.proof, null.seed = buffers(after(judge.state(VOLATILE), STATE_RESET), 2)
+    null.seed_level = 0 if null.seed == before else 1

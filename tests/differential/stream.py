@@ -59,6 +59,8 @@ class Stream(ABC):
         self.blobs: list[Blob] = []
         self.contexts: list[tuple[Any, Any]] = []
         self.tickets: list[tuple[Reply, dict[str, Any]]] = []
+        self.creations: list[tuple[bytes, bytes, Any]] = []
+        """Names, hashes of creation data and tickets of what was created."""
         self.digests: list[bytes] = []
         """Policy digests that sessions have had."""
         self.recipes = list(BOOK)

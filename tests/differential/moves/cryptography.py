@@ -42,7 +42,7 @@ def digest(stream: Stream) -> Request:
     return stream.request("hash", data=stream.pick(TEXTS), **given)
 
 
-@move(3)
+@move(4)
 def mac(stream: Stream) -> Request:
     """Part 3, 15.5 and 17.2."""
     key, alg = keys(stream, A.KEYEDHASH), stream.pick([A.NULL, A.SHA256, A.SHA1, A.SHA512])

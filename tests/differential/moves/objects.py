@@ -65,9 +65,15 @@ def create_primary(stream: Stream) -> Request:
         "in_public": made,
         "creation_pcr": selection(stream),
     }
-    return stream.request(
+
+    def after(theirs: Reply, _: Reply) -> None:
+        stream.creations.append((theirs.name, theirs.creation_hash, theirs.creation_ticket))
+
+    request = stream.request(
         "create_primary", stream.hierarchy(), outside_info=stream.pick([b"", b"o"]), **given
     )
+    request.after = after
+    return request
 
 
 def parent(stream: Stream) -> int:
@@ -197,7 +203,20 @@ def change_auth(stream: Stream) -> Request:
     return stream.request("object_change_auth", *handles, new_auth=stream.pick(stream.auths))
 
 
-@move(2)
+def rewrap(stream: Stream, item: int, old_parent: int, given: dict[str, Any]) -> int:
+    """Give a duplicate to another parent, whose it is then."""
+    new_parent = parent(stream)
+    old = {"in_duplicate": given["duplicate"], "in_sym_seed": given["in_sym_seed"]}
+    answer = stream.send(
+        stream.request("rewrap", old_parent, new_parent, name=stream.pair.own.name_of(item), **old)
+    )
+    if stream.is_success(answer):
+        reply = stream.pick([answer.theirs, answer.ours])
+        given["duplicate"], given["in_sym_seed"] = reply.out_duplicate, reply.out_sym_seed
+    return new_parent
+
+
+@move(4)
 def duplicate(stream: Stream) -> Request:
     """Give an object away, and import it again in the form of either."""
     item, target = (
@@ -213,6 +232,8 @@ def duplicate(stream: Stream) -> Request:
             given |= {"in_sym_seed": reply.out_sym_seed, "symmetric_alg": inner}
             given["object_public"] = stream.item(item).public
             new_parent = target if target != TPM_RH.NULL else parent(stream)
+            if target != TPM_RH.NULL and stream.dice.chance(0.4):
+                new_parent = rewrap(stream, item, target, given)
             stream.send(stream.request("import_object", new_parent, **given))
 
     request = stream.request("duplicate", item, target, encryption_key_in=b"", symmetric_alg=inner)
