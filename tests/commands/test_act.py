@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from tests.scenarios import Client
-from tests.sessions import start_session
+from tests.sessions import CallerSession, start_session
 from vtpm import Instant, Tpm
 from vtpm.spec.attributes import TPMA_ACT
 from vtpm.spec.constants import TPM_ALG, TPM_CAP, TPM_CC, TPM_RH, TPM_SE, TPM_SU
@@ -14,6 +14,8 @@ from vtpm.wire.error import TPM_RC
 ACT = TPM_RH.ACT_0
 SECOND = 1000
 STOP = 0xFFFFFFFF
+USES = (TPM_CC.ACT_SetTimeout, TPM_CC.SetPrimaryPolicy)
+"""What is authorized by the timer."""
 
 
 def set_timeout(tpm: Client, seconds: int, auth: bytes = b"") -> int:
@@ -115,6 +117,25 @@ class TestAuthorization:
             session = start_session(tpm, TPM_SE.POLICY)
             tpm.policy_command_code(session.handle, code=TPM_CC.ACT_SetTimeout)
             assert tpm.act_set_timeout(ACT, start_timeout=1, sessions=[session]).rc == expected
+
+    def test_policy_without_the_platform(self, tpm: Client) -> None:
+        """The policy authorizes, and can change itself, even while the platform hierarchy is disabled."""
+        policies = [tpm.policy_get_digest(self.session(tpm, code).handle).policy_digest for code in USES]
+        tpm.set_primary_policy(ACT, auth_policy=policies[1], hash_alg=TPM_ALG.SHA256).check()
+        tpm.tpm.platform.enabled = False
+        given = {"auth_policy": policies[0], "hash_alg": TPM_ALG.SHA256}
+
+        codes = [tpm.set_primary_policy(ACT, **given, sessions=[self.session(tpm, code)]).rc for code in USES]
+        codes.append(tpm.act_set_timeout(ACT, start_timeout=1, sessions=[self.session(tpm, USES[0])]).rc)
+
+        assert codes == [TPM_RC.POLICY_FAIL.session(1), TPM_RC.SUCCESS, TPM_RC.SUCCESS]
+
+    @staticmethod
+    def session(tpm: Client, code: TPM_CC) -> CallerSession:
+        """A policy session for one command."""
+        session = start_session(tpm, TPM_SE.POLICY)
+        tpm.policy_command_code(session.handle, code=code).check()
+        return session
 
 
 class TestPowerCycle:

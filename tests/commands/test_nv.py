@@ -472,6 +472,26 @@ class TestGlobalWriteLock:
         tpm.power_cycle()
         assert write(tpm, b"x") == TPM_RC.SUCCESS
 
+    @pytest.mark.parametrize("auth", [OWNER, PLATFORM])
+    @pytest.mark.parametrize("creator", [False, True])
+    def test_any_creator(self, tpm: Client, auth: int, *, creator: bool) -> None:
+        """Whoever authorizes, and whoever the Index was defined by."""
+        define(tpm, SELF.but(GLOBALLOCK=True, PLATFORMCREATE=creator))
+        tpm.nv_global_write_lock(auth).check()
+
+        assert write(tpm, b"x") == TPM_RC.NV_LOCKED
+
+    @pytest.mark.parametrize("written", [False, True])
+    def test_for_ever(self, tpm: Client, *, written: bool) -> None:
+        """With WRITEDEFINE the lock remains, unless the Index has not been written."""
+        define(tpm, SELF.but(GLOBALLOCK=True, WRITEDEFINE=True))
+        if written:
+            assert write(tpm, b"x") == TPM_RC.SUCCESS
+        tpm.nv_global_write_lock(OWNER).check()
+        tpm.power_cycle()
+
+        assert write(tpm, b"y") == (TPM_RC.NV_LOCKED if written else TPM_RC.SUCCESS)
+
     def test_later_index(self, tpm: Client) -> None:
         """An Index that is defined after the lock is not locked."""
         tpm.nv_global_write_lock(OWNER)

@@ -47,13 +47,12 @@ def policy_pcr(
     """
     23.7: PCR have given values, until the command that the policy authorizes.
 
-    A trial session computes the policy of a TPM that may have other PCR, so it takes the selection as it is.
+    A trial session leaves out PCR that do not exist, too, as the reference code does, though not the text.
+    So it computes what a policy session of this TPM will have.
     """
     policy = session.the_policy
     selection, current = selected_digest(tpm, session.hash, pcrs)
-    if session.is_trial:
-        selection = pcrs
-    else:
+    if not session.is_trial:
         if policy.pcr_counter not in (0, tpm.reset.pcr_counter):
             raise TpmError(TPM_RC.PCR_CHANGED)
         if pcr_digest and pcr_digest != current:
