@@ -21,7 +21,7 @@ test: setup ## format, lint, types and all tests
 
 test-libvirt: ## domains of libvirt through their lives, with the TPMs of this project (as root)
 	@.ci/setup --libvirt
-	@$(python) -m pytest -m libvirt tests/libvirt
+	@$(python) -m pytest -m libvirt tests/libvirt tests/windows
 
 lint: setup ## format, lint and types alone
 	@.ci/check --static

@@ -2,8 +2,6 @@
 
 import os
 import subprocess
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -43,13 +41,6 @@ WITHOUT_FIRMWARE = {
     "Secure Boot in the event log",
 }
 """What fails of a bare TPM, where no firmware is."""
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    """A directory whose path leaves room for the name of a UNIX socket."""
-    with tempfile.TemporaryDirectory(dir=os.environ.get("XDG_RUNTIME_DIR", "/tmp")) as name:
-        yield Path(name)
 
 
 @pytest.mark.slow

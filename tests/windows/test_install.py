@@ -7,8 +7,6 @@ import re
 import shutil
 import socket
 import subprocess
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -36,13 +34,6 @@ GOOD: dict[str, Any] = {
     "protection": "On",
     "protectors": ["Tpm"],
 }
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    """A directory whose path leaves room for the name of a UNIX socket."""
-    with tempfile.TemporaryDirectory(dir=os.environ.get("XDG_RUNTIME_DIR", "/tmp")) as name:
-        yield Path(name)
 
 
 def line_of(phase: str, facts: dict[str, Any], errors: dict[str, str] | None = None) -> bytes:

@@ -1,9 +1,6 @@
 """A guest asks for its TPM to be cleared, as Windows does, and somebody confirms it to the firmware."""
 
-import os
-import tempfile
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,13 +59,6 @@ def press_f12(path: Path, stop: threading.Event) -> None:
         return  # QEMU has ended
     finally:
         monitor.close()
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    """A directory whose path leaves room for the name of a UNIX socket."""
-    with tempfile.TemporaryDirectory(dir=os.environ.get("XDG_RUNTIME_DIR", "/tmp")) as name:
-        yield Path(name)
 
 
 def test_clear(directory: Path) -> None:
