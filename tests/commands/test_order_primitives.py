@@ -156,9 +156,9 @@ def mac_faults(tpm: Client) -> Found:
     """The key and the scheme of a MAC."""
     return {"key": put_hmac(tpm, scheme=A.HMAC, alg=A.SHA256), "in_scheme": A.SHA256}, [
         fault(RC.TYPE.handle(1), key=put_ecc(tpm)),
-        fault(RC.ATTRIBUTES.handle(1), key=put_hmac(tpm, b"k", "sign restricted", A.HMAC, A.SHA256)),
         fault(RC.VALUE.parameter(2), in_scheme=A.SHA384),
         fault(RC.SCHEME.parameter(2), key=put_cipher(tpm, mode=A.CFB), in_scheme=A.NULL),
+        fault(RC.ATTRIBUTES.handle(1), key=put_hmac(tpm, b"k", "sign restricted", A.HMAC, A.SHA256)),
         fault(RC.KEY.handle(1), key=put_hmac(tpm, b"k", "decrypt", A.HMAC, A.SHA256)),
     ]
 
@@ -307,6 +307,14 @@ CHECKS = [
     Checks("certify_x509", certify_x509),
     Checks("commit", commit),
 ]
+
+
+def test_misplaced(tpm: Client) -> None:
+    """In another order the faults would be reported as misplaced."""
+    good, found = ecc_decrypt(tpm)
+    other = Checks("ecc_decrypt", lambda _: (good, found[::-1]))
+
+    assert "fault 1 and 3: 0x4D2 in place of 0x084" in misplaced(tpm, other)
 
 
 @pytest.mark.parametrize("checks", CHECKS, ids=lambda checks: checks.faults.__name__)

@@ -201,7 +201,7 @@ class TestMacSequence:
         """The key must make MACs, be unrestricted and able to sign; the scheme must fit (Table 82)."""
         cases = [
             (put_rsa(tpm), TPM_ALG.SHA1, TPM_RC.TYPE.handle(1)),
-            (put_hmac(tpm, attributes="sign restricted"), TPM_ALG.NULL, TPM_RC.ATTRIBUTES.handle(1)),
+            (put_hmac(tpm, attributes="sign restricted"), TPM_ALG.SHA1, TPM_RC.ATTRIBUTES.handle(1)),
             (put_hmac(tpm, attributes="decrypt"), TPM_ALG.SHA1, TPM_RC.KEY.handle(1)),
             (put_hmac(tpm), TPM_ALG.NULL, TPM_RC.VALUE.parameter(2)),
             (put_hmac(tpm), TPM_ALG.CMAC, TPM_RC.SCHEME.parameter(2)),

@@ -35,6 +35,11 @@ class TestStartup:
         assert powered.startup(startup_type=TPM_SU.CLEAR, locality=locality).rc == TPM_RC.LOCALITY
         assert powered.startup(startup_type=TPM_SU.CLEAR, locality=3).rc == TPM_RC.SUCCESS
 
+    def test_locality_first(self, powered: Client) -> None:
+        """The locality is looked at before the type is; what saved state there is, after that."""
+        assert powered.startup(startup_type=TPM_SU.STATE, locality=1).rc == TPM_RC.LOCALITY
+        assert powered.startup(startup_type=TPM_SU.STATE, locality=3).rc == TPM_RC.VALUE.parameter(1)
+
     @pytest.mark.parametrize("startup_type", [2, 0xFFFF])
     def test_type(self, powered: Client, startup_type: int) -> None:
         """There are two types."""

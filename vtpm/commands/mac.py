@@ -13,14 +13,14 @@ def running_mac(key: Object, in_scheme: TPM_ALG) -> RunningHmac | RunningCmac:
     """
     The MAC of the key, ready for data; the handler calls its arguments `key` and `in_scheme`.
 
-    Part 3, Table 82: the scheme of a restricted key does not matter.
+    The scheme comes before the attributes, as in the reference code.
     """
     parameters, attributes = key.public.parameters, key.public.object_attributes
     if not isinstance(parameters, TPMS_KEYEDHASH_PARMS | TPMS_SYMCIPHER_PARMS):
         raise TpmError(TPM_RC.TYPE, at="key")
+    scheme = selected_mac(parameters, in_scheme)
     if attributes.restricted:
         raise TpmError(TPM_RC.ATTRIBUTES, at="key")
-    scheme = selected_mac(parameters, in_scheme)
     if not attributes.sign:
         raise TpmError(TPM_RC.KEY, at="key")
     assert key.sensitive is not None, "no authorization without the sensitive area"
