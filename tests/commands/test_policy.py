@@ -14,7 +14,7 @@ from tests.sessions import CallerSession, start_session
 from vtpm.commands import COMMANDS
 from vtpm.spec.attributes import TPMA_LOCALITY, TPMA_NV
 from vtpm.spec.constants import TPM_ALG, TPM_CAP, TPM_CC, TPM_EO, TPM_PT, TPM_RH, TPM_SE, TPM_SU
-from vtpm.state.profile import SWTPM_COMPATIBLE
+from vtpm.state.profile import DEFAULT, SWTPM_COMPATIBLE, Profile
 from vtpm.wire.error import TPM_RC
 
 A = TPM_ALG
@@ -584,6 +584,20 @@ class TestNv:
         for data, holds in zip((b"\xff\x80", b"\0\1", b"\0\3"), expected, strict=True):
             tpm.nv_write(INDEX, INDEX, data=data, offset=3)
             code = self.compare(tpm, session, b"\0\1", 3, operation=operation)
+            assert code == (TPM_RC.SUCCESS if holds else TPM_RC.POLICY)
+
+    @pytest.mark.parametrize(
+        ("profile", "expected"), [(DEFAULT, [False, True]), (SWTPM_COMPATIBLE, [True, False])]
+    )
+    def test_negative(self, profile: Profile, expected: list[bool]) -> None:
+        """Of two negative values, an earlier revision takes the one of less magnitude for the lesser one."""
+        tpm = Client(profile=profile)
+        session = start_session(tpm, TPM_SE.POLICY)
+        define(tpm, SELF)
+        tpm.nv_write(INDEX, INDEX, data=b"\x81", offset=0)
+
+        for operation, holds in zip((TPM_EO.SIGNED_GT, TPM_EO.SIGNED_LT), expected, strict=True):
+            code = self.compare(tpm, session, b"\x82", operation=operation)
             assert code == (TPM_RC.SUCCESS if holds else TPM_RC.POLICY)
 
     @pytest.mark.parametrize("operand", [b"\x7f\x7e", b"\0\0"])

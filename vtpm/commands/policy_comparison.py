@@ -19,17 +19,28 @@ from vtpm.wire.error import TPM_RC, TpmError
 from vtpm.wire.integers import UINT16, UINT32
 from vtpm.wire.structure import marshal
 
+TWOS_COMPLEMENT_REVISION = 183
+"""23.10: earlier TPMs may compare negative operands by their magnitude, as libtpms 0.9 does."""
+
 EXPIRATION_REVISION = 183
 LONGEST_EXPIRATION = 2_147_483_647
 """23.10: an expiration of more seconds may be refused."""
 
 UINT64_SIZE = 8
+SIGN = 0x80
 
 
-def holds(operation: TPM_EO, a: bytes, b: bytes) -> bool:
+def signed_value(octets: bytes, revision: int) -> int:
+    """An operand as a signed integer."""
+    if revision >= TWOS_COMPLEMENT_REVISION or not octets or octets[0] < SIGN:
+        return int.from_bytes(octets, "big", signed=True)
+    return -int.from_bytes(octets, "big")
+
+
+def holds(operation: TPM_EO, a: bytes, b: bytes, revision: int) -> bool:
     """Part 2, 6.8: is the comparison of two operands of the same size true?"""
     unsigned = int.from_bytes(a, "big"), int.from_bytes(b, "big")
-    signed = int.from_bytes(a, "big", signed=True), int.from_bytes(b, "big", signed=True)
+    signed = signed_value(a, revision), signed_value(b, revision)
     first, second = unsigned
     return {
         TPM_EO.EQ: first == second,
@@ -65,7 +76,9 @@ def policy_nv(
             raise TpmError(TPM_RC.VALUE, at="offset")
         if len(operand_b) > nv_index.public.data_size - offset:
             raise TpmError(TPM_RC.SIZE, at="operand_b")
-        if not holds(operation, nv_index.data[offset : offset + len(operand_b)], operand_b):
+        if not holds(
+            operation, nv_index.data[offset : offset + len(operand_b)], operand_b, tpm.profile.revision
+        ):
             raise TpmError(TPM_RC.POLICY)
 
     assert_in(session, TPM_CC.PolicyNV, arguments(session, operand_b, offset, operation), nv_index.name)
@@ -95,7 +108,7 @@ def policy_counter_timer(
     if not session.is_trial:
         if sets_expiration(tpm, operand_b, offset, operation):
             timeout = expiration_of(tpm, session, operand_b)
-        elif not holds(operation, info[offset : offset + len(operand_b)], operand_b):
+        elif not holds(operation, info[offset : offset + len(operand_b)], operand_b, tpm.profile.revision):
             raise TpmError(TPM_RC.POLICY)
 
     assert_in(session, TPM_CC.PolicyCounterTimer, arguments(session, operand_b, offset, operation))
@@ -148,7 +161,7 @@ def policy_capability(
             raise TpmError(TPM_RC.VALUE, at="offset")
         elif len(operand_b) > len(found) - offset:
             raise TpmError(TPM_RC.SIZE, at="operand_b")
-        elif not holds(operation, found[offset : offset + len(operand_b)], operand_b):
+        elif not holds(operation, found[offset : offset + len(operand_b)], operand_b, tpm.profile.revision):
             raise TpmError(TPM_RC.POLICY)
 
     which = capability.to_bytes(4, "big") + property.to_bytes(4, "big")
