@@ -676,6 +676,18 @@ class TestReadOnlyMode:
             tpm.tpm.clear.read_only = False
             tpm.nv_undefine_space(OWNER, INDEX)
 
+    def test_before_authorization(self, tpm: Client) -> None:
+        """Part 1, 42.2: the command is refused before its authorization, of which no failure is counted."""
+        define(tpm, SELF.but(NO_DA=False), auth=b"secret")
+        tpm.tpm.clear.read_only = True
+
+        codes = [
+            tpm.nv_write(INDEX, INDEX, data=b"x", offset=0, auths=[auth]).rc for auth in (b"wrong", b"secret")
+        ]
+
+        assert codes == [TPM_RC.READ_ONLY] * 2
+        assert tpm.tpm.lockout.failed_tries == 0
+
     def test_increment(self, tpm: Client) -> None:
         """Counters do not count."""
         define(tpm, COUNTER)

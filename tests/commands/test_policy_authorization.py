@@ -308,7 +308,10 @@ class TestSecret:
         tpm.nv_write(TPM_RH.OWNER, INDEX, data=bytes.fromhex("0000000000000009"), offset=0)
         tpm.tpm.clear.read_only = True
 
-        assert secret(tpm, session, INDEX, auth=b"pin").rc == TPM_RC.READ_ONLY
+        codes = [secret(tpm, session, INDEX, auth=auth).rc for auth in (b"pin", b"wrong")]
+
+        assert codes == [TPM_RC.READ_ONLY] * 2
+        assert tpm.nv_read(TPM_RH.OWNER, INDEX, size=8, offset=0).data == bytes.fromhex("0000000000000009")
 
     @pytest.mark.parametrize(("kind", "size"), [(TPM_NT.PIN_PASS, 0), (TPM_NT.PIN_FAIL, 8)])
     def test_ticket_of_pin(self, tpm: Client, session: CallerSession, kind: TPM_NT, size: int) -> None:

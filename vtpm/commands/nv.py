@@ -20,12 +20,6 @@ NvAuth = Annotated[Hierarchy | NvIndex, TPMI_RH_NV_AUTH, Role.USER]
 Index = Annotated[NvIndex, TPMI_RH_NV_INDEX]
 
 
-def check_read_only(tpm: TpmState, index: NvIndex) -> None:
-    """Part 3, Table 207: in Read-Only mode, only what a restart forgets can be written."""
-    if tpm.clear.read_only and not (index.attributes.ORDERLY and index.attributes.CLEAR_STCLEAR):
-        raise TpmError(TPM_RC.READ_ONLY)
-
-
 def write(tpm: TpmState, index: NvIndex, offset: int, data: bytes) -> None:
     """
     Write octets, and make the change durable, unless the Index is orderly: then Shutdown saves it.
@@ -46,7 +40,6 @@ def nv_write(
     tpm: TpmState, auth_handle: NvAuth, nv_index: Index, /, data: TPM2B_MAX_NV_BUFFER, offset: UINT16
 ) -> None:
     """31.7: write octets to an ordinary or PIN Index."""
-    check_read_only(tpm, nv_index)
     nv_index.check_write(auth_handle)
     if nv_index.kind in (TPM_NT.COUNTER, TPM_NT.BITS, TPM_NT.EXTEND):
         raise TpmError(TPM_RC.ATTRIBUTES)
@@ -73,7 +66,6 @@ def nv_increment(tpm: TpmState, auth_handle: NvAuth, nv_index: Index, /) -> None
 @command(TPM_CC.NV_Extend, nv=True)
 def nv_extend(tpm: TpmState, auth_handle: NvAuth, nv_index: Index, /, data: TPM2B_MAX_NV_BUFFER) -> None:
     """31.9: extend an Index, as a PCR is extended."""
-    check_read_only(tpm, nv_index)
     nv_index.check_write(auth_handle)
     if nv_index.kind is not TPM_NT.EXTEND:
         raise TpmError(TPM_RC.ATTRIBUTES, at="nv_index")
@@ -86,7 +78,6 @@ def nv_extend(tpm: TpmState, auth_handle: NvAuth, nv_index: Index, /, data: TPM2
 @command(TPM_CC.NV_SetBits, nv=True)
 def nv_set_bits(tpm: TpmState, auth_handle: NvAuth, nv_index: Index, /, bits: UINT64) -> None:
     """31.10: set bits; none is ever cleared."""
-    check_read_only(tpm, nv_index)
     nv_index.check_write(auth_handle)
     if nv_index.kind is not TPM_NT.BITS:
         raise TpmError(TPM_RC.ATTRIBUTES, at="nv_index")
@@ -97,7 +88,6 @@ def nv_set_bits(tpm: TpmState, auth_handle: NvAuth, nv_index: Index, /, bits: UI
 @command(TPM_CC.NV_WriteLock, nv=True)
 def nv_write_lock(tpm: TpmState, auth_handle: NvAuth, nv_index: Index, /) -> None:
     """31.11: no more writing, for ever or until the next Startup(CLEAR); locking twice is no error."""
-    check_read_only(tpm, nv_index)
     if nv_index.attributes.WRITELOCKED:
         return
     nv_index.check_write(auth_handle)
@@ -145,7 +135,6 @@ def nv_read(
 @command(TPM_CC.NV_ReadLock, nv=True)
 def nv_read_lock(tpm: TpmState, auth_handle: NvAuth, nv_index: Index, /) -> None:
     """31.14: no more reading until the next Startup(CLEAR); locking twice is no error."""
-    check_read_only(tpm, nv_index)
     if nv_index.attributes.READLOCKED:
         return
     try:

@@ -164,16 +164,14 @@ def policy_secret(
     expiration: INT32,
 ) -> PolicyGrantResponse:
     """23.4: somebody has shown to know the secret of an entity."""
-    pin = auth_handle if isinstance(auth_handle, NvIndex) and auth_handle.is_pin else None
-    if tpm.clear.read_only and pin:
-        raise TpmError(TPM_RC.READ_ONLY)
+    once = isinstance(auth_handle, NvIndex) and auth_handle.is_pin_pass
     timeout = 0
     if not session.is_trial:
         timeout = timeout_of(session, expiration, nonce_tpm)
         check_parameters(tpm, session, timeout, cp_hash_a, nonce_tpm, at_expiration="expiration")
 
     update(session, TPM_CC.PolicySecret, auth_handle.name, policy_ref, cp_hash_a, timeout)
-    if expiration >= 0 or session.is_trial or (pin and pin.is_pin_pass):
+    if expiration >= 0 or session.is_trial or once:
         return PolicyGrantResponse(timeout=b"", policy_ticket=null_auth_ticket(TPM_ST.AUTH_SECRET))
     return grant(tpm, TPM_ST.AUTH_SECRET, auth_handle, timeout, nonce_tpm, cp_hash_a, policy_ref)
 

@@ -55,13 +55,16 @@ def session_entity(tpm: TpmState, handle: int, number: int, code: TPM_CC) -> Ses
 
 
 def nv_entity(tpm: TpmState, handle: int, number: int, code: TPM_CC) -> Entity:  # noqa: ARG001
-    """An NV Index: defined, its hierarchy enabled, and not locked against the command."""
+    """An NV Index: defined, its hierarchy enabled, and neither frozen nor locked against the command."""
     index = tpm.nv.get(handle)
     if index is None:
         raise TpmError(TPM_RC.HANDLE)
     enabled = tpm.clear.ph_enable_nv if index.attributes.PLATFORMCREATE else tpm.hierarchies[OWNER].enabled
     if not enabled:
         raise TpmError(TPM_RC.HANDLE)
+    if tpm.clear.read_only and index.is_frozen(code):
+        # Part 1, 42.2: before any authorization, so that a refused command has no effect at all.
+        raise TpmError(TPM_RC.READ_ONLY)
     if index.is_locked(code):
         raise TpmError(TPM_RC.NV_LOCKED)
     return index

@@ -127,6 +127,17 @@ class NvIndex:
         """The value of a counter or bits Index; 0 before it is written."""
         return int.from_bytes(self.data, "big") if self.attributes.WRITTEN else 0
 
+    def is_frozen(self, code: TPM_CC) -> bool:
+        """
+        Part 3, Table 207: does Read-Only mode refuse the command, which would change the Index?
+
+        What a restart forgets can be written; a PIN cannot be counted.
+        """
+        if code is TPM_CC.PolicySecret:
+            return self.is_pin
+        forgotten = self.attributes.ORDERLY and self.attributes.CLEAR_STCLEAR
+        return not forgotten and (code in WRITES or code is TPM_CC.NV_ReadLock)
+
     def is_locked(self, code: TPM_CC) -> bool:
         """Does a lock refuse the command?"""
         if code in READS:
