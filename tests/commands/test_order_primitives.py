@@ -26,7 +26,6 @@ from vtpm.spec.algorithms import (
     TPMS_SCHEME_HASH,
     TPMT_KDF_SCHEME,
     TPMT_RSA_DECRYPT,
-    TPMT_SYM_DEF_OBJECT,
 )
 from vtpm.spec.attributes import TPMA_SESSION
 from vtpm.spec.constants import TPM_ALG, TPM_ECC_CURVE, TPM_RH
@@ -38,12 +37,8 @@ OWNER, NULL = TPM_RH.OWNER, TPM_RH.NULL
 
 SHA256 = TPMS_SCHEME_HASH(A.SHA256)
 KDF2 = TPMT_KDF_SCHEME(A.KDF2, SHA256)
-NO_PADDING = TPMT_RSA_DECRYPT(A.NULL, None)
 OAEP = TPMT_RSA_DECRYPT(A.OAEP, SHA256)
 RSAES = TPMT_RSA_DECRYPT(A.RSAES, None)
-AES = TPMT_SYM_DEF_OBJECT(A.AES, 128, A.CFB)
-UNSIZED_POINT = b"\0\x20"
-"""No TPMS_ECC_POINT."""
 
 
 def rsa_encrypt(tpm: Client) -> Found:
