@@ -53,6 +53,7 @@ def listening_socket(descriptor: int, name: str) -> socket.socket:
     except OSError as error:
         raise ActivationError(f"{what} is no socket: {error.strerror}; use ListenStream=") from None
     if sock.family != socket.AF_UNIX or not is_listening:
+        sock.close()
         raise ActivationError(f"{what} is no listening UNIX socket; use ListenStream= with a path, Accept=no")
     sock.settimeout(0)
     return sock
