@@ -40,7 +40,7 @@ def test_replaced_while_it_runs(directory: Path) -> None:
     host = Host(directory)
     host.vtpm("provider", "init", "guests")
     host.vtpm("create", "guest", "--allow-unverified")
-    places = ["--state-dir", host.state_dir, "--run-dir", host.run_dir]
+    places = ["--state-dir", str(host.state_dir), "--run-dir", str(host.run_dir)]
     daemons: list[subprocess.Popen[bytes]] = []
 
     with ExitStack() as stack:

@@ -7,26 +7,21 @@ While the store cannot write, what would change the state ends in TPM_RC_NV_UNAV
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 from nvstore import Store
 from vtpm.control.blobs import Form
 from vtpm.control.frames import HEADER
 from vtpm.control.messages import CMD, PTM_BLOB_TYPE, TPM_RESULT
 from vtpm.control.transitions import Phase, phase_after
+from vtpm.daemon.bringup import Factory, Loader
 from vtpm.daemon.clock import Clock, Entropy, entropy, monotonic
 from vtpm.daemon.custody import Custody, Holding
 from vtpm.daemon.durability import Durability, are_marks, is_derived
 from vtpm.daemon.errors import DeviceError, OperatorError
 from vtpm.daemon.replacement import Carried
 from vtpm.daemon.sleep import asleep, awakened
-from vtpm.daemon.stateblobs import (
-    IN_THE_CLEAR,
-    SUSPENDED,
-    GivenState,
-    is_same,
-    state_blob,
-)
+from vtpm.daemon.stateblobs import IN_THE_CLEAR, SUSPENDED, GivenState, state_blob
 from vtpm.daemon.storage import Storage
 from vtpm.spec.constants import TPM_CC, TPM_ST, TPM_SU
 from vtpm.state.checkpoint import Checkpoint
@@ -50,16 +45,6 @@ class Result(NamedTuple):
 
     response: bytes
     changes: Mapping[str, bytes | None]
-
-
-class Factory(Protocol):
-    """How TPMs come to be: the class `vtpm.Tpm`."""
-
-    def manufacture(self, *, entropy: Entropy) -> Any:
-        """A new TPM, whose `changes` are all of its state."""
-
-    def restore(self, blobs: Mapping[str, bytes], entropy: Entropy) -> Any:
-        """A TPM from its state."""
 
 
 def refusal(rc: TPM_RC = TPM_RC.FAILURE) -> bytes:
@@ -111,14 +96,11 @@ class Device:
         self.auto_shutdown = auto_shutdown
         self.is_encrypted = is_encrypted
         self._allow_set_locality = allow_set_locality
-        self._tpms = tpms
         self._storage = Storage(name, open_store, is_shared=releases_storage)
         self.form = form
-        self._may_manufacture = may_manufacture
-        self._admit_revert = admit_revert
         self._profile = profile
         self._clock = clock
-        self._random = random
+        self._loader = Loader(tpms, random, clock, may_manufacture, admit_revert)
         self._tpm: Any = None
         self._suspended: bytes | None = None
         self._given = GivenState(name, form)
@@ -392,7 +374,7 @@ class Device:
         self._suspended = stored.pop(SUSPENDED, None)
         self._custody = Custody.taken_from(stored)
         try:
-            self._tpm = awakened(self._tpms, stored, facts["tpm"], self._random)
+            self._tpm = awakened(self._loader, stored, facts["tpm"])
         except SavedStateError as error:
             raise DeviceError(f"{error}; use a version that reads what the running one writes") from None
         self._tpm.buffer_size = self.buffer_size
@@ -438,63 +420,13 @@ class Device:
             self._tpm.fail(reason)
 
     def _load(self, *, delete_volatile: bool) -> None:
-        """Bring the TPM up from the blobs that were given, or else from the stored ones."""
+        """Bring the TPM up from blobs that were given, or else from the stored ones; durable on return."""
         self.lock_storage()
         store = self._storage.opened()
-        stored = store.load()
-        suspended = stored.pop(SUSPENDED, None)
-        custody = Custody.taken_from(stored)
-        given = self._given.permanent
-        state = stored if given is None else given.state
-        after = self._admitted(custody, stored)
-        volatile = self._given.volatile_for(stored | custody.part(), suspended)
-        if not state and not self._may_manufacture:
-            raise DeviceError("the store holds no TPM; create it, or restore the store from a backup")
-        try:
-            tpm = self._tpms.restore(state | volatile, self._random) if state else self._manufacture()
-            made = tpm.changes()
-            if volatile:
-                tpm.resume(self._clock())
-            else:
-                tpm.power_on(self._clock())
-        except SavedStateError as error:
-            raise DeviceError(f"{error}; restore the store from a backup") from None
-        changes = made | tpm.changes() | (after.blob() if after != custody else {})
-        self._save_loaded(tpm, changes, stored, suspended, delete_volatile=delete_volatile)
-        self._custody = after
-
-    def _admitted(self, custody: Custody, stored: Mapping[str, bytes]) -> Custody:
-        """Who has the TPM after this start; DeviceError or NvstoreError if it must not be started so."""
-        given = self._given.permanent
-        if given is None:
-            custody.check_start()
-            return custody
-        newer = custody.with_given(given.moves)
-        if newer is None and stored and not is_same(given.state, stored):
-            self._admit_revert()
-        return newer or custody
-
-    def _manufacture(self) -> Any:
-        return self._tpms.manufacture(entropy=self._random)
-
-    def _save_loaded(
-        self,
-        tpm: Any,
-        changes: dict[str, bytes | None],
-        stored: dict[str, bytes],
-        suspended: bytes | None,
-        *,
-        delete_volatile: bool,
-    ) -> None:
-        """Make durable what bringing the TPM up has changed in the store, and use it from now on."""
-        given = self._given.permanent
-        if given is not None:
-            changes = dict.fromkeys(stored) | given.state | changes
-        if suspended is not None and (delete_volatile or self._given):
-            changes[SUSPENDED] = suspended = None
-        if changes:
-            self._storage.opened().commit(changes)
-        self._tpm, self._suspended = tpm, suspended
+        loaded = self._loader.load(store.load(), self._given, delete_volatile=delete_volatile)
+        if loaded.changes:
+            store.commit(loaded.changes)
+        self._tpm, self._suspended, self._custody = loaded.tpm, loaded.suspended, loaded.custody
         self._is_suspended = False
         self._given.clear()
-        self._durability.begin(tpm)
+        self._durability.begin(self._tpm)

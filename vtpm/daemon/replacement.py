@@ -93,4 +93,4 @@ def _octets(value: Any) -> dict[str, str]:
 
 
 def _restored(value: dict[str, Any]) -> Any:
-    return base64.b64decode(value[OCTETS]) if value.keys() == {OCTETS} else value
+    return base64.b64decode(value[OCTETS], validate=True) if value.keys() == {OCTETS} else value

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from vtpm.daemon.clock import Entropy
+from vtpm.daemon.bringup import Loader
 from vtpm.daemon.errors import DeviceError
 from vtpm.state.clock import Instant
 
@@ -16,14 +16,14 @@ def asleep(tpm: Any) -> dict[str, Any]:
     return {**facts, "ram": tpm.snapshot_volatile()}
 
 
-def awakened(tpms: Any, stored: Mapping[str, bytes], facts: Mapping[str, Any], entropy: Entropy) -> Any:
+def awakened(loader: Loader, stored: Mapping[str, bytes], facts: Mapping[str, Any]) -> Any:
     """
     The TPM of a stored state and what `asleep` gave; its Time has gone on, as both processes read one clock.
 
     SavedStateError if this program cannot read it, DeviceError if it fails its self-tests here.
     """
     failure = facts.get("failure")
-    tpm = tpms.restore({**stored, **facts.get("ram", {})}, entropy)
+    tpm = loader.tpms.restore({**stored, **facts.get("ram", {})}, loader.entropy)
     now = Instant(facts["instant"])
     if failure is None:
         tpm.resume(now)
