@@ -134,8 +134,8 @@ class Registry:
             if named is None:
                 raise UnknownState(str(vm)) from None
             return named
-        place = self.place(uuid)
-        if not any(map(self._files.exists, (self._path_of(uuid), place.state, place.mark))):
+        paths = self._path_of(uuid), self._states / f"{uuid}.state", self._marks / f"{uuid}.mark"
+        if not any(map(self._files.exists, paths)):
             raise UnknownState(str(vm))
         return uuid
 

@@ -357,15 +357,16 @@ class FileStore:
         plaintext = blobs.encode(size - opening.overhead)
         written = int(self._place.clock() * 1000)
         front, ciphertext, link = opening.record(generation, self._last.link, written, plaintext)
-        last = self._last._replace(generation=generation, link=link)
         if anew or self._file is None or size > self._ring.slot_size:
             self._write_new_file(generation, front, ciphertext, anew=anew)
+            last = self._last._replace(generation=generation, link=link)
             mark = marks.prepare(last, self._mark_key)
         else:
             try:
                 offset = self._ring.offset(generation)
                 self._file.write(offset, [front, ciphertext])
                 self._file.begin_flush(offset, size)
+                last = self._last._replace(generation=generation, link=link)
                 mark = marks.prepare(last, self._mark_key)
                 opening.prepare()
                 self._file.flush()
