@@ -20,6 +20,8 @@ from nvstore.files import File, Files, actor, read_file, replace_file
 
 _FIRST: Final = "0" * 64
 _HEAD: Final = "nvstore audit head"
+_STAMP: Final = {"seq", "time", "actor", "op", "result", "prev"}
+"""What every entry has."""
 
 
 class _Head(NamedTuple):
@@ -83,11 +85,17 @@ class Audit:
             return found.lines, found.hash
 
     def entries(self) -> list[dict[str, Any]]:
-        """Return all lines, oldest first, without verifying them."""
-        try:
-            return [json.loads(line) for line in self._content().splitlines()]
-        except (ValueError, RecursionError) as error:
-            raise AuditBroken(self._log, 0, str(error)) from None
+        """Return all lines, oldest first, without verifying them; AuditBroken if one is no entry at all."""
+        entries = []
+        for number, line in enumerate(self._content().splitlines(), 1):
+            try:
+                entry = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise AuditBroken(self._log, number, str(error)) from None
+            if not isinstance(entry, dict) or not entry.keys() >= _STAMP:
+                raise AuditBroken(self._log, number, "it is no entry")
+            entries.append(entry)
+        return entries
 
     def _append(self, operation: str, facts: dict[str, Any], result: str) -> None:
         with self._locked():

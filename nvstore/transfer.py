@@ -124,7 +124,7 @@ class Transfers:
         """
         wanted = {kdk_id.hex() for kdk_id in kdk_ids}
         exported = [entry for entry in self._host.audit.entries() if entry["op"] == "export"]
-        paths = {Path(entry["path"]) for entry in exported if entry.get("kdk_id") in wanted}
+        paths = {Path(str(entry.get("path"))) for entry in exported if entry.get("kdk_id") in wanted}
         found = []
         for path in sorted(paths):
             with suppress(OSError, NvstoreError):  # it is gone, or is something else by now

@@ -9,6 +9,7 @@ import click
 
 from vtpm.cli.certificates import EXPECTED
 from vtpm.cli.errors import explained
+from vtpm.cli.output import write_new
 from vtpm.cli.passphrase import passphrase_of, passphrase_options
 from vtpm.cli.place import Place
 from vtpm.cli.provisioning import authority_of
@@ -152,11 +153,9 @@ def move(
 ) -> None:
     """Put the authority's key, or the PIN of its token, under another provider."""
     with explained():
-        from vtpm.daemon.authority import SECRET  # noqa: PLC0415 - help needs none
-
         host = place.host()
         unlock(host, unlock_provider or provider, passphrase_of(passphrase_file, passphrase_fd))
-        host.vault.move(SECRET, provider)
+        authority_of(place, host).move(provider)
     click.echo(f"the authority's key is under provider {provider}")
 
 
@@ -168,7 +167,7 @@ def move(
 def csr(place: Place, /, file: Path, name: str | None, **keys: Any) -> None:
     """Write a certificate request (PKCS #10), so that another authority certifies this one."""
     with explained():
-        file.write_bytes(local_authority(place, **keys).request(name))
+        write_new(file, local_authority(place, **keys).request(name))
     click.echo(
         f"openssl x509 -req -in {file} -copy_extensions copyall -CA ca.pem -CAkey ca.key -days 3650 "
         f"-out {file.with_suffix('.pem')}"

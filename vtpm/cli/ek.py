@@ -17,6 +17,7 @@ from vtpm.cli.certificates import (
 )
 from vtpm.cli.errors import explained
 from vtpm.cli.look import look, look_options
+from vtpm.cli.output import write_new
 from vtpm.cli.place import Place
 
 CHANGE = "ek-certificate"
@@ -108,9 +109,9 @@ def csr(place: Place, /, vm: str, directory: Path, subject: str | None, **unlock
         for item in keys:
             request = directory / f"ek-{item['handle'].removeprefix('0x')}.csr"
             key = public_of(item["tpmt_public"])
-            request.write_bytes(request_ek(key, subject or vm, model, specification))
+            write_new(request, request_ek(key, subject or vm, model, specification))
             public = request.with_suffix(".pub")
-            public.write_text(item["public_key"])
+            write_new(public, item["public_key"].encode())
             tell_how_to_sign(request, public)
     click.echo(f"then, for each of them: vtpm ek install {vm} FILE.pem", err=True)
 
@@ -134,7 +135,9 @@ def persistent_keys(place: Place, vm: str, unlocking: dict[str, Any]) -> list[di
     """The endorsement keys that can be certified."""
     keys = [item for item in look(place, vm, "ek", **unlocking) if item["public_key"]]
     if not keys:
-        raise click.ClickException(f"{vm}: no endorsement key is persistent, so there is none to certify")
+        raise click.ClickException(
+            f"{vm}: no endorsement key is persistent, so there is none to certify; make one in the guest"
+        )
     return keys
 
 

@@ -17,6 +17,8 @@ def explained() -> Iterator[None]:
         yield
     except (NvstoreError, OperatorError) as error:
         raise click.ClickException(str(error)) from None
+    except BrokenPipeError:
+        raise  # whoever reads what is printed has seen enough
     except PermissionError as error:
         raise click.ClickException(
             f"{error.filename}: permission denied; run as the user who owns it, or choose other directories "

@@ -1,5 +1,6 @@
 """The command `vtpm`; what a subcommand needs is loaded when it runs, so that help and servers start fast."""
 
+import os
 import sys
 from importlib import import_module
 from typing import Any, Final
@@ -81,4 +82,7 @@ def main() -> Any:
         sys.exit(1)
     except click.Abort:
         click.echo("vtpm: interrupted", err=True)
+        sys.exit(1)
+    except BrokenPipeError:  # as with `| head`: there is nobody to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

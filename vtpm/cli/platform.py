@@ -6,9 +6,17 @@ from typing import Any
 
 import click
 
-from vtpm.cli.certificates import EXPECTED, authority_for, certificate_in, public_of, put, tell_how_to_sign
+from vtpm.cli.certificates import (
+    EXPECTED,
+    authority_for,
+    certificate_in,
+    public_of,
+    put,
+    tell_how_to_sign,
+)
 from vtpm.cli.errors import explained
 from vtpm.cli.look import look, look_options
+from vtpm.cli.output import write_new
 from vtpm.cli.place import Place
 from vtpm.cli.provisioning import PLATFORM, platform_of
 
@@ -100,10 +108,11 @@ def csr(
         from vtpm.manufacture.certificates import public_key_of  # noqa: PLC0415
 
         key, text = key_and_platform(place, vm, named, unlocking)
-        file.write_bytes(request_platform(public_of(key), subject or vm, platform_of(text)))
+        write_new(file, request_platform(public_of(key), subject or vm, platform_of(text)))
         public = file.with_suffix(".pub")
-        public.write_bytes(
-            public_key_of(public_of(key)).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        write_new(
+            public,
+            public_key_of(public_of(key)).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
         )
         tell_how_to_sign(file, public)
     click.echo(f"then: vtpm platform install {vm} {file.with_suffix('.pem')}", err=True)
@@ -128,6 +137,8 @@ def key_and_platform(place: Place, vm: str, named: str | None, unlocking: dict[s
     """The endorsement key that the certificate is of, and what it says of the platform."""
     found = look(place, vm, "platform", **unlocking)
     if found["tpmt_public"] is None:
-        raise click.ClickException(f"{vm}: no endorsement key is persistent, so there is none to certify")
+        raise click.ClickException(
+            f"{vm}: no endorsement key is persistent, so there is none to certify; make one in the guest"
+        )
     present = next((item["platform"] for item in found["certificates"] if item["platform"]), None)
     return found["tpmt_public"], named or (",".join(present) if present else PLATFORM)

@@ -31,7 +31,14 @@ def threshold(_ctx: click.Context, _param: click.Parameter, value: str | None) -
 @click.command()
 @click.argument("name")
 @click.option("--out", required=True, type=PATH, help="Write the backup to this file, which must not exist.")
-@click.option("--format", "form", type=click.Choice(["nvstore", "pkcs12"]), default="nvstore")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["nvstore", "pkcs12"]),
+    default="nvstore",
+    show_default=True,
+    help="A format of this project's own, or the one that other tools read.",
+)
 @click.option(
     "--shares",
     callback=threshold,

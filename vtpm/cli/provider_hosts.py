@@ -8,6 +8,7 @@ from typing import Any, Final
 import click
 
 from vtpm.cli.errors import explained
+from vtpm.cli.output import write_new
 from vtpm.cli.place import Place
 from vtpm.cli.provider import as_json_option
 from vtpm.cli.seals import PATH, seal_options, seals_of, unlock_options, unlocked
@@ -111,9 +112,3 @@ def acknowledge(place: Place, file: Path, unlock_file: Path | None) -> None:
 def has_tpm() -> bool:
     """Whether this host has a TPM that this program can talk to."""
     return Path("/dev/tpmrm0").exists() and find_spec("tpm2_pytss") is not None
-
-
-def write_new(path: Path, content: bytes) -> None:
-    """Write a new file; one that is there stays."""
-    with path.open("xb") as file:
-        file.write(content)

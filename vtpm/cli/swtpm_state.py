@@ -24,7 +24,13 @@ STATE: Final = "tpm2-00.permall"
 def key_options(command: Callable[..., None]) -> Callable[..., None]:
     """The options that say where swtpm's key is, as its --key has them."""
     for option in (
-        click.option("--kdf", type=click.Choice(["pbkdf2", "sha512"]), default="pbkdf2", show_default=True),
+        click.option(
+            "--kdf",
+            type=click.Choice(["pbkdf2", "sha512"]),
+            default="pbkdf2",
+            show_default=True,
+            help="How swtpm makes the key of a passphrase.",
+        ),
         click.option(
             "--pwdfile",
             type=click.Path(dir_okay=False, path_type=Path),

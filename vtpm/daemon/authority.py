@@ -109,6 +109,14 @@ class LocalAuthority:
             key = self._make(name, token)
             return Authority(key, self._certificates(key)[0])
 
+    def move(self, provider: str) -> None:
+        """Put the key, or the PIN of its token, under another provider."""
+        with self._directory():
+            if self.host is None or not self.exists:
+                raise AuthorityError(f"{self.directory} has no authority; make one by `vtpm authority init`")
+            self._key()  # one in a file is put into the vault first
+            self.host.vault.move(SECRET, provider)
+
     def remove(self) -> None:
         """Give the authority up, and its key; the certificate is kept beside, for what it has signed."""
         with self._directory():
@@ -162,7 +170,8 @@ class LocalAuthority:
         try:
             certificates = x509.load_pem_x509_certificates(octets)
         except ValueError as error:
-            raise AuthorityError(f"these are no certificates in PEM: {error}") from None
+            said = str(error).splitlines()[0].split(".")[0]
+            raise AuthorityError(f"these are no certificates in PEM ({said}); give some in PEM") from None
         with self._directory():
             check_chain(certificates, self._key())
             _replace(
