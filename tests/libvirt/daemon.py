@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from examples.guest.initramfs import program
-from examples.guest.processes import ProgramFailedError, command_line, end
+from examples.guest.processes import ProgramFailedError, command_line
 
 QEMU_USER = "libvirt-qemu"
 
@@ -148,7 +148,7 @@ def libvirtd(
             wait_until_ready(found, process)
             yield found
         finally:
-            end(process)
+            process.kill()  # it takes no other signal, and its child ends with it
 
 
 def opening_of(directory: Path) -> str:

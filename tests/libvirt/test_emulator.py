@@ -33,9 +33,9 @@ def libvirt(directory: Path) -> Iterator[Libvirt]:
         yield running
 
 
-def new_secret(libvirt: Libvirt, directory: Path, name: str) -> str:
-    """A secret of libvirt's, with octets that no text has."""
-    secret = str(uuid.uuid4())
+def new_secret(libvirt: Libvirt, directory: Path, name: str, secret: str = "") -> str:
+    """A secret of libvirt's, with octets that no text has; new, or that of another host."""
+    secret = secret or str(uuid.uuid4())
     file = directory / "secret.xml"
     file.write_text(SECRET.format(uuid=secret, name=name))
     libvirt.virsh("secret-define", str(file))

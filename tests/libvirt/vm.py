@@ -90,6 +90,7 @@ class Vm:
     def destroy(self) -> None:
         """Take its power away."""
         self.libvirt.virsh("destroy", self.name)
+        self.guest.disconnect()
 
     def wait_until_off(self) -> None:
         """Wait until libvirt has seen its end."""

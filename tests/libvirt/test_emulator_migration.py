@@ -1,0 +1,58 @@
+"""Domains that migrate with an emulated TPM, where this project's programs come first on both hosts."""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.libvirt.conftest import check_machine
+from tests.libvirt.daemon import Libvirt, libvirtd
+from tests.libvirt.test_emulator import new_secret, state_of
+from tests.libvirt.vm import VTPM, Vm
+
+pytestmark = pytest.mark.libvirt
+
+Hosts = tuple[Libvirt, Libvirt]
+
+
+@pytest.fixture(scope="module")
+def hosts(directory: Path) -> Iterator[Hosts]:
+    """Two hosts."""
+    check_machine()
+    programs = subprocess.run([VTPM, "compat-dir"], capture_output=True, text=True, check=True).stdout.strip()
+    with ExitStack() as both:
+        first, second = (
+            both.enter_context(libvirtd(directory / digits, Path(programs), host=digits))
+            for digits in ("aaaaaaaa", "bbbbbbbb")
+        )
+        yield first, second
+
+
+@pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "encrypted"])
+def test_migration(hosts: Hosts, directory: Path, *, encrypted: bool) -> None:
+    """The run goes to the other host with its TPM, where the same secret must be before, and back."""
+    name, (first, second) = "encrypted" if encrypted else "plain", hosts
+    secret = new_secret(first, directory, name) if encrypted else ""
+    inner = f"<encryption secret='{secret}'/>" if encrypted else ""
+    tpm = f"<tpm model='tpm-crb'><backend type='emulator' version='2.0'>{inner}</backend></tpm>"
+    vm = Vm(first, directory, name, tpm, roams=True)
+    vm.start()
+    vm.begin_to_count()
+    vm.extend()
+    measured = vm.pcr()
+
+    if encrypted:
+        assert secret in vm.migrate(second, status=1)
+        new_secret(second, directory, name, secret)
+    for target in (second, first):
+        vm.migrate(target, "--undefinesource")
+
+        assert (vm.counted(), vm.pcr()) == (vm.count, measured)
+        vm.increment()
+    assert any((state_of(vm) / "tpm2").iterdir())
+    vm.power_off()
+    vm.start()
+    assert (vm.counted(), vm.pcr()) == (vm.count, bytes(32))
+    vm.destroy()
