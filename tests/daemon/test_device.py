@@ -377,13 +377,31 @@ class TestSharedStorage:
     """swtpm.8, --migration: a state directory that two hosts share"""
 
     def test_released(self, store: LastingStore) -> None:
-        """Once released, nothing is written until the lock is taken again."""
+        """Once released, the lock is taken again by request, or by a command of a run that goes on."""
         device = device_on(store, releases_storage=True)
         device.init()
         device.execute(STARTUP)
+        for count, is_requested in enumerate((True, False), 1):
+            device.release_storage()
+            if is_requested:
+                device.lock_storage()
+            assert value_of(device.execute(INCREMENT)) == count
+
+    def test_taken(self, store: LastingStore) -> None:
+        """While another host has it, nothing is written; the run goes on with it when it is free."""
+        others = iter([False, True, True, False, False])
+
+        def open_store() -> LastingStore:
+            if next(others):
+                raise DeviceError("it is locked by another host")
+            return store
+
+        device = Device("vm", FakeTpm, open_store, may_manufacture=True, releases_storage=True)
+        device.init()
+        device.execute(STARTUP)
         device.release_storage()
-        assert device.execute(INCREMENT) == refusal(TPM_RC.NV_UNAVAILABLE)
-        device.lock_storage()
+        for _ in range(2):
+            assert device.execute(INCREMENT) == refusal(TPM_RC.NV_UNAVAILABLE)
         assert value_of(device.execute(INCREMENT)) == 1
 
     def test_changed(self, store: LastingStore) -> None:
@@ -394,6 +412,7 @@ class TestSharedStorage:
         device.release_storage()
         store.commit({"other": b"host"})
         before = store.load()
+        assert device.execute(INCREMENT) == refusal(TPM_RC.NV_UNAVAILABLE)
         for _ in range(2):
             with pytest.raises(DeviceError, match="another host"):
                 device.lock_storage()

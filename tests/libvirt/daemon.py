@@ -36,10 +36,17 @@ for pair in {pairs}; do
     mount --bind "{directory}/${{pair%%=*}}" "${{pair#*=}}"
 done
 mount --bind "{directory}/group" /etc/group
+{shared}
 libvirtd --config "{directory}/etc/libvirtd.conf" --pid-file "{directory}/libvirtd.pid" &
 wait
 """
 """A shell as the first process: it collects the machines that libvirt leaves to it."""
+
+SHARED = """
+mkdir --parents /var/lib/libvirt/swtpm
+bindfs -o subtype=glusterfs,allow_other "{shared}" /var/lib/libvirt/swtpm
+"""
+"""A directory as one that libvirt takes for a file system of several hosts, by its type."""
 
 OPENED = """
 mkdir --parents "{hold}"
@@ -105,11 +112,12 @@ def libvirtd(
     programs: Path | None = None,
     host: str = "0" * 8,
     more: Mapping[str, str] = MappingProxyType({}),
+    shared: Path | None = None,
 ) -> Iterator[Libvirt]:
     """
     A libvirtd that finds `programs` first; `host` are eight digits that tell it from others.
 
-    `more` are directories that it and its hooks have besides.
+    `more` are directories that it and its hooks have besides; `shared` is where the states of emulators are.
     Its mounts and processes end with it: whatever it started is killed by the kernel.
     """
     directories = {**DIRECTORIES, **more}
@@ -119,7 +127,8 @@ def libvirtd(
         prepare(directory, f"{host}-1c2d-4a3b-8f00-5a5a5a5a5a5a")
     pairs = " ".join(f"{name}={path}" for name, path in directories.items())
     opened = opening_of(directory) if programs else ""
-    shell = ENVIRONMENT.format(pairs=pairs, directory=directory, opened=opened, host=host)
+    mount = "" if shared is None else SHARED.format(shared=shared)
+    shell = ENVIRONMENT.format(pairs=pairs, directory=directory, opened=opened, host=host, shared=mount)
     path = os.pathsep.join(map(str, [*([programs] if programs else []), "/usr/sbin:/usr/bin:/sbin:/bin"]))
     words = [
         "--mount",

@@ -7,9 +7,10 @@ While the store cannot write, what would change the state ends in TPM_RC_NV_UNAV
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
-from nvstore import Store
+from nvstore import NvstoreError, Store
 from vtpm.control.blobs import Form
 from vtpm.control.frames import HEADER
 from vtpm.control.messages import CMD, PTM_BLOB_TYPE, TPM_RESULT
@@ -194,6 +195,9 @@ class Device:
         self._is_suspended = False
         if self._custody.holding is not Holding.HERE:
             self.keep()
+        if self._storage.is_released:
+            with suppress(DeviceError, NvstoreError):  # what the command changes is refused, then
+                self.lock_storage()
         tpm, now = self._tpm, self._clock()
         if self._durability.alarm:
             self._durability.retry(now)
@@ -322,7 +326,7 @@ class Device:
         self._storage.lock()
 
     def release_storage(self) -> None:
-        """Let another host have the store, if so asked for; nothing is written until `lock_storage`."""
+        """Let another host have the store, if asked for, until a command or `lock_storage` takes it back."""
         self._storage.release(self._durability.commit_deferred)
 
     def rekey(self, *, deep: bool, provider: str | None) -> bool:
