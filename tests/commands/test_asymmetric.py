@@ -377,7 +377,7 @@ class TestZGen2Phase:
         assert (structure_of(shared), EMPTY) == (reply.out_z1, reply.out_z2)
 
     def test_counter(self, tpm: Client) -> None:
-        """The ephemeral key is used once; a counter without a key is TPM_RC_VALUE."""
+        """19.1: the ephemeral key is used once; a counter without a key is TPM_RC_VALUE."""
         key, counter = put_ecc(tpm, "decrypt"), tpm.ec_ephemeral(curve_id=P256).counter
         point = structure_of(ecc_private().public)
         given = {"in_qs_b": point, "in_qe_b": point, "in_scheme": TPM_ALG.ECDH}

@@ -900,3 +900,28 @@ class TestTransportSpdm:
         second = tpm.policy_transport_spdm(session.handle, req_key_name=b"", tpm_key_name=name)
 
         assert (first.rc, second.rc) == (code.parameter(1), code.parameter(2))
+
+
+class TestPolicyGetDigest:
+    """23.19"""
+
+    @pytest.mark.parametrize("kind", [TPM_SE.POLICY, TPM_SE.TRIAL])
+    def test_changes_nothing(self, tpm: Client, kind: TPM_SE) -> None:
+        """The digest is read, again and again, of sessions of both kinds."""
+        session = start_session(tpm, kind).handle
+        before = tpm.policy_get_digest(session).policy_digest
+        tpm.policy_command_code(session, code=TPM_CC.Unseal).check()
+
+        digests = [tpm.policy_get_digest(session).policy_digest for _ in range(2)]
+
+        assert before == bytes(32)
+        assert digests[0] == digests[1] != before
+
+    def test_other_handles(self, tpm: Client) -> None:
+        """An HMAC session has no policy (TPM_RC_VALUE); one that is not loaded is TPM_RC_REFERENCE_H0."""
+        codes = [
+            tpm.policy_get_digest(handle).rc
+            for handle in (start_session(tpm).handle, TPM_RH.OWNER, 0x03000005)
+        ]
+
+        assert codes == [TPM_RC.VALUE.handle(1)] * 2 + [TPM_RC.REFERENCE_H0]

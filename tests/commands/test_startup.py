@@ -112,7 +112,7 @@ class TestStartup:
         assert tpm.get_test_result().test_result == TPM_RC.FAILURE
 
     def test_reported_in_failure_mode(self, powered: Client) -> None:
-        """A TPM in failure mode reports its result and capabilities before Startup."""
+        """9.2: a TPM in failure mode reports its result and capabilities before Startup."""
         powered.tpm.fail("for the test")
 
         assert powered.startup(startup_type=TPM_SU.CLEAR).rc == TPM_RC.FAILURE

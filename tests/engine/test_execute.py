@@ -1,15 +1,18 @@
 """The pipeline: what a TPM answers before any handler runs."""
 
 import struct
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.keys import put_hmac, signing
 from tests.scenarios import Client, Reply
 from vtpm import Tpm
 from vtpm.commands import COMMANDS
-from vtpm.spec.constants import TPM_CC, TPM_ST, TPM_SU
+from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_RH, TPM_ST, TPM_SU
+from vtpm.state.profile import DEFAULT
 from vtpm.wire.error import TPM_RC
 
 HEADER = struct.Struct(">HII")
@@ -189,6 +192,23 @@ class TestParameters:
         request = HEADER.pack(TPM_ST.NO_SESSIONS, 13, TPM_CC.GetRandom) + b"\0\x08\0"
 
         assert code_of(tpm.send(request)) == TPM_RC.SIZE
+
+
+class TestUnusedParameter:
+    """Part 3, 5.8 and 8.2"""
+
+    def test_refused(self) -> None:
+        """A parameter that is of no use in this case must be well formed all the same."""
+        profile = replace(DEFAULT, algorithms=DEFAULT.algorithms - {TPM_ALG.SHA384})
+        tpm = Client(profile=profile)
+        key = put_hmac(tpm)
+
+        codes = [
+            tpm.certify(key, TPM_RH.NULL, qualifying_data=b"", in_scheme=signing(TPM_ALG.ECDSA, alg)).rc
+            for alg in (TPM_ALG.SHA256, TPM_ALG.SHA384)
+        ]
+
+        assert codes == [TPM_RC.SUCCESS, TPM_RC.HASH.parameter(2)]
 
 
 class TestResponse:
