@@ -20,7 +20,8 @@ from tests.objects import (
 from tests.scenarios import Client
 from tests.sessions import start_session
 from vtpm.spec.algorithms import TPMS_SENSITIVE_CREATE
-from vtpm.spec.constants import TPM_ALG, TPM_CAP, TPM_RH, TPM_SU
+from vtpm.spec.attributes import TPMA_STARTUP_CLEAR
+from vtpm.spec.constants import TPM_ALG, TPM_CAP, TPM_PT, TPM_RH, TPM_SU
 from vtpm.wire.error import TPM_RC
 
 PRIMARIES = "crypto/primary-derivation"
@@ -534,3 +535,40 @@ class TestReadOnlyControl:
         assert tpm.get_random(bytes_requested=4).rc == TPM_RC.SUCCESS
         assert tpm.read_only_control(TPM_RH.PLATFORM, state=False).rc == TPM_RC.SUCCESS
         assert tpm.create_primary(TPM_RH.OWNER, **creation(STORAGE_ECC)).rc == TPM_RC.SUCCESS
+
+    @pytest.mark.parametrize(
+        ("shutdown", "startup", "stays"),
+        [
+            (TPM_SU.STATE, TPM_SU.STATE, True),
+            (TPM_SU.STATE, TPM_SU.CLEAR, False),
+            (TPM_SU.CLEAR, TPM_SU.CLEAR, False),
+            (None, TPM_SU.CLEAR, False),
+        ],
+    )
+    def test_until_a_restart(
+        self, tpm: Client, shutdown: TPM_SU | None, startup: TPM_SU, *, stays: bool
+    ) -> None:
+        """Part 1, 42.2: a Resume keeps the mode, a Restart or a Reset ends it; GetCapability reports it."""
+        tpm.read_only_control(TPM_RH.PLATFORM, state=True).check()
+        tpm.power_cycle(shutdown=shutdown, startup=startup)
+
+        reply = tpm.get_capability(
+            capability=TPM_CAP.TPM_PROPERTIES, property=TPM_PT.STARTUP_CLEAR, property_count=1
+        )
+        assert TPMA_STARTUP_CLEAR(reply.capability_data.data[0].value).readOnly is stays
+        assert tpm.clear(TPM_RH.LOCKOUT).rc == (TPM_RC.READ_ONLY if stays else TPM_RC.SUCCESS)
+
+    def test_dictionary_attack(self, tpm: Client) -> None:
+        """Part 1, 42.3: failures are counted and forgiven, but their limits stay."""
+        tpm.hierarchy_change_auth(TPM_RH.LOCKOUT, new_auth=b"lockout").check()
+        item = primary(tpm, SEALED, data=b"secret", auth=b"pw")
+        tpm.read_only_control(TPM_RH.PLATFORM, state=True).check()
+
+        assert tpm.unseal(item, auths=[b"no"]).rc == TPM_RC.AUTH_FAIL.session(1)
+        assert tpm.tpm.lockout.failed_tries == 1
+        assert tpm.dictionary_attack_lock_reset(TPM_RH.LOCKOUT, auths=[b"lockout"]).rc == TPM_RC.SUCCESS
+        assert tpm.tpm.lockout.failed_tries == 0
+        parameters = {"new_max_tries": 9, "new_recovery_time": 9, "lockout_recovery": 9}
+        for auth in (b"no", b"lockout"):
+            reply = tpm.dictionary_attack_parameters(TPM_RH.LOCKOUT, **parameters, auths=[auth])
+            assert reply.rc == TPM_RC.READ_ONLY

@@ -638,6 +638,18 @@ class TestPin:
 
         assert self.use(tpm, b"pin") == TPM_RC.AUTH_UNAVAILABLE
 
+    def test_locked(self, tpm: Client) -> None:
+        """34.2.8.3: a PIN Index that is locked for reading and writing still serves PolicySecret."""
+        self.set_pin(tpm, PIN_PASS.but(READ_STCLEAR=True, WRITE_STCLEAR=True), 2)
+        tpm.nv_write_lock(OWNER, INDEX).check()
+        tpm.nv_read_lock(OWNER, INDEX).check()
+        session = start_session(tpm, TPM_SE.POLICY).handle
+        given = {"nonce_tpm": b"", "cp_hash_a": b"", "policy_ref": b"", "expiration": 0}
+
+        codes = [tpm.policy_secret(INDEX, session, **given, auths=[b"pin"]).rc for _ in range(3)]
+
+        assert codes == [TPM_RC.SUCCESS, TPM_RC.SUCCESS, TPM_RC.AUTH_UNAVAILABLE]
+
     def test_owner_sets_it_back(self, tpm: Client) -> None:
         """Whoever may write the Index sets its count."""
         self.set_pin(tpm, PIN_FAIL, 1)
