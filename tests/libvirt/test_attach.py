@@ -39,6 +39,27 @@ class TestAttach:
         )
         assert (lab.names(), domain.XMLDesc()) == ({}, before)
 
+    @pytest.mark.parametrize("words", [(), ("--dry-run",)], ids=["made", "dry run"])
+    def test_no_external(self, lab: Lab, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]) -> None:
+        """Where libvirt offers no such TPM, for want of swtpm's programs, nothing is made."""
+        domain = lab.define()
+        before, told = domain.XMLDesc(), "<enum name='backendModel'><value>passthrough</value>{}</enum>"
+        asked: list[tuple[str | None, ...]] = []
+
+        def capabilities(_: object, *given: str | None) -> str:
+            asked.append(given)
+            return told
+
+        monkeypatch.setattr(libvirt.virConnect, "getDomainCapabilities", capabilities)
+        refused = lab.attach(*words)
+
+        assert refused.exit_code == 1
+        assert "install Debian's packages swtpm and swtpm-tools" in refused.stderr
+        assert (lab.names(), domain.XMLDesc()) == ({}, before)
+        assert asked == [(None, "x86_64", None, "test")]
+        told = told.format("<value>external</value>")
+        assert lab.attach(*words).exit_code == 0
+
     def test_running(self, lab: Lab) -> None:
         """For a domain that runs, the change is said to need another start."""
         domain = lab.define()

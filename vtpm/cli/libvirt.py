@@ -155,6 +155,7 @@ def attach_domain(
     change = Change.of(place, definition.text, name, model, foreign=foreign)
     if change.is_needed:
         check_not_saved(domain)
+        hypervisor.check_external(definition)
     change.carry_out(place, making, dry_run=dry_run)
     if not dry_run and change.is_needed:
         if domain.is_persistent:

@@ -66,6 +66,14 @@ class Definition:
             ) from None
 
     @property
+    def platform(self) -> tuple[str | None, str | None, str | None, str | None]:
+        """Emulator, architecture, machine and kind of virtualization, where the definition names them."""
+        kind = self._root.first("os/type")
+        os_type = {} if kind is None else kind.attributes
+        emulator = self._root.text_of("devices/emulator") or None
+        return emulator, os_type.get("arch"), os_type.get("machine"), self._root.attributes.get("type")
+
+    @property
     def tpm(self) -> DefinedTpm | None:
         """The TPM, if there is one."""
         if not self._elements:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from vtpm.daemon.errors import OperatorError
-from vtpm.libvirt.definition import KEY_NAMESPACE, KEY_PREFIX, Definition
+from vtpm.libvirt.definition import EXTERNAL, KEY_NAMESPACE, KEY_PREFIX, Definition
 
 try:
     import libvirt
@@ -25,6 +25,8 @@ KEEPALIVE: Final = (5, 3)
 BASE_LABEL: Final = re.compile(
     r"<model>dac</model>.*?<baselabel type='(?:kvm|qemu)'>\+(\d+):\+(\d+)</baselabel>", re.DOTALL
 )
+
+BACKENDS: Final = re.compile(r"<enum name='backendModel'>.*?</enum>", re.DOTALL)
 
 
 class LibvirtError(OperatorError):
@@ -149,6 +151,20 @@ class Hypervisor:
     def define(self, text: str) -> None:
         """Make or change a domain that outlives its run."""
         asked(self._connection.defineXMLFlags, text, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+
+    def check_external(self, definition: Definition) -> None:
+        """LibvirtError if libvirt says that such a domain gets no TPM from another process than its own."""
+        try:
+            told = self._connection.getDomainCapabilities(*definition.platform)
+        except libvirt.libvirtError:
+            return  # it cannot tell, and decides when the domain is defined
+        backends = BACKENDS.search(told)
+        if backends and f"<value>{EXTERNAL}</value>" not in backends[0]:
+            raise LibvirtError(
+                "libvirt has no TPM of the kind `external` for this domain; libvirt 9.0 and later have, "
+                "where they find swtpm's programs: install Debian's packages swtpm and swtpm-tools, or start "
+                "libvirtd with PATH=$(vtpm compat-dir):$PATH"
+            )
 
     def user_of_guests(self) -> User | None:
         """Whom QEMU runs as, where that is another user than this process'."""
