@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -11,20 +12,29 @@ from pathlib import Path
 import pytest
 
 from tests.compat.runs import LIMIT, serving
+from tests.scenarios import Caller, Client
 from vtpm.compat.arguments import ArgumentError
 from vtpm.compat.directory import make_directory
-from vtpm.compat.foreign_state import StreamForm, take_over
+from vtpm.compat.foreign_state import StreamForm, is_for_swtpm, take_over
 from vtpm.compat.keys import Key, key_of, read_key
 from vtpm.compat.storage import StateDirectory
 from vtpm.control import blobs
 from vtpm.control.blobs import BlobError, BlobKeyError
 from vtpm.control.messages import PTM_BLOB_TYPE
 from vtpm.daemon.errors import DeviceError
+from vtpm.daemon.stateblobs import digest_of_state, pack_run, powered_off, run_in, suspended_in
 from vtpm.engine.tpm import Tpm
 from vtpm.libtpms import file
 from vtpm.libtpms.exporting import export_state
+from vtpm.libtpms.exporting_run import export_run
+from vtpm.spec.constants import TPM_ALG, TPM_SU
+from vtpm.spec.structures import TPMS_PCR_SELECTION
+from vtpm.state.clock import Instant
 from vtpm.state.profile import SWTPM_COMPATIBLE
+from vtpm.wire.error import TPM_RC
 
+SAVED_AT = 1_700_000_000_000
+PCR_16 = (TPMS_PCR_SELECTION(TPM_ALG.SHA256, b"\0\0\x01"),)
 STATE = "tpm2-00.permall"
 SECRET = Key(b"a\0secret\nof libvirt", is_passphrase=True)
 PERMANENT, VOLATILE, SAVESTATE = PTM_BLOB_TYPE
@@ -99,12 +109,24 @@ class TestDirectory:
             )()
         assert not list(tmp_path.glob("states/*.state"))
 
-    def test_suspended(self, tmp_path: Path, permanent: bytes) -> None:
-        """A volatile state is not lost by mistake."""
-        (tmp_path / STATE).write_bytes(wrapped(permanent))
-        (tmp_path / "tpm2-00.volatilestate").write_bytes(b"state")
-        with pytest.raises(DeviceError, match=r"volatile state .* is not read"):
-            take_over(StateDirectory(tmp_path), SWTPM_COMPATIBLE, None)
+    @pytest.mark.parametrize("key", [None, SECRET])
+    def test_suspended(self, tmp_path: Path, key: Key | None) -> None:
+        """A suspended run beside the permanent state is taken over with it."""
+        here = Client(profile=SWTPM_COMPATIBLE)
+        sequence = here.hash_sequence_start(auth=b"", hash_alg=TPM_ALG.SHA256).sequence_handle
+        whole = here.tpm.snapshot() | here.tpm.snapshot_volatile()
+        (tmp_path / STATE).write_bytes(wrapped(export_state(whole, os.urandom).state, key))
+        volatile = tmp_path / "tpm2-00.volatilestate"
+        volatile.write_bytes(wrapped(export_run(whole, SAVED_AT, os.urandom), key))
+        state = take_over(StateDirectory(tmp_path), SWTPM_COMPATIBLE, key)
+        run, saved_at = suspended_in(state)
+        assert saved_at == SAVED_AT
+        tpm = Tpm.restore(powered_off(state) | run, os.urandom)
+        tpm.resume(Instant(0))
+        assert list(tpm.volatile.objects) == [sequence]
+        volatile.write_bytes(volatile.read_bytes()[:-1])
+        with pytest.raises(DeviceError, match=STATE):
+            take_over(StateDirectory(tmp_path), SWTPM_COMPATIBLE, key)
 
     def test_damaged(self, tmp_path: Path, permanent: bytes) -> None:
         """A damaged file is named."""
@@ -132,10 +154,52 @@ class TestBlobs:
         with pytest.raises(BlobError, match="is not the state's"):
             StreamForm(SWTPM_COMPATIBLE, Key(b"x", is_passphrase=True), None).unwrap(PERMANENT, octets)
 
-    def test_volatile(self, permanent: bytes) -> None:
-        """A volatile one is refused by its format's name."""
-        with pytest.raises(BlobError, match="format of libtpms"):
+    def test_volatile_alone(self, permanent: bytes) -> None:
+        """A volatile one needs the permanent one before it."""
+        with pytest.raises(BlobError, match="send that first"):
             StreamForm(SWTPM_COMPATIBLE, None, None).unwrap(VOLATILE, wrapped(permanent))
+
+    @pytest.mark.parametrize("key", [None, SECRET])
+    def test_there_and_back(self, key: Key | None) -> None:
+        """What leaves in swtpm's form, encrypted or not, comes back as the same run."""
+        here = Client(profile=SWTPM_COMPATIBLE)
+        here.pcr_event(16, event_data=b"event").check()
+        permanent = blobs.pack(PERMANENT, here.tpm.snapshot())
+        volatile = pack_run(here.tpm.snapshot_volatile(), SAVED_AT, blobs.digest_of(permanent))
+        sender = StreamForm(SWTPM_COMPATIBLE, key, None, for_swtpm=True)
+        receiver = StreamForm(SWTPM_COMPATIBLE, key, None)
+        sent = [sender.wrap(blob) for blob in (permanent, volatile)]
+        assert sent == [sender.wrap(blob) for blob in (permanent, volatile)]
+        assert all(file.is_state(octets) for octets in sent)
+        assert all(file.is_encrypted(octets) is (key is not None) for octets in sent)
+        state, _ = blobs.unpack(PERMANENT, receiver.unwrap(PERMANENT, sent[0]))
+        parts, companion = blobs.unpack(VOLATILE, receiver.unwrap(VOLATILE, sent[1]))
+        run, saved_at = run_in(parts)
+        assert (companion, saved_at) == (digest_of_state(state), SAVED_AT)
+        tpm = Tpm.restore(state | run, os.urandom)
+        tpm.resume(Instant(0))
+        assert tpm.pcr.banks == here.tpm.pcr.banks
+
+    def test_not_for_swtpm(self) -> None:
+        """What swtpm has no place for is not sent in its form, and a stale permanent state neither."""
+        here = Client(profile=SWTPM_COMPATIBLE)
+        permanent = blobs.pack(PERMANENT, here.tpm.snapshot())
+        sender = StreamForm(SWTPM_COMPATIBLE, None, None, for_swtpm=True)
+        sender.wrap(permanent)
+        with pytest.raises(BlobError, match="ask for both again"):
+            sender.wrap(pack_run(here.tpm.snapshot_volatile(), SAVED_AT, bytes(32)))
+        here.tpm.volatile.failed = True
+        with pytest.raises(BlobError, match="failure mode"):
+            sender.wrap(pack_run(here.tpm.snapshot_volatile(), SAVED_AT, blobs.digest_of(permanent)))
+
+    @pytest.mark.parametrize(("value", "chosen"), [("", False), ("vtpm", False), ("swtpm", True)])
+    def test_environment(self, monkeypatch: pytest.MonkeyPatch, value: str, *, chosen: bool) -> None:
+        """The environment says in whose form they leave; anything else is named."""
+        monkeypatch.setenv("VTPM_STATE_BLOBS", value)
+        assert is_for_swtpm() is chosen
+        monkeypatch.setenv("VTPM_STATE_BLOBS", "libtpms")
+        with pytest.raises(ArgumentError, match="VTPM_STATE_BLOBS=libtpms"):
+            is_for_swtpm()
 
 
 class TestEncryption:
@@ -226,7 +290,7 @@ class TestProcesses:
         with serving(programs, state, *key, *migration) as server:
             server.ioctl("--load", "permanent", str(place / "blob"))
             server.ioctl("-i")
-            assert "a state blob of swtpm is taken over" in server.shut_down()
+            assert "a permanent state blob of swtpm is taken over" in server.shut_down()
 
     def test_migration(self, place: Path) -> None:
         """Blobs travel encrypted to a host with the same key, and to no other."""
@@ -251,6 +315,41 @@ class TestProcesses:
         with serving(programs, place / "other") as server:
             refused = server.ioctl("--load", "permanent", kinds["permanent"], status=1)
             assert "PTM_SET_STATEBLOB: 0xd" in refused
+
+    @NEEDS_SWTPM
+    @pytest.mark.parametrize("encrypted", [False, True])
+    @pytest.mark.parametrize("to_us", [True, False])
+    def test_live(
+        self, place: Path, monkeypatch: pytest.MonkeyPatch, *, to_us: bool, encrypted: bool
+    ) -> None:
+        """A guest that runs goes to the other program, and keeps its PCR."""
+        programs = make_directory([place / "programs"])
+        monkeypatch.setenv("VTPM_STATE_BLOBS", "swtpm")
+        (place / "secret").write_bytes(b"a secret")
+        for name in ("source", "target"):
+            (place / name).mkdir()
+        words = ["--migration-key", f"pwdfile={place / 'secret'},mode=aes-256-cbc"] if encrypted else []
+        kinds = {kind: str(place / kind) for kind in ("permanent", "volatile")}
+        data = {name: place / f"{name}.data" for name in ("source", "target")}
+
+        def options(name: str) -> list[str]:
+            return [*words, "--server", f"type=unixio,path={data[name]}"]
+
+        with serving(programs, place / "source", *options("source"), own=not to_us) as server:
+            server.ioctl("-i")
+            with connected(data["source"]) as source:
+                source.startup(startup_type=TPM_SU.CLEAR).check()
+                source.pcr_event(16, event_data=b"event").check()
+                before = source.pcr_read(pcr_selection_in=PCR_16).pcr_values
+            for kind, name in kinds.items():
+                server.ioctl("--save", kind, name)
+        with serving(programs, place / "target", *options("target"), own=to_us) as server:
+            for kind, name in kinds.items():
+                server.ioctl("--load", kind, name)
+            server.ioctl("-i")
+            with connected(data["target"]) as target:
+                assert target.pcr_read(pcr_selection_in=PCR_16).pcr_values == before
+                assert target.startup(startup_type=TPM_SU.CLEAR).rc == TPM_RC.INITIALIZE
 
     def test_shared_storage(self, place: Path) -> None:
         """The lock goes to the destination once everything has been read, and the source cannot go on."""
@@ -346,3 +445,29 @@ def pipe_of(octets: bytes) -> Iterator[int]:
         yield reading
     finally:
         os.close(reading)
+
+
+class Connection(Caller):
+    """A client of a data socket."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+
+    def send(self, request: bytes, locality: int = 0) -> bytes:
+        """Send octets as they are."""
+        assert locality == 0
+        self.connection.sendall(request)
+        return self.connection.recv(4096)
+
+    def name_of(self, handle: int) -> bytes:
+        """The Name of a permanent entity."""
+        return handle.to_bytes(4, "big")
+
+
+@contextmanager
+def connected(path: Path) -> Iterator[Connection]:
+    """A connection to a data socket."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(LIMIT)
+        connection.connect(str(path))
+        yield Connection(connection)

@@ -44,6 +44,7 @@ class FakeTpm:
     def __init__(self, permanent: int = 0, volatile: int = 0) -> None:
         self.profile = DEFAULT
         self.volatile = SimpleNamespace(failed=False)
+        self.clock = SimpleNamespace(last=0)
         self.established = False
         self.physical_presence = False
         self.permanent_count = permanent

@@ -30,6 +30,8 @@ from vtpm.engine.tpm import Tpm
 from vtpm.state.clock import Instant
 from vtpm.wire.error import TPM_RC
 
+STARTUP_CLEAR = bytes.fromhex("80010000000c000001440000")
+READ_CLOCK = bytes.fromhex("80010000000a00000181")
 PERMANENT, VOLATILE, SAVESTATE = PTM_BLOB_TYPE
 
 
@@ -337,6 +339,30 @@ class TestBlobs:
         again.execute(STARTUP)
         assert value_of(again.execute(READ)) == 0
         assert SUSPENDED not in store.load()
+
+    @pytest.mark.parametrize("elapsed", [0, 3_600_000, -1000])
+    def test_time_goes_on(self, elapsed: int) -> None:
+        """Time and Clock count how long a TPM was suspended; a calendar that went back counts nothing."""
+        calendar = [1_700_000_000_000]
+        options: dict[str, Any] = {
+            "clock": lambda: Instant(50_000),
+            "calendar": lambda: calendar[0],
+            "may_manufacture": True,
+        }
+        first = Device("vm", Tpm, LastingStore, **options)
+        first.init()
+        first.execute(STARTUP_CLEAR)
+        sent = [first.state_blob(kind) for kind in (PERMANENT, VOLATILE)]
+        calendar[0] += elapsed
+        assert sent == [first.state_blob(kind) for kind in (PERMANENT, VOLATILE)]
+        second = Device("vm", Tpm, LastingStore, **options)
+        for kind, blob in zip((PERMANENT, VOLATILE), sent, strict=True):
+            second.set_state_blob(kind, blob)
+        second.init()
+        before, after = (
+            int.from_bytes(device.execute(READ_CLOCK)[10:18], "big") for device in (first, second)
+        )
+        assert after - before == max(0, elapsed)
 
     def test_stale_volatile(self, device: Device, store: LastingStore) -> None:
         """A stored volatile state is not resumed after the permanent state has moved on."""

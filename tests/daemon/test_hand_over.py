@@ -42,7 +42,7 @@ def old(tmp_path: Path) -> Side:
     side.host.create_state(uuid.uuid4(), "vm", blobs, allow_unverified=True).close()
     source = rich().tpm
     for kind in KINDS:
-        side.device.set_state_blob(kind, state_blob(source, kind, Custody()))
+        side.device.set_state_blob(kind, state_blob(source, kind, Custody(), 0))
     side.device.init()
     side.device.keep()
     return side
@@ -129,7 +129,7 @@ def test_custody(old: Side, new: Side) -> None:
     """A TPM that came from another host is one that came, until it has executed a command here."""
     old.device.stop()
     for kind in KINDS:
-        old.device.set_state_blob(kind, state_blob(rich().tpm, kind, Custody(moves=7)))
+        old.device.set_state_blob(kind, state_blob(rich().tpm, kind, Custody(moves=7), 0))
     old.device.init()
     assert old.device._custody == Custody(Holding.ARRIVED, 8)
     pass_on(old, new)

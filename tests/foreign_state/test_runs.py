@@ -50,7 +50,7 @@ def handed_to_us(there: Swtpm) -> Client:
     """Our TPM, from where swtpm is."""
     permanent, volatile = (file.unwrap(there.state(kind)) for kind in (PERMANENT, VOLATILE))
     imported = import_state(permanent, SWTPM_COMPATIBLE, os.urandom)
-    run = import_run(volatile, permanent, imported, os.urandom)
+    run = import_run(volatile, permanent, imported.blobs, os.urandom)
     client = Client(profile=SWTPM_COMPATIBLE)
     client.durable = dict(imported.blobs)
     client.tpm = Tpm.restore(imported.blobs | run.blobs, os.urandom)
@@ -380,7 +380,7 @@ class TestRefusals:
         judge.close()
         imported = import_state(permanent, SWTPM_COMPATIBLE, os.urandom)
         with pytest.raises(ForeignStateError, match="of another TPM"):
-            import_run(volatile, permanent, imported, os.urandom)
+            import_run(volatile, permanent, imported.blobs, os.urandom)
         with pytest.raises(ForeignStateError, match="damaged"):
             read_run(volatile[:-1])
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vtpm.state.profile import Profile
 
 STATE: Final = "tpm2-00.permall"
+VOLATILE: Final = "tpm2-00.volatilestate"
 
 
 def key_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -85,22 +86,20 @@ def import_swtpm(
     with explained(), foreign_errors():
         from vtpm.compat.storage import foreign_at  # noqa: PLC0415 - help needs none of them
         from vtpm.daemon.admin import ask  # noqa: PLC0415
-        from vtpm.daemon.clock import entropy  # noqa: PLC0415
-        from vtpm.libtpms.importing import import_state  # noqa: PLC0415
 
         check_socket_name(vm)
         kind = profile_named(profile)
         foreign = foreign_at(source)
-        imported = import_state(permanent_of(foreign, keyfile, pwdfile, kdf), kind, entropy)
-        for line in (*imported.left_behind, *volatile_of(foreign)):
+        blobs, left_behind = taken_from(foreign, key_of(keyfile, pwdfile, kdf), kind)
+        for line in left_behind:
             click.echo(f"not taken over: {line}", err=True)
         if dry_run:
-            click.echo(f"{len(imported.blobs)} parts of the state can be taken over; nothing was written")
+            click.echo(f"{len(blobs)} parts of the state can be taken over; nothing was written")
             return
         host = place.host()
         unlock(host, provider, passphrase_of(passphrase_file, passphrase_fd))
         host.create_state(
-            vm_uuid or uuid.uuid4(), vm, imported.blobs, provider=provider, allow_unverified=allow_unverified
+            vm_uuid or uuid.uuid4(), vm, blobs, provider=provider, allow_unverified=allow_unverified
         ).close()
         ask(place.run_dir, "rescan")
         tell(describe(place, vm), as_json=as_json)
@@ -133,8 +132,10 @@ def export_swtpm(
     with explained(), foreign_errors():
         from vtpm.daemon.clock import entropy  # noqa: PLC0415 - help needs none of them
         from vtpm.daemon.custody import custody_of  # noqa: PLC0415
+        from vtpm.daemon.stateblobs import powered_off, suspended_in  # noqa: PLC0415
         from vtpm.libtpms import file  # noqa: PLC0415
         from vtpm.libtpms.exporting import export_state  # noqa: PLC0415
+        from vtpm.libtpms.exporting_run import export_run  # noqa: PLC0415
 
         key = key_of(keyfile, pwdfile, kdf)
         key = key(max(file.KEY_SIZES)) if callable(key) else key
@@ -146,11 +147,16 @@ def export_swtpm(
         finally:
             store.close()
         custody_of(blobs).check_start()
-        exported = export_state(blobs, entropy)
+        state, (run, suspended_at) = powered_off(blobs), suspended_in(blobs)
+        exported = export_state(state | run, entropy)
+        states = {STATE: exported.state}
+        if run:
+            states[VOLATILE] = export_run(state | run, suspended_at, entropy)
         for line in exported.left_behind:
             click.echo(f"not carried over: {line}", err=True)
-        octets = file.wrap(exported.state, key, b"" if key is None else entropy(len(key)))
-        click.echo(write_state(directory, octets))
+        for name, octets in states.items():
+            wrapped = file.wrap(octets, key, b"" if key is None else entropy(len(key)))
+            click.echo(write_state(directory / name, wrapped))
 
 
 @contextmanager
@@ -174,15 +180,23 @@ def profile_named(name: str) -> "Profile":
     return PROFILES[name]
 
 
-def permanent_of(foreign: "Foreign", keyfile: Path | None, pwdfile: Path | None, kdf: str) -> bytes:
-    """Swtpm's permanent state."""
-    from vtpm.libtpms import file  # noqa: PLC0415 - help needs none
+def taken_from(
+    foreign: "Foreign", key: bytes | Callable[[int], bytes] | None, profile: "Profile"
+) -> tuple[dict[str, bytes], list[str]]:
+    """The blobs of swtpm's states, of a suspended guest's run too, and what they do not have."""
+    from vtpm.compat.foreign_state import take, take_run  # noqa: PLC0415 - help needs none of them
+    from vtpm.daemon.stateblobs import SUSPENDED  # noqa: PLC0415
+    from vtpm.libtpms import file  # noqa: PLC0415
 
     if foreign.permanent is None:
         raise click.ClickException(
             f"{foreign.source}: there is no state of swtpm; name its directory or file"
         )
-    return file.unwrap(foreign.permanent, key_of(keyfile, pwdfile, kdf))
+    taken = take(file.unwrap(foreign.permanent, key), profile)
+    if foreign.volatile is None:
+        return taken.blobs, [*taken.left_behind]
+    run, left_behind = take_run(taken, file.unwrap(foreign.volatile, key))
+    return {**taken.blobs, SUSPENDED: run}, [*taken.left_behind, *left_behind]
 
 
 def key_of(keyfile: Path | None, pwdfile: Path | None, kdf: str) -> bytes | Callable[[int], bytes] | None:
@@ -199,19 +213,9 @@ def key_of(keyfile: Path | None, pwdfile: Path | None, kdf: str) -> bytes | Call
     return lambda size: file.key_of_passphrase(passphrase, size, kdf=kdf)
 
 
-def volatile_of(foreign: "Foreign") -> list[str]:
-    """What to say of a volatile state beside the permanent one."""
-    if foreign.volatile is None:
-        return []
-    return [
-        "the volatile state of a suspended guest: to keep it, resume the guest with swtpm and shut it down"
-    ]
-
-
-def write_state(directory: Path, octets: bytes) -> Path:
+def write_state(path: Path, octets: bytes) -> Path:
     """Write a new state file; one that is there is not overwritten."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = directory / STATE
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     except FileExistsError:

@@ -9,7 +9,7 @@ from typing import Final
 
 from nvstore import NvstoreError
 from vtpm.compat.arguments import TRUE, ArgumentError, Arguments, number, state_uri
-from vtpm.compat.foreign_state import StreamForm, take_over
+from vtpm.compat.foreign_state import StreamForm, is_for_swtpm, take_over
 from vtpm.compat.keys import read_key
 from vtpm.compat.listeners import Listeners
 from vtpm.compat.profiles import profile_of
@@ -66,7 +66,7 @@ class Emulator:
             auto_shutdown=not arguments.has("flags", "disable-auto-shutdown"),
             allow_set_locality=arguments.has("locality", "allow-set-locality"),
             profile=profile,
-            form=StreamForm(profile, migration_key, key),
+            form=StreamForm(profile, migration_key, key, for_swtpm=is_for_swtpm()),
             releases_storage=arguments.has("migration", "release-lock-outgoing"),
         )
         lane = Lane(self._process.loop, self._process.executor, self._device.fail)

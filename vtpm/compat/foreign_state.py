@@ -1,13 +1,16 @@
 """
-swtpm's own state, in a directory or in a blob, taken over when it is met.
+swtpm's own state, in a directory, a file or a blob, taken over when it is met.
 
-A directory with swtpm's state and none of this TPM's is one of a guest that ran on swtpm before:
+A place with swtpm's state and none of this TPM's is one of a guest that ran on swtpm before:
 its state is read, never written, and from then on this TPM's own is used.
 """
 
 import logging
+import os
 from collections.abc import Mapping
+from typing import Final, NamedTuple
 
+from vtpm.compat.arguments import ArgumentError
 from vtpm.compat.keys import Key
 from vtpm.compat.storage import Storage
 from vtpm.control import blobs, envelope
@@ -15,11 +18,47 @@ from vtpm.control.blobs import BlobError, BlobKeyError, Form
 from vtpm.control.messages import PTM_BLOB_TYPE
 from vtpm.daemon.clock import entropy
 from vtpm.daemon.errors import DeviceError
+from vtpm.daemon.stateblobs import SUSPENDED, digest_of_state, pack_run, run_in
 from vtpm.libtpms import file
 from vtpm.libtpms.errors import ForeignStateError
 from vtpm.state.profile import Profile
 
+BLOBS: Final = "VTPM_STATE_BLOBS"
+"""The variable of the environment that says in whose form state blobs are sent."""
+
 log = logging.getLogger(__name__)
+
+
+def is_for_swtpm() -> bool:
+    """Does the environment ask for state blobs that swtpm takes? ArgumentError if it asks for others."""
+    value = os.environ.get(BLOBS, "")
+    if value not in ("", "vtpm", "swtpm"):
+        raise ArgumentError(f"{BLOBS}={value}: give vtpm or swtpm")
+    return value == "swtpm"
+
+
+class Taken(NamedTuple):
+    """swtpm's states as octets of libtpms, and what has been made of them."""
+
+    permanent: bytes
+    blobs: dict[str, bytes]
+    left_behind: tuple[str, ...]
+
+
+def take(permanent: bytes, profile: Profile) -> Taken:
+    """The TPM of a permanent state; ForeignStateError if it cannot be had."""
+    from vtpm.libtpms.importing import import_state  # noqa: PLC0415 - few ever need it
+
+    imported = import_state(permanent, profile, entropy)
+    return Taken(permanent, imported.blobs, imported.left_behind)
+
+
+def take_run(taken: Taken, volatile: bytes) -> tuple[bytes, tuple[str, ...]]:
+    """The volatile blob of a volatile state beside what was taken, and what it does not have."""
+    from vtpm.libtpms.importing_run import import_run  # noqa: PLC0415 - as above
+
+    run = import_run(volatile, taken.permanent, taken.blobs, entropy)
+    return pack_run(run.blobs, run.saved_at, digest_of_state(taken.blobs)), run.left_behind
 
 
 def take_over(storage: Storage, profile: Profile, key: Key | None) -> Mapping[str, bytes]:
@@ -27,17 +66,13 @@ def take_over(storage: Storage, profile: Profile, key: Key | None) -> Mapping[st
     source, permanent, volatile = storage.foreign()
     if permanent is None:
         return {}
-    if volatile is not None:
-        raise DeviceError(
-            f"{source}: there is the volatile state of a suspended guest, which is not read; "
-            "resume the guest with swtpm and shut it down, or remove that state to lose what it holds"
-        )
-    from vtpm.libtpms.importing import import_state  # noqa: PLC0415 - few ever need it
-
+    make_key = None if key is None else key.of_size
     try:
-        imported = import_state(
-            file.unwrap(permanent, None if key is None else key.of_size), profile, entropy
-        )
+        taken = take(file.unwrap(permanent, make_key), profile)
+        state, left_behind = taken.blobs, taken.left_behind
+        if volatile is not None:
+            run, left = take_run(taken, file.unwrap(volatile, make_key))
+            state, left_behind = {**state, SUSPENDED: run}, (*left_behind, *left)
     except ForeignStateError as error:
         raise DeviceError(f"{source}: {error}") from None
     log.warning(
@@ -45,24 +80,33 @@ def take_over(storage: Storage, profile: Profile, key: Key | None) -> Mapping[st
         "not seen here",
         source,
     )
-    for line in imported.left_behind:
+    for line in left_behind:
         log.warning("%s: not taken over: %s", source, line)
-    return imported.blobs
+    return state
 
 
 class StreamForm(Form):
     """
     State blobs that may come from swtpm, and travel encrypted if there is a migration key.
 
-    A permanent blob of swtpm is taken over; a volatile one is refused.
+    With `for_swtpm` they leave in the form that swtpm takes, without what libtpms has no place for.
     """
 
-    def __init__(self, profile: Profile, migration_key: Key | None, file_key: Key | None) -> None:
+    def __init__(
+        self, profile: Profile, migration_key: Key | None, file_key: Key | None, *, for_swtpm: bool = False
+    ) -> None:
         self._profile = profile
         self._migration_key = migration_key
         self._file_key = file_key
+        self._for_swtpm = for_swtpm
         self._salt = entropy(envelope.SALT_SIZE)
         self._keys: dict[bytes, bytes] = {}
+        self._taken: Taken | None = None
+        """What the last permanent blob of swtpm has become: a volatile one follows it."""
+        self._permanent: bytes = b""
+        """The last permanent blob that was sent."""
+        self._sent: dict[bytes, bytes] = {}
+        """What was sent in swtpm's form for a blob, since a blob is asked for in parts."""
 
     @property
     def is_encrypted(self) -> bool:
@@ -70,7 +114,9 @@ class StreamForm(Form):
         return self._migration_key is not None
 
     def wrap(self, blob: bytes) -> bytes:
-        """The octets to send for a blob."""
+        """The octets to send for a blob; BlobError if swtpm could not go on with it."""
+        if self._for_swtpm:
+            return self._wrap_for_swtpm(blob)
         if self._migration_key is None:
             return blob
         return envelope.seal(self._key_of(self._salt, self._migration_key), self._salt, blob)
@@ -83,27 +129,56 @@ class StreamForm(Form):
             return envelope.unseal(self._key_of(envelope.salt_of(octets), self._migration_key), octets)
         if octets.startswith(blobs.IDENTIFIER) or not file.is_state(octets):
             return octets
-        if kind is not PTM_BLOB_TYPE.PERMANENT:
-            raise BlobError(
-                "the volatile state is in the format of libtpms, which is not read; shut the guest down "
-                "under swtpm, then send the permanent state alone"
-            )
-        return blobs.pack(kind, self._taken_over(octets))
-
-    def _taken_over(self, octets: bytes) -> Mapping[str, bytes]:
         key = self._migration_key or self._file_key
         if key is None and file.is_encrypted(octets):
             raise BlobKeyError("swtpm has encrypted the state blob; give the same --migration-key here")
-        from vtpm.libtpms.importing import import_state  # noqa: PLC0415 - few ever need it
-
         try:
-            imported = import_state(
-                file.unwrap(octets, None if key is None else key.of_size), self._profile, entropy
-            )
+            return self._taken_over(kind, file.unwrap(octets, None if key is None else key.of_size))
         except ForeignStateError as error:
             raise BlobError(f"a state blob of swtpm: {error}") from None
-        log.warning("a state blob of swtpm is taken over, but for %s", "; ".join(imported.left_behind))
-        return imported.blobs
+
+    def _taken_over(self, kind: PTM_BLOB_TYPE, state: bytes) -> bytes:
+        if kind is PTM_BLOB_TYPE.PERMANENT:
+            self._taken = take(state, self._profile)
+            blob, left_behind = blobs.pack(kind, self._taken.blobs), self._taken.left_behind
+        elif self._taken is None:
+            raise BlobError("a volatile state of swtpm needs its permanent one; send that first")
+        else:
+            blob, left_behind = take_run(self._taken, state)
+        log.warning("a %s state blob of swtpm is taken over", kind.name.lower())
+        for line in left_behind:
+            log.warning("not taken over: %s", line)
+        return blob
+
+    def _wrap_for_swtpm(self, blob: bytes) -> bytes:
+        digest = blobs.digest_of(blob)
+        if digest not in self._sent:
+            if blobs.kind_of(blob) is PTM_BLOB_TYPE.PERMANENT:
+                self._permanent, self._sent = blob, {}
+            try:
+                state = self._exported(blob)
+            except ForeignStateError as error:
+                raise BlobError(str(error)) from None
+            key = None if self._migration_key is None else self._migration_key.of_size(max(file.KEY_SIZES))
+            self._sent[digest] = file.wrap_blob(state, key, b"" if key is None else entropy(len(key)))
+        return self._sent[digest]
+
+    def _exported(self, blob: bytes) -> bytes:
+        """Libtpms' state of a blob."""
+        from vtpm.libtpms.exporting import export_state  # noqa: PLC0415 - few ever need it
+        from vtpm.libtpms.exporting_run import export_run  # noqa: PLC0415
+
+        permanent, _ = blobs.unpack(PTM_BLOB_TYPE.PERMANENT, self._permanent)
+        if blob == self._permanent:
+            exported = export_state(permanent, entropy)
+            for line in exported.left_behind:
+                log.warning("not sent to swtpm: %s", line)
+            return exported.state
+        volatile, companion = blobs.unpack(PTM_BLOB_TYPE.VOLATILE, blob)
+        if companion != blobs.digest_of(self._permanent):
+            raise BlobError("the permanent state has changed since it was sent; ask for both again")
+        run, suspended_at = run_in(volatile)
+        return export_run(permanent | run, suspended_at, entropy)
 
     def _key_of(self, salt: bytes, key: Key) -> bytes:
         """The key of an envelope; those that were made are remembered, because making them is costly."""

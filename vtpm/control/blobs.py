@@ -107,6 +107,11 @@ def unpack(kind: PTM_BLOB_TYPE, blob: bytes) -> tuple[dict[str, bytes], bytes]:
     return state, content.companion
 
 
+def kind_of(blob: bytes) -> PTM_BLOB_TYPE:
+    """The kind of a blob of this program's."""
+    return PTM_BLOB_TYPE(blob[len(IDENTIFIER) + 2])
+
+
 def digest_of(blob: bytes) -> bytes:
     """What a volatile blob remembers of its permanent companion."""
     return blob[-DIGEST_SIZE:]

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple, Protocol
 from vtpm.daemon.clock import Clock, Entropy
 from vtpm.daemon.custody import Custody
 from vtpm.daemon.errors import DeviceError
-from vtpm.daemon.stateblobs import SUSPENDED, GivenState, is_same
+from vtpm.daemon.stateblobs import SUSPENDED, GivenState, is_same, run_in
+from vtpm.state.clock import Instant
 from vtpm.state.saved import SavedStateError
 
 
@@ -42,6 +43,7 @@ class Loader:
     tpms: Factory
     entropy: Entropy
     clock: Clock
+    calendar: Callable[[], int]
     may_manufacture: bool
     admit_revert: Callable[[], None]
 
@@ -83,15 +85,21 @@ class Loader:
     ) -> tuple[Any, dict[str, bytes | None]]:
         """The TPM of a state, a new one if that is empty, and what it has changed since."""
         try:
-            tpm = self.tpms.restore({**state, **volatile}, self.entropy) if state else self._manufactured()
+            run, suspended_at = run_in(volatile)
+            tpm = self.tpms.restore({**state, **run}, self.entropy) if state else self._manufactured()
             changes = tpm.changes()
-            if volatile:
-                tpm.resume(self.clock())
+            if run:
+                tpm.resume(self._since(suspended_at))
             else:
                 tpm.power_on(self.clock())
         except SavedStateError as error:
             raise DeviceError(f"{error}; restore the store from a backup") from None
         return tpm, changes | tpm.changes()
+
+    def _since(self, suspended_at: int) -> Instant:
+        """When the clock of this host would have read the Time of a TPM that was suspended then."""
+        elapsed = max(0, self.calendar() - suspended_at) if suspended_at else 0
+        return Instant(self.clock().milliseconds - elapsed)
 
     def _manufactured(self) -> Any:
         return self.tpms.manufacture(entropy=self.entropy)

@@ -15,5 +15,10 @@ def monotonic() -> Instant:
     return Instant(time.monotonic_ns() // 1_000_000)
 
 
+def since_1970() -> int:
+    """The time of day in milliseconds, which goes on while nothing runs."""
+    return time.time_ns() // 1_000_000
+
+
 entropy: Entropy = os.urandom
 """The host's random generator."""

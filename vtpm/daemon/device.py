@@ -16,7 +16,7 @@ from vtpm.control.frames import HEADER
 from vtpm.control.messages import CMD, PTM_BLOB_TYPE, TPM_RESULT
 from vtpm.control.transitions import Phase, phase_after
 from vtpm.daemon.bringup import Factory, Loader
-from vtpm.daemon.clock import Clock, Entropy, entropy, monotonic
+from vtpm.daemon.clock import Clock, Entropy, entropy, monotonic, since_1970
 from vtpm.daemon.custody import Custody, Holding
 from vtpm.daemon.durability import Durability, are_marks, is_derived
 from vtpm.daemon.errors import DeviceError, OperatorError
@@ -88,6 +88,7 @@ class Device:
         releases_storage: bool = False,
         admit_revert: Callable[[], None] = lambda: None,
         clock: Clock = monotonic,
+        calendar: Callable[[], int] = since_1970,
         random: Entropy = entropy,
     ) -> None:
         self.name = name
@@ -101,13 +102,16 @@ class Device:
         self.form = form
         self._profile = profile
         self._clock = clock
-        self._loader = Loader(tpms, random, clock, may_manufacture, admit_revert)
+        self._calendar = calendar
+        self._loader = Loader(tpms, random, clock, calendar, may_manufacture, admit_revert)
         self._tpm: Any = None
         self._suspended: bytes | None = None
         self._given = GivenState(name, form)
         self._custody = Custody()
         self._last_command = b""
         self._is_suspended = False
+        self._suspended_at = 0
+        """Milliseconds since 1970 at the TPM's Time; from then on it is suspended, or goes on elsewhere."""
         self._checkpoint: Any = None
         """What the command that is under way goes back to if it cannot be made durable."""
         self._durability = Durability(name, self._storage.opened, clock)
@@ -305,9 +309,10 @@ class Device:
 
         The run may go on elsewhere, so that a loss of power before the next command is no shutdown here.
         """
-        if kind is not PTM_BLOB_TYPE.SAVESTATE:
-            self._is_suspended = True
-        return state_blob(self._tpm, kind, self._custody)
+        if kind is not PTM_BLOB_TYPE.SAVESTATE and not self._is_suspended:
+            since = self._clock().milliseconds - self._tpm.clock.last
+            self._is_suspended, self._suspended_at = True, self._calendar() - since
+        return state_blob(self._tpm, kind, self._custody, self._suspended_at)
 
     def set_state_blob(self, kind: PTM_BLOB_TYPE, blob: bytes) -> None:
         """The state for the next INIT, which makes it durable; BlobError if it cannot be one."""
@@ -357,6 +362,7 @@ class Device:
             "buffer_size": self.buffer_size,
             "last_command": self._last_command[: HEADER.size],
             "is_suspended": self._is_suspended,
+            "suspended_at": self._suspended_at,
             "given": self._given.blobs(),
         }
         if self._tpm is not None:
@@ -369,6 +375,7 @@ class Device:
         self.phase = Phase[facts["phase"]]
         self.locality, self.buffer_size = facts["locality"], facts["buffer_size"]
         self._last_command, self._is_suspended = facts["last_command"], facts["is_suspended"]
+        self._suspended_at = facts.get("suspended_at", 0)
         self._given.put_all(facts["given"])
         if store is None:
             return

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from vtpm.control import blobs
 from vtpm.control.blobs import BlobError, Form
 from vtpm.control.messages import PTM_BLOB_TYPE
-from vtpm.daemon.custody import CUSTODY, Custody
+from vtpm.daemon.custody import CUSTODY, Custody, custody_of
 from vtpm.daemon.durability import is_derived
 from vtpm.daemon.errors import DeviceError
 
@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 
 SUSPENDED: Final = "suspended"
 """The name in the store of the volatile state that STORE_VOLATILE made durable."""
+
+SUSPENDED_AT: Final = "suspended-at"
+"""The part of a volatile state that says when its Time was, in milliseconds since 1970."""
 
 IN_THE_CLEAR: Final = Form()
 """How state blobs travel unless something else is asked for."""
@@ -54,14 +57,40 @@ def is_same(first: Mapping[str, bytes], second: Mapping[str, bytes]) -> bool:
     return hmac.compare_digest(*digests)
 
 
-def state_blob(tpm: Any, kind: PTM_BLOB_TYPE, custody: Custody) -> bytes:
+def state_blob(tpm: Any, kind: PTM_BLOB_TYPE, custody: Custody, suspended_at: int) -> bytes:
     """The state of a TPM as a blob; empty for the kind that a TPM 2.0 does not have."""
     if kind is PTM_BLOB_TYPE.SAVESTATE:
         return b""
     permanent = blobs.pack(PTM_BLOB_TYPE.PERMANENT, tpm.snapshot() | custody.part())
     if kind is PTM_BLOB_TYPE.PERMANENT:
         return permanent
-    return blobs.pack(kind, tpm.snapshot_volatile(), blobs.digest_of(permanent))
+    return pack_run(tpm.snapshot_volatile(), suspended_at, blobs.digest_of(permanent))
+
+
+def pack_run(run: Mapping[str, bytes], suspended_at: int, companion: bytes) -> bytes:
+    """The blob of a volatile state, beside the permanent one of this digest."""
+    parts = {**run, SUSPENDED_AT: suspended_at.to_bytes(8, "big")}
+    return blobs.pack(PTM_BLOB_TYPE.VOLATILE, parts, companion)
+
+
+def run_in(parts: Mapping[str, bytes]) -> tuple[dict[str, bytes], int]:
+    """The volatile state in the parts of a blob, and when it was suspended; 0 if it does not say so."""
+    run = {name: octets for name, octets in parts.items() if name != SUSPENDED_AT}
+    return run, int.from_bytes(parts.get(SUSPENDED_AT, b""), "big")
+
+
+def suspended_in(stored: Mapping[str, bytes]) -> tuple[dict[str, bytes], int]:
+    """
+    The volatile state in a store, and when it was suspended; none, and 0, if there is none.
+
+    None, too, if it is older than the permanent one.
+    """
+    if SUSPENDED not in stored:
+        return {}, 0
+    parts, companion = blobs.unpack(PTM_BLOB_TYPE.VOLATILE, stored[SUSPENDED])
+    if not hmac.compare_digest(companion, digest_of_state(powered_off(stored) | custody_of(stored).part())):
+        return {}, 0
+    return run_in(parts)
 
 
 class GivenState:

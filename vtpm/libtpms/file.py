@@ -116,12 +116,29 @@ def wrap(state: bytes, key: bytes | None = None, iv: bytes = b"") -> bytes:
         body = _tagged(Tag.DATA, state)
     else:
         flags = Flag.ENCRYPTED | (Flag.KEY_256 if len(key) == max(KEY_SIZES) else Flag(0))
-        rest = len(key) - len(state) % len(key)
-        cipher = Cipher(AES(key), CBC(iv[:BLOCK])).encryptor()
-        encrypted = cipher.update(state + bytes((rest,)) * rest) + cipher.finalize()
-        body = _tagged(Tag.ENCRYPTED_DATA, encrypted)
-        body += _tagged(Tag.HMAC, hmac.digest(key, encrypted + iv, "sha256")) + _tagged(Tag.IV, iv)
+        body = _encrypted(Tag.ENCRYPTED_DATA, Tag.IV, state, key, iv)
     return HEADER.pack(VERSION, 1, HEADER.size, flags, HEADER.size + len(body)) + body
+
+
+def wrap_blob(state: bytes, key: bytes | None = None, iv: bytes = b"") -> bytes:
+    """A state blob with the state, as swtpm migrates it; encrypted under a key, with an `iv` of its size."""
+    flags, body = Flag.MIGRATION_DATA, _tagged(Tag.DATA, state)
+    if key is None:
+        body = _tagged(Tag.MIGRATION_DATA, body)
+    else:
+        flags |= Flag.MIGRATION_ENCRYPTED
+        flags |= Flag.MIGRATION_KEY_256 if len(key) == max(KEY_SIZES) else Flag(0)
+        body = _encrypted(Tag.ENCRYPTED_MIGRATION_DATA, Tag.MIGRATION_IV, body, key, iv)
+    return HEADER.pack(VERSION, 1, HEADER.size, flags, HEADER.size + len(body)) + body
+
+
+def _encrypted(tag: Tag, iv_tag: Tag, octets: bytes, key: bytes, iv: bytes) -> bytes:
+    """Octets under a key, the code of authentication, and the initialization vector."""
+    rest = len(key) - len(octets) % len(key)
+    cipher = Cipher(AES(key), CBC(iv[:BLOCK])).encryptor()
+    encrypted = cipher.update(octets + bytes((rest,)) * rest) + cipher.finalize()
+    code = hmac.digest(key, encrypted + iv, "sha256")
+    return _tagged(tag, encrypted) + _tagged(Tag.HMAC, code) + _tagged(iv_tag, iv)
 
 
 def _header_of(octets: bytes) -> tuple[Flag, bytes]:

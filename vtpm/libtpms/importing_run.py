@@ -2,7 +2,7 @@
 
 import hashlib
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from hmac import compare_digest
 
@@ -10,7 +10,6 @@ from vtpm.crypto.running import RunningDigest, RunningHmac
 from vtpm.libtpms.errors import ForeignStateError
 from vtpm.libtpms.hashes import HashState
 from vtpm.libtpms.importing import (
-    Imported,
     bank_of,
     left_in_run,
     object_of,
@@ -71,17 +70,17 @@ def read_run(octets: bytes) -> VolatileState:
 
 
 def import_run(
-    octets: bytes, permanent: bytes, imported: Imported, entropy: Callable[[int], bytes]
+    octets: bytes, permanent: bytes, blobs: Mapping[str, bytes], entropy: Callable[[int], bytes]
 ) -> ImportedRun:
     """
-    The run of a volatile state, beside the permanent one and what has been made of that.
+    The run of a volatile state, beside the permanent one and the blobs that have been made of that.
 
     ForeignStateError if it does not belong to that, or cannot be carried over.
     """
     state, beside = read_run(octets), read_state(permanent)
     check_belonging(state, beside)
     check_idle(state)
-    tpm = TpmState.restore(imported.blobs, entropy)
+    tpm = TpmState.restore(blobs, entropy)
     take_pcr(tpm, state, beside)
     take_times(tpm, state)
     take_flags(tpm, state)
