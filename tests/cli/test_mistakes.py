@@ -203,8 +203,11 @@ AVOIDED = {"passphrase_fd", "pin_fd", "seal_passphrase_fd", "tpm", "systemd_cred
 @pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), command=st.sampled_from(ENDING))
-def test_any_words(data: st.DataObject, command: str, installation: Path, tmp_path: Path) -> None:
+def test_any_words(
+    data: st.DataObject, command: str, installation: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Any values for arguments and for any of the options."""
+    monkeypatch.chdir(tmp_path)  # some of the words become names of files
     desk = Desk(installation, tmp_path)
     words = command.split()
     for parameter in LEAVES[command].params:
