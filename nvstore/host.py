@@ -137,7 +137,7 @@ class Host:
                 self._registry.locate,
                 self._create,
                 self._check_revertible,
-                lambda vm: self._registry.existing(vm).provider,
+                self._registry.existing,
             )
         )
 

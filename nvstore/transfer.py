@@ -24,7 +24,8 @@ from nvstore.state.bundle import (
 from nvstore.state.file import FileStore
 from nvstore.state.place import Place, Still, find_newest
 from nvstore.state.record import Record
-from nvstore.state.stream import is_sealed, open_part, seal_part
+from nvstore.state.stream import Part, is_sealed, open_part, seal_part
+from nvstore.state.vm import Vm
 
 Change = Callable[[Mapping[str, bytes]], Mapping[str, bytes]]
 """Makes the blobs of a clone from those of its origin."""
@@ -65,8 +66,8 @@ class Surroundings:
     create: Creator
     check_revertible: Callable[[UUID], None]
     """Raises RevertRefused."""
-    provider_of: Callable[[UUID], str]
-    """Gives the provider under which a VM is registered, or raises UnknownState."""
+    registration: Callable[[UUID], Vm]
+    """Gives what is noted of a VM, or raises UnknownState."""
 
 
 class Transfers:
@@ -233,14 +234,15 @@ class Transfers:
 
     def wrap(self, vm: UUID, content: bytes) -> bytes:
         """Seal a part of a VM's state that leaves with it, under its provider's current key."""
-        return seal_part(self._host.keys, self._host.provider_of(vm), vm, content)
+        known = self._host.registration(vm)
+        return seal_part(self._host.keys, known.provider, vm, Part(content, not known.reverts))
 
     @staticmethod
     def is_wrapped(octets: bytes) -> bool:
         """Tell whether these octets are what `wrap` gives."""
         return is_sealed(octets)
 
-    def unwrap(self, vm: UUID, octets: bytes) -> bytes:
+    def unwrap(self, vm: UUID, octets: bytes) -> Part:
         """Open a part of a VM's state that came with it; KeyMissing names the key that is not here."""
         return open_part(self._host.keys, vm, octets)
 

@@ -1,7 +1,6 @@
 """The life of a domain with an emulated TPM, unchanged, where this project's programs come first (swtpm)."""
 
 import base64
-import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ import pytest
 
 from tests.libvirt.conftest import check_machine
 from tests.libvirt.daemon import Libvirt, libvirtd
-from tests.libvirt.vm import VTPM, Vm
+from tests.libvirt.vm import Vm, programs
 
 pytestmark = pytest.mark.libvirt
 
@@ -28,8 +27,7 @@ SECRET = """<secret ephemeral='no' private='no'>
 def libvirt(directory: Path) -> Iterator[Libvirt]:
     """Libvirt, which finds this project's programs first."""
     check_machine()
-    programs = subprocess.run([VTPM, "compat-dir"], capture_output=True, text=True, check=True).stdout.strip()
-    with libvirtd(directory / "libvirt", Path(programs)) as running:
+    with libvirtd(directory / "libvirt", programs()) as running:
         yield running
 
 
@@ -168,3 +166,17 @@ def test_undefine(vm: Vm, libvirt: Libvirt) -> None:
     assert not state.exists()
 
     vm.define()
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["removed", "kept"])
+def test_transient(libvirt: Libvirt, directory: Path, *, kept: bool) -> None:
+    """The state goes with a domain that nobody has defined, unless its definition says that it stays."""
+    lasts = " persistent_state='yes'" if kept else ""
+    tpm = f"<tpm model='tpm-crb'><backend type='emulator' version='2.0'{lasts}/></tpm>"
+    vm = Vm(libvirt, directory, f"transient-{kept}", tpm)
+    libvirt.virsh("undefine", vm.name)
+
+    libvirt.virsh("create", str(vm.file))
+    assert any((state_of(vm) / "tpm2").iterdir())
+    vm.destroy()
+    assert state_of(vm).exists() is kept

@@ -1,7 +1,6 @@
 """Domains that migrate with an emulated TPM, where this project's programs come first on both hosts."""
 
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,19 +10,13 @@ import pytest
 from tests.libvirt.conftest import check_machine
 from tests.libvirt.daemon import Libvirt, libvirtd
 from tests.libvirt.test_emulator import new_secret, state_of
-from tests.libvirt.vm import VTPM, Vm
+from tests.libvirt.vm import Vm, programs
 
 pytestmark = pytest.mark.libvirt
 
 Hosts = tuple[Libvirt, Libvirt]
 
 TPM = "<tpm model='tpm-crb'><backend type='emulator' version='2.0'>{}</backend></tpm>"
-
-
-def programs() -> Path:
-    """Where this project's programs are."""
-    done = subprocess.run([VTPM, "compat-dir"], capture_output=True, text=True, check=True)
-    return Path(done.stdout.strip())
 
 
 @pytest.fixture(scope="module")

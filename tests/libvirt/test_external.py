@@ -1,5 +1,6 @@
 """The life of a domain whose TPM is that of `vtpm serve` (libvirt, backend "external")."""
 
+import mmap
 import os
 import re
 import subprocess
@@ -10,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from examples.guest.processes import end
+from nvstore.state.stream import MAGIC
 from tests.libvirt.daemon import GROUP, QEMU_USER, Libvirt
 from tests.libvirt.guest import Guest
 from tests.libvirt.vm import VTPM, Tpms, Vm, serving, wait_for
+from vtpm.control import blobs
 from vtpm.libvirt.definition import Definition
 
 pytestmark = pytest.mark.libvirt
@@ -95,18 +98,26 @@ def test_crashes(vm: Vm, tpms: Tpms) -> None:
 
 
 def test_save(vm: Vm, tpms: Tpms) -> None:
-    """A saved run goes on with its PCRs; that is no revert, even where none is allowed."""
+    """A saved run goes on with its PCRs, sealed meanwhile; that is no revert, even where none is allowed."""
     measured, image = vm.pcr(), str(vm.guest.directory / "saved")
     tpms.run("state", "policy", NAME, "--reverts", "deny")
     before = tpms.reverts()
 
     vm.libvirt.virsh("save", NAME, image)
+    assert is_in(MAGIC, Path(image))
+    assert not is_in(blobs.IDENTIFIER, Path(image))
     vm.libvirt.virsh("restore", image)
     vm.guest.disconnect()
 
     assert (vm.counted(), vm.pcr()) == (vm.count, measured)
     assert tpms.reverts() == before
     tpms.run("state", "policy", NAME, "--reverts", "allow")
+
+
+def is_in(octets: bytes, path: Path) -> bool:
+    """Does a large file hold these octets?"""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(octets) >= 0
 
 
 def test_managed_save(vm: Vm, tpms: Tpms) -> None:
@@ -186,6 +197,18 @@ def test_undefine(made: Vm, tpms: Tpms) -> None:
     tpms.run("attach", NAME, "--connect", vm.libvirt.uri)
     vm.start()
     assert vm.counted() == vm.count
+
+
+def test_transient(libvirt: Libvirt, tpms: Tpms, directory: Path) -> None:
+    """A domain that nobody has defined is created with its TPM, which outlives it."""
+    vm = Vm(libvirt, directory, "transient")
+    libvirt.virsh("undefine", vm.name)
+    vm.file.write_text(tpms.run("attach", "--file", str(vm.file), "--allow-unverified", "--bare"))
+
+    libvirt.virsh("create", str(vm.file))
+    assert tpms.is_connected(vm.name)
+    vm.destroy()
+    assert str(vm.uuid) in tpms.run("show", vm.name, "--json")
 
 
 def test_watch(libvirt: Libvirt, tpms: Tpms, directory: Path) -> None:

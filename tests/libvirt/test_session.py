@@ -10,7 +10,7 @@ import pytest
 
 from tests.libvirt.conftest import check_machine
 from tests.libvirt.daemon import opening_of
-from tests.libvirt.vm import VTPM
+from tests.libvirt.vm import VTPM, programs
 
 pytestmark = pytest.mark.libvirt
 
@@ -18,7 +18,7 @@ USER = "games"
 """A user of every machine, who has nothing."""
 
 DEFINITION = """<domain type='qemu'>
-  <name>own</name>
+  <name>{name}</name>
   <uuid>{uuid}</uuid>
   <memory unit='MiB'>64</memory>
   <os><type arch='x86_64' machine='q35'>hvm</type></os>
@@ -26,9 +26,12 @@ DEFINITION = """<domain type='qemu'>
     <emulator>/usr/bin/qemu-system-x86_64</emulator>
     <controller type='usb' model='none'/>
     <memballoon model='none'/>
+    {tpm}
   </devices>
 </domain>
 """
+
+EMULATED = "<tpm model='tpm-crb'><backend type='emulator' version='2.0'/></tpm>"
 
 COMMANDS = """
 set -eu
@@ -39,23 +42,33 @@ vtpm provider init main
 vtpm serve &
 until [ -S "$XDG_RUNTIME_DIR/vtpm/.daemon" ]; do sleep 0.1; done
 vtpm list
-virsh define "$HOME/definition.xml"
+virsh define "$HOME/own.xml"
 vtpm attach own --allow-unverified
 virsh start own
 vtpm status own --json
 virsh destroy own
 vtpm detach own
 vtpm status own
+virsh define "$HOME/emulated.xml"
+virsh start emulated
+virsh managedsave emulated
+virsh start emulated
+virsh destroy emulated
+find "$XDG_CONFIG_HOME/libvirt/qemu/swtpm" -name "*.state"
+virsh undefine emulated
+find "$XDG_CONFIG_HOME/libvirt/qemu/swtpm" -name "*.state"
+echo done
 """
 
 
 def test_session(directory: Path) -> None:
-    """A user attaches a TPM to a domain of theirs, which starts with it."""
+    """A user attaches a TPM to a domain of theirs, which starts with it; so does one with an emulated TPM."""
     check_machine()
-    home, identity = directory / "home", uuid.uuid4()
+    home, identity, emulated = directory / "home", uuid.uuid4(), uuid.uuid4()
     (home / "run").mkdir(parents=True, mode=0o700)
-    (home / "definition.xml").write_text(DEFINITION.format(uuid=identity))
-    for path in (home, home / "run", home / "definition.xml"):
+    (home / "own.xml").write_text(DEFINITION.format(name="own", uuid=identity, tpm=""))
+    (home / "emulated.xml").write_text(DEFINITION.format(name="emulated", uuid=emulated, tpm=EMULATED))
+    for path in (home, *home.iterdir()):
         shutil.chown(path, USER, USER)
     variables = {
         "HOME": home,
@@ -64,7 +77,7 @@ def test_session(directory: Path) -> None:
         "XDG_DATA_HOME": home / "data",
         "XDG_RUNTIME_DIR": home / "run",
         "LIBVIRT_DEFAULT_URI": "qemu:///session",
-        "PATH": f"{VTPM.parent}:/usr/sbin:/usr/bin:/sbin:/bin",
+        "PATH": f"{programs()}:{VTPM.parent}:/usr/sbin:/usr/bin:/sbin:/bin",
         "LANG": "C.UTF-8",
     }
     user = f"setpriv --reuid {USER} --regid {USER} --clear-groups --inh-caps=-all --bounding-set=-all"
@@ -88,4 +101,6 @@ def test_session(directory: Path) -> None:
         True,
         [],
     )
+    left = [line for line in done.stdout.splitlines() if line.endswith(".state")]
+    assert [f"/{emulated}/" in line for line in left] == [True]
     assert facts["defined"] == f"tpm-crb, external at {home}/run/vtpm/own.sock"

@@ -2,7 +2,6 @@
 
 import hashlib
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from tests.libvirt.conftest import check_machine
 from tests.libvirt.daemon import libvirtd
 from tests.libvirt.test_emulator import NOTHING, new_secret, state_of
-from tests.libvirt.vm import VTPM, Vm
+from tests.libvirt.vm import Vm, programs
 
 pytestmark = pytest.mark.libvirt
 
@@ -39,8 +38,7 @@ def test_existing_domain(directory: Path, *, encrypted: bool) -> None:
         vm.power_off()
     before = digest_of(vm)
 
-    programs = subprocess.run([VTPM, "compat-dir"], capture_output=True, text=True, check=True).stdout.strip()
-    with libvirtd(place / "libvirt", Path(programs)) as vm.libvirt:
+    with libvirtd(place / "libvirt", programs()) as vm.libvirt:
         for _ in range(2):
             vm.start()
             assert (vm.counted(), vm.pcr()) == (vm.count, NOTHING)

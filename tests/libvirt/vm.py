@@ -33,6 +33,12 @@ def wait_for(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.05)
 
 
+def programs() -> Path:
+    """Where this project's programs are that come in swtpm's place."""
+    done = subprocess.run([VTPM, "compat-dir"], capture_output=True, text=True, check=True)
+    return Path(done.stdout.strip())
+
+
 def place_of(libvirt: Libvirt) -> Path:
     """Where a test sees `ROAMING` of a libvirt."""
     place = libvirt.directory / "run/guest"

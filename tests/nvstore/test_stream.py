@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from nvstore import Host, KeyMissing, NvstoreError, StreamAltered, StreamDamaged, StreamOfOther
-from nvstore.state.stream import is_sealed, open_part, seal_part
+from nvstore.state.stream import Part, is_sealed, open_part, seal_part
 from tests.nvstore.conftest import OTHER, PASSPHRASE, VM, host_at, verify
 from tests.nvstore.test_format import OneKey
 
@@ -35,14 +35,17 @@ class TestFormat:
     def test_document(self) -> None:
         """A part is what the document alone says."""
         kdk_id = OneKey(KDK).current("main")
-        header = b"nvstream" + struct.pack(">H", 1) + kdk_id + VM.bytes + b"\x04main"
+        header = b"nvstream" + struct.pack(">H", 1) + kdk_id + VM.bytes + b"\x01\x04main"
         names = [b"nvstore v1 state stream" + suffix for suffix in (b"", b" key", b" salt")]
         key, salt_key = (expanded(KDK, 32, name, kdk_id, VM.bytes) for name in names[1:])
         salt = expanded(salt_key, 32, header, CONTENT)
         both = expanded(key, 64, names[0], salt)
         sealed = AESGCM(both[:32]).encrypt(bytes(12), CONTENT, header)
 
-        assert seal_part(OneKey(KDK), "main", VM, CONTENT) == header + salt + both[32:] + sealed
+        assert (
+            seal_part(OneKey(KDK), "main", VM, Part(CONTENT, denies_reverts=True))
+            == header + salt + both[32:] + sealed
+        )
 
     def test_equal(self, host: Host, part: bytes) -> None:
         """Equal content gives equal octets, other content other ones, and none of it shows."""
@@ -63,7 +66,7 @@ class TestElsewhere:
         assert caught.value.kdk_id == host.providers.current("main")
 
         other.providers.restore(tmp_path / "main.backup", PASSPHRASE)
-        assert other.transfers.unwrap(VM, part) == CONTENT
+        assert other.transfers.unwrap(VM, part).content == CONTENT
 
     def test_after_rotation(self, host: Host, part: bytes, tmp_path: Path) -> None:
         """One under an older key opens as long as that key is there."""
@@ -72,7 +75,13 @@ class TestElsewhere:
         host.rotations.promote("main")
 
         assert host.transfers.wrap(VM, CONTENT) != part
-        assert host.transfers.unwrap(VM, part) == CONTENT
+        assert host.transfers.unwrap(VM, part).content == CONTENT
+
+    def test_policy(self, host: Host, part: bytes) -> None:
+        """It says whether its host lets anybody revert the VM."""
+        assert host.transfers.unwrap(VM, part).denies_reverts is False
+        host.set_policy(VM, reverts=False)
+        assert host.transfers.unwrap(VM, host.transfers.wrap(VM, CONTENT)).denies_reverts is True
 
     def test_other_vm(self, host: Host, part: bytes) -> None:
         """It is no state of another VM."""
@@ -87,11 +96,15 @@ class TestDamage:
     def test_short(self, size: int) -> None:
         """A part that was cut short is not read."""
         with pytest.raises((StreamDamaged, StreamAltered)):
-            open_part(OneKey(KDK), VM, seal_part(OneKey(KDK), "main", VM, CONTENT)[:size])
+            open_part(
+                OneKey(KDK),
+                VM,
+                seal_part(OneKey(KDK), "main", VM, Part(CONTENT, denies_reverts=False))[:size],
+            )
 
     def test_any_octet(self) -> None:
         """Whatever octet changes, it does not open."""
-        whole = seal_part(OneKey(KDK), "main", VM, b"content")
+        whole = seal_part(OneKey(KDK), "main", VM, Part(b"content", denies_reverts=False))
         for at in range(len(whole)):
             changed = bytearray(whole)
             changed[at] ^= 0x80

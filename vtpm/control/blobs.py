@@ -57,6 +57,9 @@ class Form:
             raise BlobKeyError("the state blob is encrypted; start this host's TPM with the migration key")
         return octets
 
+    def arrived(self) -> None:
+        """What was unwrapped came to stay: what its host has ordered holds here, too."""
+
 
 @structure
 class Part:

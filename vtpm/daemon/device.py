@@ -435,6 +435,8 @@ class Device:
         self.lock_storage()
         store = self._storage.opened()
         loaded = self._loader.load(store.load(), self._given, delete_volatile=delete_volatile)
+        if loaded.custody.holding is Holding.ARRIVED:
+            self.form.arrived()
         if loaded.changes:
             store.commit(loaded.changes)
         self._tpm, self._suspended, self._custody = loaded.tpm, loaded.suspended, loaded.custody

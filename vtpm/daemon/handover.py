@@ -36,7 +36,8 @@ class ProviderForm(Form):
     """
 
     def __init__(self, host: Host, vm: UUID) -> None:
-        self._transfers, self._vm = host.transfers, vm
+        self._host, self._transfers, self._vm = host, host.transfers, vm
+        self._denies_reverts = False
 
     @property
     def is_encrypted(self) -> bool:
@@ -49,9 +50,16 @@ class ProviderForm(Form):
 
     def unwrap(self, kind: PTM_BLOB_TYPE, octets: bytes) -> bytes:
         """The blob in octets that came; NvstoreError or BlobError if they hold none that opens here."""
-        if self._transfers.is_wrapped(octets):
-            return self._transfers.unwrap(self._vm, octets)
-        return super().unwrap(kind, octets)
+        if not self._transfers.is_wrapped(octets):
+            return super().unwrap(kind, octets)
+        part = self._transfers.unwrap(self._vm, octets)
+        self._denies_reverts = part.denies_reverts
+        return part.content
+
+    def arrived(self) -> None:
+        """Forbid reverts of the VM if its host did."""
+        if self._denies_reverts:
+            self._host.set_policy(self._vm, reverts=False)
 
 
 def offer_of(host: Host, vm: str) -> dict[str, Any]:
