@@ -9,6 +9,7 @@ from tests.differential.judge import Swtpm
 from tests.differential.moves import MOVES
 from tests.differential.pair import Exchange
 from tests.differential.stream import Stream
+from vtpm.wire.error import decode
 
 STEPS = 150
 """Commands of one stream, about."""
@@ -54,7 +55,7 @@ class JudgedStream(Stream):
         self.result.damaged += damaged
         self.result.seen[exchange.request.command.name] += 1
         self.result.successes += self.is_success(exchange)
-        if exchange.theirs.rc == exchange.ours.rc:
+        if decode(exchange.theirs.rc)[0] == decode(exchange.ours.rc)[0]:
             self.result.met[met(exchange)] += 1
 
     def judge(self, exchange: Exchange) -> None:

@@ -15,12 +15,13 @@ Met = tuple[str, str]
 
 def listed() -> set[Met]:
     """Every command with each code that its own checks can give in a campaign, and with success."""
-    commands = tomllib.loads(LISTED.read_text())["commands"]
-    return {(name, code) for name, codes in commands.items() for code in ["SUCCESS", *codes]}
+    table = tomllib.loads(LISTED.read_text())
+    pairs = {(name, code) for name, codes in table["commands"].items() for code in ["SUCCESS", *codes]}
+    return pairs - {tuple(pair.split()) for pairs in table["out_of_reach"].values() for pair in pairs}
 
 
 def met(exchange: Exchange) -> Met:
-    """What an exchange, in which both have given the same code, adds to the coverage."""
+    """What an exchange in which both have given the same code adds to the coverage."""
     rc = decode(exchange.ours.rc)[0]
     return exchange.request.command.name, rc.name if isinstance(rc, TPM_RC) else hex(rc)
 

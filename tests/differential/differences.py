@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 from tests.differential.comparison import COUNTERS, attest
 from tests.differential.pair import Exchange, Pair
@@ -13,9 +14,11 @@ from tests.scenarios import HEADER
 from vtpm.spec.attributes import TPMA_OBJECT, TPMA_SESSION
 from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_HT, TPM_RH, TPM_ST
 from vtpm.spec.objects import TPM2B_SENSITIVE
+from vtpm.spec.structures import TPMS_ATTEST
 from vtpm.state.object import Object
 from vtpm.state.sequence import Sequence
 from vtpm.wire.error import TPM_RC, TpmError, decode
+from vtpm.wire.structure import unmarshal
 from vtpm.wire.vocabulary import codec_of
 
 TABLE = Path(__file__).with_name("differences.toml")
@@ -124,11 +127,11 @@ def no_slot_left(exchange: Exchange, pair: Pair) -> bool:
     return bool(persistent) and len(tpm.volatile.objects) + len(persistent) + wanted > THEIR_SLOTS
 
 
-def large_buffer(exchange: Exchange, pair: Pair) -> bool:
-    """Have both refused a command with a buffer that only this TPM has room for?"""
+def large_buffer(exchange: Exchange, _: Pair) -> bool:
+    """Has libtpms refused a command with a buffer that only this TPM has room for?"""
     number = at_fault(exchange.theirs.rc, "parameter")
     names = list(exchange.request.command.parameters)
-    if not both_refuse(exchange, pair) or not 0 < number <= len(names):
+    if not 0 < number <= len(names):
         return False
     octets = octets_at(exchange, number)
     if exchange.request.command.code == TPM_CC.LoadExternal:
@@ -183,6 +186,31 @@ def locked(exchange: Exchange, pair: Pair) -> bool:
     """Have both refused a command with an Index that is locked?"""
     indices = [pair.tpm.nv[handle].attributes for handle in exchange.request.handles if handle in pair.tpm.nv]
     return both_refuse(exchange, pair) and any(bits.WRITELOCKED or bits.READLOCKED for bits in indices)
+
+
+def unwritten(exchange: Exchange, pair: Pair) -> bool:
+    """Have both refused a command with an Index that has not been written?"""
+    indices = [pair.tpm.nv[handle].attributes for handle in exchange.request.handles if handle in pair.tpm.nv]
+    return both_refuse(exchange, pair) and not all(bits.WRITTEN for bits in indices)
+
+
+def same_parameter(exchange: Exchange, _: Pair) -> bool:
+    """Do both find fault with the same parameter?"""
+    number = at_fault(exchange.ours.rc, "parameter")
+    return number > 0 and number == at_fault(exchange.theirs.rc, "parameter")
+
+
+def by_mqv(exchange: Exchange, _: Pair) -> bool:
+    """Is the scheme of the key exchange ECMQV?"""
+    return octets_at(exchange, 3)[:2] == TPM_ALG.ECMQV.to_bytes(2, "big")
+
+
+def digest_of_index(exchange: Exchange, _: Pair) -> bool:
+    """Has libtpms certified an Index without a key, and with an empty digest of all its data?"""
+    if exchange.request.handles[0] != TPM_RH.NULL or exchange.request.parameters[1][-4:] != bytes(4):
+        return False
+    attested: Any = unmarshal(TPMS_ATTEST, exchange.theirs.attested).attested
+    return attested.nv_digest == b"" and exchange.what in ("code", "attested")
 
 
 def restricted_key(exchange: Exchange, pair: Pair) -> bool:
@@ -293,7 +321,9 @@ CONDITIONS: dict[str, Condition] = {
         anonymized,
         audits_nothing,
         both_refuse,
+        by_mqv,
         by_session,
+        digest_of_index,
         exchanged_handles,
         faults_sequence,
         has_gone_on,
@@ -314,7 +344,9 @@ CONDITIONS: dict[str, Condition] = {
         public_only,
         refused_sequence,
         restricted_key,
+        same_parameter,
         unknown_tag,
+        unwritten,
         wide_algorithm,
     )
 }

@@ -16,7 +16,7 @@ from vtpm.commands import Command
 from vtpm.engine.handles import entity_of
 from vtpm.spec.attributes import TPMA_SESSION
 from vtpm.spec.constants import TPM_ALG, TPM_RH, TPM_SE
-from vtpm.state.entity import Entity
+from vtpm.state.entity import Entity, Role
 from vtpm.state.object import Object
 from vtpm.state.sequence import Sequence
 from vtpm.wire.error import TPM_RC, TpmError
@@ -89,7 +89,8 @@ class Stream(ABC):
     ) -> Request:
         """A request with authorizations."""
         if auths is None:
-            auths = [self.auth_for(handles[n]) for n in range(command.authorizations)]
+            roles = [argument.role for argument in command.handles[: command.authorizations]]
+            auths = [self.auth_for(*pair) for pair in zip(handles, roles, strict=False)]
             if command.sessions.name != "FORBIDDEN" and self.dice.chance(0.05):
                 auths += self.extra()
         return Request(command, handles, parameters, auths)
@@ -102,10 +103,10 @@ class Stream(ABC):
             return None
         return found if hasattr(found, "auth_value") else None
 
-    def auth_for(self, handle: int) -> Auth:
+    def auth_for(self, handle: int, role: Role | None = Role.USER) -> Auth:
         """The authorization of a handle: its password most often, or a session, or a wrong one."""
         entity = self.entity(handle)
-        if entity is not None and entity.auth_policy and self.dice.chance(0.5):
+        if entity is not None and entity.auth_policy and self.dice.chance(0.5 if role is Role.USER else 0.9):
             found = self.by_policy(entity)
             if found is not None:
                 return found

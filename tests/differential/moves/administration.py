@@ -79,26 +79,27 @@ def time(stream: Stream) -> Request:
 def capability(stream: Stream) -> Request:
     """Everything that a TPM says of itself and that does not depend on the program."""
     pick = stream.pick
-    which, first = pick(
-        [
-            (
-                TPM_CAP.HANDLES,
-                pick([0, 0x01000000, 0x02000000, 0x03000000, 0x40000000, 0x80000000, 0x81000000]),
-            ),
-            (TPM_CAP.ALGS, pick([0, 5, 0x10])),
-            (TPM_CAP.COMMANDS, pick([0, 0x130, 0x180])),
-            (TPM_CAP.PP_COMMANDS, 0),
-            (TPM_CAP.AUDIT_COMMANDS, 0),
-            (TPM_CAP.PCRS, pick([0, 1])),
-            (TPM_CAP.PCR_PROPERTIES, pick([0, 3, 0x13])),
-            (TPM_CAP.ECC_CURVES, pick([0, 4])),
-            (TPM_CAP.AUTH_POLICIES, pick([0, 0x40000001])),
-            (TPM_CAP.TPM_PROPERTIES, pick([TPM_PT.PERMANENT, TPM_PT.STARTUP_CLEAR, TPM_PT.HR_LOADED])),
-            (TPM_CAP.TPM_PROPERTIES, pick([0x100, 0x10E, 0x120, 0x20F])),
-        ]
-    )
+    kinds = {
+        TPM_CAP.HANDLES: [0, 1, 0x01000000, 0x02000000, 0x03000000, 0x40000000, 0x80000000, 0x81000000],
+        TPM_CAP.ALGS: [0, 5, 0x10, 0xFFFF],
+        TPM_CAP.COMMANDS: [0, 0x11E, 0x130, 0x180, 0x20000000],
+        TPM_CAP.PP_COMMANDS: [0, 0x130],
+        TPM_CAP.AUDIT_COMMANDS: [0, 0x140],
+        TPM_CAP.PCRS: [0, 1],
+        TPM_CAP.PCR_PROPERTIES: [0, 3, 0x13, 0x20],
+        TPM_CAP.ECC_CURVES: [0, 4, 0x11],
+        TPM_CAP.AUTH_POLICIES: [0, 0x40000001, 0x4000000D],
+        TPM_CAP.TPM_PROPERTIES: [
+            *(TPM_PT.PERMANENT, TPM_PT.STARTUP_CLEAR, TPM_PT.HR_LOADED),
+            *(0, 0x100, 0x10E, 0x120, 0x12D, 0x20F, 0x300),
+        ],
+        TPM_CAP.VENDOR_PROPERTY: [0],
+        TPM_CAP.ACT: [0, 0x40000110],
+    }
+    which = pick(list(kinds))
+    first = pick(kinds[which])
     request = stream.request(
-        "get_capability", capability=which, property=first, property_count=pick([1, 3, 200])
+        "get_capability", capability=which, property=first, property_count=pick([0, 1, 1, 3, 200, 0xFFFFFFFF])
     )
     request.fixed = which is TPM_CAP.TPM_PROPERTIES
     return request
@@ -131,7 +132,9 @@ def shutdown(stream: Stream) -> Request | None:
     stream.pair.lose_power()
     # A refused Startup makes libtpms forget that a protected entity was used before the loss of power.
     startup = TPM_SU.CLEAR if way is None else stream.pick(list(TPM_SU))
-    answer = stream.send(stream.request("startup", startup_type=startup), damaged=False)
+    request = stream.request("startup", startup_type=startup)
+    request.locality = stream.pick([0] * 12 + [1, 3, 4])
+    answer = stream.send(request, damaged=False)
     if answer.ours.rc != TPM_RC.SUCCESS and answer.theirs.rc == answer.ours.rc:
         stream.send(stream.request("startup", startup_type=TPM_SU.CLEAR), damaged=False)
     return None

@@ -64,7 +64,7 @@ def go_on(stream: Stream) -> Request:
     text = stream.pick(TEXTS)
     way = stream.pick(["sequence_update", "sequence_update", "sequence_complete", "event_sequence_complete"])
     if way == "event_sequence_complete":
-        return stream.request(way, stream.pick([TPM_RH.NULL, 16, 23]), stream.sequence(), buffer=text)
+        return stream.request(way, stream.pick([TPM_RH.NULL, 16, 23, 17, 20]), stream.sequence(), buffer=text)
     if way == "sequence_complete":
         return stream.request(way, stream.sequence(), buffer=text, hierarchy=stream.hierarchy())
     return stream.request(way, stream.sequence(), buffer=text)
@@ -114,7 +114,11 @@ def attest(stream: Stream) -> Request:
             ("get_time", (privacy, signer), {}),
             ("get_session_audit_digest", (privacy, signer, session), {}),
             ("get_command_audit_digest", (privacy, signer), {}),
-            ("nv_certify", (signer, authority(stream, index), index), {"size": 8, "offset": 0}),
+            (
+                "nv_certify",
+                (signer, authority(stream, index), index),
+                {"size": stream.pick([8, 8, 0, 20]), "offset": stream.pick([0, 0, 4])},
+            ),
             ("certify_creation", (signer, stream.object()), {"creation_hash": bytes(32), "ticket": ticket}),
         ]
     )

@@ -7,18 +7,20 @@ from tests.differential.moves.cryptography import keys, scheme
 from tests.differential.moves.move import move
 from tests.differential.pair import Request
 from tests.differential.stream import Stream
-from tests.keys import NO_SYMMETRIC, NULL_SIGNATURE_SCHEME, RSA_MODULUS, RSA_P, ecc_private, signing
+from tests.keys import NO_KDF, NO_SYMMETRIC, NULL_SIGNATURE_SCHEME, RSA_MODULUS, RSA_P, ecc_private, signing
 from tests.scenarios import Reply
 from vtpm.spec.algorithms import (
     TPMS_ECC_POINT,
+    TPMS_SCHEME_ECDAA,
     TPMS_SCHEME_HASH,
     TPMS_SENSITIVE_CREATE,
+    TPMT_ECC_SCHEME,
     TPMT_RSA_DECRYPT,
     TPMT_RSA_SCHEME,
 )
 from vtpm.spec.attributes import TPMA_OBJECT
 from vtpm.spec.constants import TPM_ALG, TPM_ECC_CURVE, TPM_RH, TPM_ST
-from vtpm.spec.objects import TPMS_RSA_PARMS, TPMT_PUBLIC, TPMT_SENSITIVE
+from vtpm.spec.objects import TPMS_ECC_PARMS, TPMS_RSA_PARMS, TPMT_PUBLIC, TPMT_SENSITIVE
 from vtpm.spec.structures import TPMT_TK_CREATION, TPMT_TK_HASHCHECK
 
 A = TPM_ALG
@@ -87,6 +89,39 @@ def padding(stream: Stream) -> TPMT_RSA_DECRYPT:
     return TPMT_RSA_DECRYPT(alg, details)
 
 
+@move(2)
+def load_ecc(stream: Stream) -> Request:
+    """A known ECC key, for agreement or for anonymous signatures."""
+    pick = stream.pick
+    curve = pick([TPM_ECC_CURVE.NIST_P256, TPM_ECC_CURVE.NIST_P256, TPM_ECC_CURVE.BN_P256])
+    chosen, sign = pick(
+        [
+            (TPMT_ECC_SCHEME(A.NULL, None), False),
+            (TPMT_ECC_SCHEME(A.ECDH, TPMS_SCHEME_HASH(A.SHA256)), False),
+            (TPMT_ECC_SCHEME(A.ECDAA, TPMS_SCHEME_ECDAA(A.SHA256, 0)), True),
+            (TPMT_ECC_SCHEME(A.NULL, None), True),
+        ]
+    )
+    key = ecc_private(curve)
+    public = TPMT_PUBLIC(
+        type=A.ECC,
+        name_alg=A.SHA256,
+        object_attributes=TPMA_OBJECT(userWithAuth=True, noDA=True, sign=sign, decrypt=not sign),
+        auth_policy=b"",
+        parameters=TPMS_ECC_PARMS(NO_SYMMETRIC, chosen, curve, NO_KDF),
+        unique=TPMS_ECC_POINT(key.public.x_octets, key.public.y_octets),
+    )
+    sensitive = TPMT_SENSITIVE(A.ECC, b"", b"", key.octets)
+    return stream.request("load_external", in_private=sensitive, in_public=public, hierarchy=TPM_RH.NULL)
+
+
+def ecc_key(stream: Stream, *, sign: bool) -> int:
+    """An ECC key for signing or for agreement, most often one that may."""
+    fit = [handle for handle in stream.objects() if stream.item(handle).public.type is A.ECC]
+    fit = [handle for handle in fit if stream.item(handle).public.object_attributes.sign is sign]
+    return int(stream.pick(fit)) if fit and stream.dice.chance(0.9) else keys(stream, A.ECC)
+
+
 @move(3)
 def encrypt_rsa(stream: Stream) -> Request:
     """Encrypt a message, and have both decrypt what either has made of it."""
@@ -129,7 +164,7 @@ def point(stream: Stream, key: int) -> TPMS_ECC_POINT:
 @move(2)
 def agree_in_two_phases(stream: Stream) -> Request:
     """EC_Ephemeral, then ZGen_2Phase with its counter."""
-    key = keys(stream, A.ECC)
+    key = ecc_key(stream, sign=False)
     curve = stream.pick([TPM_ECC_CURVE.NIST_P256, TPM_ECC_CURVE.NIST_P256, TPM_ECC_CURVE.NIST_P384])
 
     def after(theirs: Reply, _: Reply) -> None:
@@ -146,14 +181,14 @@ def agree_in_two_phases(stream: Stream) -> Request:
 @move(1)
 def give_points(stream: Stream) -> Request:
     """ECDH_ZGen with points of all kinds."""
-    key = keys(stream, A.ECC)
+    key = ecc_key(stream, sign=False)
     return stream.request("ecdh_z_gen", key, in_point=point(stream, key))
 
 
 @move(2)
 def commit(stream: Stream) -> Request:
     """Commit, then Sign with the number that was committed to."""
-    key = keys(stream, A.ECC)
+    key = ecc_key(stream, sign=True)
     given: dict[str, Any] = {"p1": point(stream, key)}
     given["s2"], given["y2"] = stream.pick([(b"", b""), (b"", b""), (b"s", b"y"), (b"s", b""), (b"", b"y")])
 

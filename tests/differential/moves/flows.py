@@ -7,19 +7,19 @@ from tests.differential.moves.move import move
 from tests.differential.moves.policies import session
 from tests.differential.openings import SIZES, opening
 from tests.differential.pair import Auth, Request
-from tests.differential.recipes import for_duplication
+from tests.differential.recipes import Recipe, for_command, for_duplication
 from tests.differential.stream import Split, Stream
 from tests.keys import NULL_SIGNATURE_SCHEME
 from tests.scenarios import Reply
 from tests.sessions import HASHES
 from vtpm.spec.attributes import TPMA_NV, TPMA_SESSION
-from vtpm.spec.constants import TPM_ALG, TPM_NT, TPM_RH, TPM_SE, TPM_ST, TPM_SU
+from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_NT, TPM_RH, TPM_SE, TPM_ST, TPM_SU
 from vtpm.spec.nv import TPMS_NV_PUBLIC
-from vtpm.spec.structures import TPMT_TK_HASHCHECK
+from vtpm.spec.structures import TPMS_PCR_SELECTION, TPMT_TK_HASHCHECK
 
 A = TPM_ALG
 NO_TICKET = TPMT_TK_HASHCHECK(TPM_ST.HASHCHECK, TPM_RH.NULL, b"")
-APPROVAL, PIN = 0x01000003, 0x01000004
+APPROVAL, PIN, SPECIAL = 0x01000003, 0x01000004, 0x01400005
 NV_CODES = ("OWNERWRITE", "AUTHWRITE", "OWNERREAD", "AUTHREAD")
 
 
@@ -85,6 +85,38 @@ def use_pin(stream: Stream) -> Request | None:
     if stream.dice.chance(0.4):
         return stream.request("nv_undefine_space", TPM_RH.OWNER, PIN)
     return stream.request("nv_read", TPM_RH.OWNER, PIN, size=8, offset=0)
+
+
+@move(2)
+def administer_index(stream: Stream) -> Request | None:
+    """An Index whose policy allows a new authValue, or its deletion by NV_UndefineSpaceSpecial."""
+    code = stream.pick([TPM_CC.NV_ChangeAuth, TPM_CC.NV_UndefineSpaceSpecial])
+    if SPECIAL not in stream.pair.tpm.nv:
+        is_special = code == TPM_CC.NV_UndefineSpaceSpecial
+        attributes = TPMA_NV(
+            PPWRITE=True,
+            PPREAD=True,
+            AUTHREAD=True,
+            PLATFORMCREATE=True,
+            NO_DA=True,
+            POLICY_DELETE=is_special,
+        )
+        policy = Recipe((for_command(code),)).digest(A.SHA256)
+        public = TPMS_NV_PUBLIC(SPECIAL, A.SHA256, attributes, policy, 8)
+        run(stream, stream.request("nv_define_space", TPM_RH.PLATFORM, auth=b"old", public_info=public))
+    if code == TPM_CC.NV_ChangeAuth:
+        return stream.request("nv_change_auth", SPECIAL, new_auth=stream.pick([b"new", bytes(33), b"n" * 40]))
+    return stream.request("nv_undefine_space_special", SPECIAL, TPM_RH.PLATFORM)
+
+
+@move(1)
+def change_pcr_between(stream: Stream) -> Request | None:
+    """PolicyPCR, a change of PCR, and PolicyPCR again."""
+    handle = session(stream)
+    given: dict[str, Any] = {"pcr_digest": b"", "pcrs": (TPMS_PCR_SELECTION(A.SHA256, b"\0\0\1"),)}
+    run(stream, stream.request("policy_pcr", handle, **given))
+    run(stream, stream.request("pcr_event", 16, event_data=b"between"))
+    return stream.request("policy_pcr", handle, **given)
 
 
 @move(1)
@@ -167,7 +199,7 @@ def start_again(stream: Stream) -> Request:
 @move(1)
 def save_many(stream: Stream) -> Request | None:
     """Sessions saved one after the other, until there are no handles left or the gap is too large; seldom."""
-    if not stream.dice.chance(0.08):
+    if not stream.dice.chance(0.15):
         return None
     first = stream.new_session(TPM_SE.HMAC, A.SHA256)
     if first is None or run(stream, stream.request("context_save", first)) is None:

@@ -6,6 +6,7 @@ from typing import Any
 from tests.differential.moves.move import move
 from tests.differential.moves.storage import selection
 from tests.differential.pair import Request
+from tests.differential.recipes import DUPLICATE
 from tests.differential.stream import Blob, Split, Stream
 from tests.differential.test_templates import Dice as Templates
 from tests.keys import NO_SYMMETRIC
@@ -14,10 +15,12 @@ from tests.scenarios import Reply
 from vtpm.spec.algorithms import TPMS_SENSITIVE_CREATE, TPMT_SYM_DEF_OBJECT
 from vtpm.spec.constants import TPM_ALG, TPM_HT, TPM_RH
 from vtpm.spec.objects import TPMT_PUBLIC
+from vtpm.state.object import name_of
 from vtpm.wire.structure import marshal
 
 A = TPM_ALG
 HMAC_KEY = "0008000b00060472 0000 0005000b 0000"
+RESTRICTED_ECC = "0023000b0005047200000010 0018000b 0003 0010 0000 0000"
 CIPHER = "0025000b00060472 0000 0006 0080 0043 0000"
 DERIVER = "0008000b00030472 0000 000a 000b 0022 0000"
 NOT_FIXED = {"fixedTPM": False, "fixedParent": False}
@@ -30,11 +33,14 @@ def public(stream: Stream, *, parent: bool = False) -> TPMT_PUBLIC:
     if not parent and stream.dice.chance(0.25):
         templates = Templates(stream.dice.random.getrandbits(32))
         found = templates.public()
-        while found.type is A.RSA:
+        # RSA keys take both TPMs long to make.
+        while found.type is A.RSA and stream.dice.chance(0.8):
             found = templates.public()
         return found
     octets = (
-        STORAGE_ECC if parent else stream.pick([STORAGE_ECC, SIGN_ECC, HMAC_KEY, CIPHER, SEALED, DERIVER])
+        STORAGE_ECC
+        if parent
+        else stream.pick([STORAGE_ECC, SIGN_ECC, RESTRICTED_ECC, HMAC_KEY, CIPHER, SEALED, DERIVER])
     )
     made = template(octets)
     attributes = made.object_attributes
@@ -42,7 +48,10 @@ def public(stream: Stream, *, parent: bool = False) -> TPMT_PUBLIC:
         attributes = attributes.but(**NOT_FIXED)
     if stream.dice.chance(0.3):
         attributes = attributes.but(noDA=stream.dice.chance(0.5), adminWithPolicy=stream.dice.chance(0.5))
-    known = stream.pick(stream.recipes).digest(A.SHA256)
+    recipe = (
+        DUPLICATE if not attributes.fixedParent and stream.dice.chance(0.6) else stream.pick(stream.recipes)
+    )
+    known = recipe.digest(A.SHA256)
     policy = stream.pick(
         [b"", b"", known, known, bytes(32), *[d for d in stream.digests[-3:] if len(d) == 32]]
     )
@@ -99,6 +108,48 @@ def create(stream: Stream) -> Request:
     request = stream.request("create", handle, outside_info=b"", **given)
     request.after = after
     return request
+
+
+def make_room(stream: Stream, kept: int = 0) -> None:
+    """Flush an object, but not the one to be kept, if there are as many as there can be."""
+    transient = [handle for handle in stream.pair.tpm.volatile.objects if handle != kept]
+    if len(stream.pair.tpm.volatile.objects) >= stream.pair.tpm.profile.transient_slots:
+        stream.send(stream.request("flush_context", flush_handle=stream.pick(transient)), damaged=False)
+
+
+@move(6)
+def raise_child(stream: Stream) -> Request | None:
+    """A parent, and an object created and loaded under it; then what takes both of them."""
+    above = [
+        handle for handle in stream.objects() if stream.fits(handle, {"restricted": True, "decrypt": True})
+    ]
+    above = [handle for handle in above if stream.item(handle).public.type in (A.ECC, A.RSA)]
+    if not above:
+        make_room(stream)
+        made = template(STORAGE_ECC)
+        given: dict[str, Any] = {"in_sensitive": TPMS_SENSITIVE_CREATE(b"", b""), "in_public": made}
+        given |= {"outside_info": b"", "creation_pcr": ()}
+        answer = stream.send(stream.request("create_primary", stream.hierarchy(), **given))
+        if not stream.is_success(answer):
+            return None
+        above = [answer.ours.object_handle]
+    handle, made = stream.pick(above), public(stream)
+    make_room(stream, handle)
+    given = {"in_sensitive": content(stream, made), "in_public": made, "creation_pcr": selection(stream)}
+    answer = stream.send(stream.request("create", handle, outside_info=b"", **given))
+    if not stream.is_success(answer):
+        return None
+    reply = stream.pick([answer.theirs, answer.ours])
+    stream.blobs.append(Blob(stream.item(handle).name, reply.out_private, reply.out_public))
+    stream.creations.append((name_of(reply.out_public), reply.creation_hash, reply.creation_ticket))
+    blob = {"in_private": reply.out_private, "in_public": reply.out_public}
+    answer = stream.send(stream.request("load", handle, **blob))
+    if not stream.is_success(answer) or stream.dice.chance(0.4):
+        return None
+    child = answer.ours.object_handle
+    if not made.object_attributes.fixedParent and stream.dice.chance(0.8):
+        return duplicated(stream, child, stream.pick([TPM_RH.NULL, handle]))
+    return stream.request("object_change_auth", child, handle, new_auth=stream.pick(stream.auths))
 
 
 @move(2)
@@ -198,9 +249,25 @@ def restore(stream: Stream) -> Request | None:
 
 @move(2)
 def change_auth(stream: Stream) -> Request:
-    """Part 3, 12.8."""
+    """Part 3, 12.8, often with the right parent."""
     handles = (stream.object(), parent(stream))
+    parents = {blob.public: blob.parent for blob in stream.blobs if stream.dice.chance(0.9)}
+    for handle in stream.objects():
+        above = parents.get(stream.item(handle).public)
+        fit = [one for one in stream.objects() if stream.item(one).name == above]
+        if fit:
+            handles = (handle, stream.pick(fit))
     return stream.request("object_change_auth", *handles, new_auth=stream.pick(stream.auths))
+
+
+def spoil(stream: Stream, given: dict[str, Any]) -> None:
+    """Change one octet of what Import takes, or its end."""
+    name = stream.pick(["duplicate", "in_sym_seed", "encryption_key"])
+    octets = given[name]
+    if octets:
+        place = stream.dice.random.randrange(len(octets))
+        changed = octets[:place] + bytes([octets[place] ^ 1]) + octets[place + 1 :]
+        given[name] = stream.pick([changed, changed, octets[:-1], octets + b"x", b""])
 
 
 def rewrap(stream: Stream, item: int, old_parent: int, given: dict[str, Any]) -> int:
@@ -219,10 +286,12 @@ def rewrap(stream: Stream, item: int, old_parent: int, given: dict[str, Any]) ->
 @move(4)
 def duplicate(stream: Stream) -> Request:
     """Give an object away, and import it again in the form of either."""
-    item, target = (
-        stream.object(fixedTPM=False, fixedParent=False),
-        stream.pick([TPM_RH.NULL, parent(stream)]),
-    )
+    item = stream.object(fixedTPM=False, fixedParent=False)
+    return duplicated(stream, item, stream.pick([TPM_RH.NULL, parent(stream)]))
+
+
+def duplicated(stream: Stream, item: int, target: int) -> Request:
+    """Duplicate, and then Rewrap and Import, or Import alone, or neither."""
     inner = stream.pick([NO_SYMMETRIC, AES_CFB])
 
     def after(theirs: Reply, ours: Reply) -> None:
@@ -234,6 +303,8 @@ def duplicate(stream: Stream) -> Request:
             new_parent = target if target != TPM_RH.NULL else parent(stream)
             if target != TPM_RH.NULL and stream.dice.chance(0.4):
                 new_parent = rewrap(stream, item, target, given)
+            if stream.dice.chance(0.3):
+                spoil(stream, given)
             stream.send(stream.request("import_object", new_parent, **given))
 
     request = stream.request("duplicate", item, target, encryption_key_in=b"", symmetric_alg=inner)

@@ -120,7 +120,8 @@ def comparison(stream: Stream) -> Request:
     if stream.dice.chance(0.2):
         # Of the time, only the counters are the same for both.
         given["operand_b"] = pick([bytes(4), bytes(8), b"\0\0\0\1"])
-        request = stream.request("policy_counter_timer", session(stream), offset=16, **given)
+        where = pick([16, 16, 16, 26, 23])
+        request = stream.request("policy_counter_timer", session(stream), offset=where, **given)
         request.fixed = True
         return request
     offset = pick([0, 0, 1, 8, 9])
@@ -208,7 +209,8 @@ def by_ticket(stream: Stream) -> Request | None:
         return stream.request("policy_ticket", handle, **given)
     if stream.dice.chance(0.5):
         ticket = TPMT_TK_AUTH(stream.pick([TPM_ST.AUTH_SECRET, TPM_ST.AUTH_SIGNED]), stream.hierarchy(), b"")
-        given = {"timeout": bytes(8), "cp_hash_a": b"", "policy_ref": b"", "auth_name": bytes(4)}
+        timeout = stream.pick([bytes(8), bytes(7) + b"\1", bytes(7), b"", b"\x7f" + bytes(7)])
+        given = {"timeout": timeout, "cp_hash_a": b"", "policy_ref": b"", "auth_name": bytes(4)}
         return stream.request("policy_ticket", handle, ticket=ticket, **given)
     verified = TPMT_TK_VERIFIED(TPM_ST.VERIFIED, stream.hierarchy(), None, stream.pick([b"", bytes(64)]))
     given = {"approved_policy": stream.pick([bytes(32), *stream.digests[-3:]]), "policy_ref": b""}
