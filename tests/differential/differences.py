@@ -13,13 +13,11 @@ from tests.differential.pair import Exchange, Pair
 from tests.scenarios import HEADER
 from vtpm.spec.attributes import TPMA_OBJECT, TPMA_SESSION
 from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_HT, TPM_RH, TPM_ST
-from vtpm.spec.objects import TPM2B_SENSITIVE
 from vtpm.spec.structures import TPMS_ATTEST
 from vtpm.state.object import Object
 from vtpm.state.sequence import Sequence
 from vtpm.wire.error import TPM_RC, TpmError, decode
 from vtpm.wire.structure import unmarshal
-from vtpm.wire.vocabulary import codec_of
 
 TABLE = Path(__file__).with_name("differences.toml")
 
@@ -127,6 +125,17 @@ def no_slot_left(exchange: Exchange, pair: Pair) -> bool:
     return bool(persistent) and len(tpm.volatile.objects) + len(persistent) + wanted > THEIR_SLOTS
 
 
+def size_of_secret(octets: bytes) -> int:
+    """The size that a TPM2B_SENSITIVE of an RSA key says its secret part has; 0 for another kind."""
+    stream = BytesIO(octets)
+    stream.read(2)
+    if int.from_bytes(stream.read(2), "big") != TPM_ALG.RSA:
+        return 0
+    for _ in ("authValue", "seedValue"):
+        stream.read(int.from_bytes(stream.read(2), "big"))
+    return int.from_bytes(stream.read(2), "big")
+
+
 def large_buffer(exchange: Exchange, _: Pair) -> bool:
     """Has libtpms refused a command with a buffer that only this TPM has room for?"""
     number = at_fault(exchange.theirs.rc, "parameter")
@@ -135,11 +144,7 @@ def large_buffer(exchange: Exchange, _: Pair) -> bool:
         return False
     octets = octets_at(exchange, number)
     if exchange.request.command.code == TPM_CC.LoadExternal:
-        try:
-            sensitive = codec_of(TPM2B_SENSITIVE)._parse(BytesIO(octets), None, "")
-        except (TpmError, ValueError):
-            return False
-        return sensitive is not None and len(sensitive.sensitive) > THEIR_LARGEST_PRIME
+        return size_of_secret(octets) > THEIR_LARGEST_PRIME
     return int.from_bytes(octets[:2], "big") > THEIR_LARGEST.get(names[number - 1], 1 << 16)
 
 
@@ -320,7 +325,6 @@ CONDITIONS: dict[str, Condition] = {
         always,
         anonymized,
         audits_nothing,
-        both_refuse,
         by_mqv,
         by_session,
         digest_of_index,

@@ -16,6 +16,9 @@ from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_EO, TPM_RH, TPM_SE, TPM_ST
 from vtpm.spec.structures import TPMT_HA, TPMT_TK_AUTH, TPMT_TK_VERIFIED
 
 A = TPM_ALG
+LATER = 50
+"""Milliseconds after which the first one is past for both."""
+
 CODES = (TPM_CC.NV_Read, TPM_CC.NV_Write, TPM_CC.ObjectChangeAuth, TPM_CC.Sign, TPM_CC.Duplicate, 0x111)
 
 
@@ -209,7 +212,9 @@ def by_ticket(stream: Stream) -> Request | None:
         return stream.request("policy_ticket", handle, **given)
     if stream.dice.chance(0.5):
         ticket = TPMT_TK_AUTH(stream.pick([TPM_ST.AUTH_SECRET, TPM_ST.AUTH_SIGNED]), stream.hierarchy(), b"")
-        timeout = stream.pick([bytes(8), bytes(7) + b"\1", bytes(7), b"", b"\x7f" + bytes(7)])
+        # The Time of the two is not the same to the millisecond.
+        past = bytes(7) + b"\1" if stream.pair.tpm.clock.time > LATER else bytes(8)
+        timeout = stream.pick([bytes(8), past, bytes(7), b"", b"\x7f" + bytes(7)])
         given = {"timeout": timeout, "cp_hash_a": b"", "policy_ref": b"", "auth_name": bytes(4)}
         return stream.request("policy_ticket", handle, ticket=ticket, **given)
     verified = TPMT_TK_VERIFIED(TPM_ST.VERIFIED, stream.hierarchy(), None, stream.pick([b"", bytes(64)]))
