@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.sessions import HASHES
-from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_EO
+from vtpm.spec.constants import TPM_ALG, TPM_CC
 
 Assertion = tuple[str, TPM_CC, bytes, dict[str, Any]]
 """A handler's name, the command code in the digest, what follows it there, and the parameters."""
@@ -48,13 +48,6 @@ def for_duplication(new_parent: bytes) -> Recipe:
     given = {"object_name": b"", "new_parent_name": new_parent, "include_object": False}
     octets = new_parent + b"\0"
     return Recipe((("policy_duplication_select", TPM_CC.PolicyDuplicationSelect, octets, given),))
-
-
-def any_reset_count() -> Assertion:
-    """PolicyCounterTimer that is always true: resetCount is not below zero."""
-    octets = bytes(4) + (16).to_bytes(2, "big") + TPM_EO.UNSIGNED_GE.to_bytes(2, "big")
-    given = {"operand_b": bytes(4), "offset": 16, "operation": TPM_EO.UNSIGNED_GE}
-    return "policy_counter_timer", TPM_CC.PolicyCounterTimer, octets, given
 
 
 WITH_AUTH: Assertion = ("policy_auth_value", TPM_CC.PolicyAuthValue, b"", {})
