@@ -5,6 +5,7 @@ import ctypes
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -39,14 +40,16 @@ def run(*words: str | Path) -> str:
 @pytest.fixture
 def units(tmp_path: Path) -> Path:
     """The units, for the program where it is here."""
-    for unit in UNITS.glob("*.service"):
+    for unit in (*UNITS.glob("*.service"), *UNITS.glob("*.socket")):
         (tmp_path / unit.name).write_text(unit.read_text().replace("/opt/vtpm/bin/vtpm", str(VTPM)))
     return tmp_path
 
 
 def test_verify(units: Path) -> None:
     """Systemd knows every setting, and finds the programs."""
-    run("systemd-analyze", "verify", *units.glob("*.service"))
+    shutil.copy(units / "vtpm-vm@.socket", units / "vtpm-vm@guest.socket")
+    names = [units / name for name in ("vtpm.socket", "vtpm-vm@guest.socket")]
+    run("systemd-analyze", "verify", *units.glob("*.service"), *names)
 
 
 @pytest.mark.parametrize(("unit", "exposure"), [("vtpm.service", 10), ("vtpm-libvirt.service", 20)])
@@ -125,34 +128,46 @@ def exchange(path: Path) -> bytes:
 
 
 def test_nothing_needed_is_denied(tmp_path: Path) -> None:
-    """The daemon serves a TPM with the system calls and the memory that its unit allows."""
+    """The daemon serves, and takes over from another one, with the system calls and memory of its unit."""
     places = ["--state-dir", str(tmp_path / "state"), "--run-dir", str(tmp_path / "run")]
     for words in (["provider", "init", "main"], ["create", "guest", "--bare", "--allow-unverified"]):
         subprocess.run([VTPM, *places, *words], check=True, capture_output=True, timeout=60)
     group = subprocess.run(["id", "-gn"], check=True, capture_output=True, text=True).stdout.strip()
-    command = ["strace", "-f", "-qq", "-o", str(tmp_path / "calls"), str(VTPM), *places, "serve"]
+    command = ["strace", "-ff", "-qq", "-o", str(tmp_path / "calls"), str(VTPM), *places, "serve"]
     with (
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified,
         (tmp_path / "log").open("wb") as log,
     ):
         notified.bind(str(tmp_path / "notify"))
         notified.settimeout(60)
-        with subprocess.Popen(
-            [*command, "--group", group, "--mode", "0660"],
-            stdout=log,
-            stderr=log,
-            env={**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")},
-            preexec_fn=deny_write_and_execute,  # noqa: PLW1509 - no thread runs beside this test
-        ) as process:
+
+        def serve(*words: str) -> "subprocess.Popen[bytes]":
+            return subprocess.Popen(
+                [*command, "--group", group, "--mode", "0660", *words],
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")},
+                preexec_fn=deny_write_and_execute,  # noqa: PLW1509 - no thread runs beside this test
+            )
+
+        with serve() as process:
             try:
                 wait_for_socket(tmp_path / "run/.daemon", process, tmp_path / "log")
                 assert notified.recv(100) == b"READY=1"
                 response = exchange(tmp_path / "run/guest.sock")
+                with serve("--replace", "--background") as starter:
+                    assert process.wait(60) == 0
+                    told = {notified.recv(100).decode(), notified.recv(100).decode()}
+                    (main,) = told - {"READY=1"}
+                    assert exchange(tmp_path / "run/guest.sock")[:12] == response[:12]
+                    os.kill(int(main.removeprefix("MAINPID=")), signal.SIGTERM)
+                    assert starter.wait(60) == 0
             finally:
                 with contextlib.suppress(ProcessLookupError):
                     end(process)
-    used = set(re.findall(r"^\d+ +(\w+)\(", (tmp_path / "calls").read_text(), re.MULTILINE))
+    calls = "".join(path.read_text() for path in tmp_path.glob("calls.*"))
+    used = set(re.findall(r"^(\w+)\(", calls, re.MULTILINE))
 
     assert len(response) == 10 + 2 + 16
-    assert {"fdatasync", "bind", "prctl"} <= used
+    assert {"fdatasync", "bind", "prctl", "setsid", "pidfd_open"} <= used
     assert used - allowed_calls("vtpm.service") == set()

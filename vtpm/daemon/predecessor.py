@@ -175,7 +175,7 @@ class Predecessor:
             reason = f"the new daemon was not ready within {PAUSE_LIMIT:g} s, for which guests would wait"
             await self._stay(link, reason)
             raise ReplacementError(reason) from None
-        except (OperatorError, NvstoreError) as error:
+        except (OperatorError, NvstoreError, OSError) as error:
             await self._stay(link, str(error))
             raise
         except asyncio.CancelledError:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from vtpm.daemon.admin import MAX_LINE, connect, is_trusted, request_of, result_of
+from vtpm.daemon.admin import MAX_LINE, AdminError, connect, is_trusted, request_of, result_of
 from vtpm.daemon.readiness import VARIABLE
 from vtpm.daemon.replacement import (
     LENGTH,
@@ -43,7 +43,7 @@ class Successor:
         """The UUIDs of the states that the old process has open."""
 
     def ask(self) -> None:
-        """Ask for the hand-over; ReplacementError or AdminError if the old process refuses."""
+        """Ask for the hand-over; ReplacementError if the old process refuses."""
         if not is_trusted(self._sock):
             raise ReplacementError("the daemon that runs is another user's; run as its user")
         try:
@@ -53,7 +53,10 @@ class Successor:
                 line += self._receive(1)[0]
         except (OSError, ConnectionEndedError):
             raise ReplacementError("the daemon that runs does not answer; look into its log") from None
-        facts = result_of(line)
+        try:
+            facts = result_of(line)
+        except AdminError as error:
+            raise ReplacementError(f"the daemon that runs goes on: {error}") from None
         (self._process,) = descriptors
         self.states = facts["states"]
         if facts["notify"] is not None:
