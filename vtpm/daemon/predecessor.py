@@ -10,7 +10,8 @@ from contextlib import suppress
 from typing import Any, Final
 
 from nvstore import NvstoreError
-from vtpm.daemon.admin import AdminServer, peer_of
+from vtpm.daemon.admin import peer_of
+from vtpm.daemon.admin_server import AdminServer
 from vtpm.daemon.errors import OperatorError
 from vtpm.daemon.readiness import VARIABLE, tell_replaced
 from vtpm.daemon.replacement import (

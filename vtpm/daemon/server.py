@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from nvstore import Host, NvstoreError
-from vtpm.daemon.admin import NAME, AdminServer, admin_path
+from vtpm.daemon.admin import NAME, admin_path
+from vtpm.daemon.admin_server import AdminServer
 from vtpm.daemon.alarm import Alarm
 from vtpm.daemon.endpoint import passed_socket
 from vtpm.daemon.errors import OperatorError
