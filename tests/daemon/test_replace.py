@@ -396,7 +396,7 @@ class TestRefused:
                 sock.recv(4096)
                 say(sock, "begin")
                 assert [frame(sock), frame(sock)] == ["vm", "end"]
-                assert frame(sock).startswith("staythe new daemon was not ready")
+                assert frame(sock).startswith("stayguests would wait")
 
         tpm.during = hang
         tpm.increment()

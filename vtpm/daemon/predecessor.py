@@ -27,7 +27,10 @@ from vtpm.daemon.supervisor import Supervisor
 log = logging.getLogger(__name__)
 
 PAUSE_LIMIT: Final = 10.0
-"""Seconds that guests may wait; a new process that is not ready then does not take over."""
+"""Seconds that guests may wait; a new process that has not taken over by then does not."""
+
+LAST_WORDS: Final = 1.0
+"""Seconds in which the new process is told that it does not take over."""
 
 MAX_REPLY: Final = 1 << 16
 NOTHING: Final = Carried({}, {})
@@ -117,11 +120,7 @@ class Predecessor:
         version = common_version(versions)
         self._ongoing = self._loop.create_task(self._hand_over(sock, version))
         try:
-            await self._ongoing
-        except asyncio.CancelledError:
-            log.warning("this daemon ends, and was not replaced")
-        except (ReplacementError, OperatorError, NvstoreError, OSError) as error:
-            log.error("this daemon goes on, and was not replaced: %s", error)  # noqa: TRY400 - no defect
+            await asyncio.wait([self._ongoing])
         finally:
             self._ongoing = None
 
@@ -133,20 +132,48 @@ class Predecessor:
             await asyncio.wait([self._ongoing])
 
     async def _hand_over(self, sock: socket.socket, version: int) -> None:
+        """The hand-over; where it does not take place, that is logged and told to the new process."""
         link = Link(self._loop, sock)
-        facts = {
-            "version": version,
-            "states": self._supervisor.open_states(),
-            "notify": os.environ.get(VARIABLE),
-        }
+        try:
+            await self._introduce(link, version)
+            await self._pass_on(link)
+        except asyncio.CancelledError:
+            reason = "it was told to end"
+        except TimeoutError:
+            reason = (
+                f"guests would wait longer than {PAUSE_LIMIT:g} s; look at the new daemon, "
+                "or try again when the TPMs have less to do"
+            )
+        except (OperatorError, NvstoreError, OSError) as error:
+            reason = str(error)
+        else:
+            self._leave(peer_of(sock)[0])
+            return
+        log.error("this daemon was not replaced: %s", reason)
+        with suppress(OSError):  # the new one has ended, or does not read
+            async with asyncio.timeout(LAST_WORDS):
+                await link.send("stay", Carried({"reason": reason}, {}))
+
+    async def _introduce(self, link: Link, version: int) -> None:
+        """All that happens while guests are served."""
+        states, notify = self._supervisor.open_states(), os.environ.get(VARIABLE)
         process = os.pidfd_open(os.getpid())
         try:
-            await link.answer(facts, process)
+            await link.answer({"version": version, "states": states, "notify": notify}, process)
         finally:
             os.close(process)
         await link.expect("begin")
+
+    async def _pass_on(self, link: Link) -> None:
+        """All that happens while guests wait; they are served here again unless it ends well."""
         try:
-            await self._pass_on(link)
+            await self._admin().pause()
+            async with asyncio.timeout(PAUSE_LIMIT):
+                await self._supervisor.pause()
+                for carried in self._supervisor.hand_over():
+                    await link.send("vm", carried)
+                await link.send("end", self._rest())
+                await link.expect("ready")
             self._is_committed = True
             await link.send("go")
             await link.expect("taken")
@@ -155,35 +182,11 @@ class Predecessor:
             self._is_committed = False
             if not self.is_replaced:
                 self._supervisor.proceed()
-                self._supervisor.rescan()
                 self._admin().proceed()
-        log.warning("this daemon was replaced by process %d", peer_of(sock)[0])
-        tell_replaced(peer_of(sock)[0])
+                self._loop.call_soon(self._supervisor.rescan)
+
+    def _leave(self, process: int) -> None:
+        log.warning("this daemon was replaced by process %d", process)
+        tell_replaced(process)
         self._admin().refuse("the daemon was replaced in the meantime; try again")
         self._replaced()
-
-    async def _pass_on(self, link: Link) -> None:
-        """All up to `ready`; what prevents it is told to the new process."""
-        await self._admin().pause()
-        try:
-            async with asyncio.timeout(PAUSE_LIMIT):
-                await self._supervisor.pause()
-                for carried in self._supervisor.hand_over():
-                    await link.send("vm", carried)
-                await link.send("end", self._rest())
-                await link.expect("ready")
-        except TimeoutError:
-            reason = f"the new daemon was not ready within {PAUSE_LIMIT:g} s, for which guests would wait"
-            await self._stay(link, reason)
-            raise ReplacementError(reason) from None
-        except (OperatorError, NvstoreError, OSError) as error:
-            await self._stay(link, str(error))
-            raise
-        except asyncio.CancelledError:
-            await self._stay(link, "it was told to end")
-            raise
-
-    @staticmethod
-    async def _stay(link: Link, reason: str) -> None:
-        with suppress(OSError):  # it has ended already
-            await link.send("stay", Carried({"reason": reason}, {}))

@@ -57,7 +57,9 @@ class Successor:
             facts = result_of(line)
         except AdminError as error:
             raise ReplacementError(f"the daemon that runs goes on: {error}") from None
-        (self._process,) = descriptors
+        if len(descriptors) != 1:
+            raise ReplacementError("the daemon that runs does not say what process it is; end it first")
+        self._process = descriptors[0]
         self.states = facts["states"]
         if facts["notify"] is not None:
             os.environ[VARIABLE] = facts["notify"]
@@ -71,6 +73,10 @@ class Successor:
                 yield carried
                 if step == "end":
                     return
+        except TimeoutError:
+            raise ReplacementError(
+                f"the daemon that runs did not hand over within {PATIENCE:g} s; look into its log"
+            ) from None
         except (OSError, ConnectionEndedError):
             raise ReplacementError(
                 "the daemon that ran ended before it had handed over; start this one again"

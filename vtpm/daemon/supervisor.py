@@ -205,12 +205,15 @@ class Supervisor:
         self._is_paused = True
         if self._forgetting:
             await asyncio.wait(self._forgetting)
-        working = [endpoint for endpoint in self._endpoints.values() if endpoint.lane.is_busy]
-        for endpoints in (working, list(self._endpoints.values())):
-            for endpoint in endpoints:
+        serving = set(self._endpoints.values())
+        while working := {endpoint for endpoint in serving if endpoint.lane.is_busy}:
+            for endpoint in working:
                 endpoint.pause()
-            for endpoint in endpoints:
+            for endpoint in working:
                 await endpoint.lane.idle()
+            serving -= working
+        for endpoint in serving:
+            endpoint.pause()
 
     def proceed(self) -> None:
         """Go on after `pause`, or after as much of it as there was."""
@@ -241,7 +244,7 @@ class Supervisor:
             self._foreign.add(name)
 
     def take_over(self) -> None:
-        """Serve what was handed over, which the other process does no more; `rescan` finds the rest."""
+        """Serve what was handed over, which the other process does no more."""
         for endpoint in self._endpoints.values():
             endpoint.device.take_over()
         self.proceed()
