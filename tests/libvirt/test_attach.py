@@ -43,7 +43,9 @@ class TestAttach:
     def test_no_external(self, lab: Lab, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]) -> None:
         """Where libvirt offers no such TPM, for want of swtpm's programs, nothing is made."""
         domain = lab.define()
-        before, told = domain.XMLDesc(), "<enum name='backendModel'><value>passthrough</value>{}</enum>"
+        before, rng = domain.XMLDesc(), "<rng supported='yes'><enum name='backendModel'></enum></rng>"
+        tpm = "<tpm supported='yes'><enum name='backendModel'><value>passthrough</value>{}</enum></tpm>"
+        told = rng + tpm
         asked: list[tuple[str | None, ...]] = []
 
         def capabilities(_: object, *given: str | None) -> str:

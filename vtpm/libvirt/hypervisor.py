@@ -26,7 +26,7 @@ BASE_LABEL: Final = re.compile(
     r"<model>dac</model>.*?<baselabel type='(?:kvm|qemu)'>\+(\d+):\+(\d+)</baselabel>", re.DOTALL
 )
 
-BACKENDS: Final = re.compile(r"<enum name='backendModel'>.*?</enum>", re.DOTALL)
+TPMS: Final = re.compile(r"<tpm [^>]*/>|<tpm .*?</tpm>", re.DOTALL)
 
 
 class LibvirtError(OperatorError):
@@ -158,8 +158,8 @@ class Hypervisor:
             told = self._connection.getDomainCapabilities(*definition.platform)
         except libvirt.libvirtError:
             return  # it cannot tell, and decides when the domain is defined
-        backends = BACKENDS.search(told)
-        if backends and f"<value>{EXTERNAL}</value>" not in backends[0]:
+        tpms = TPMS.search(told)
+        if tpms and f"<value>{EXTERNAL}</value>" not in tpms[0]:
             raise LibvirtError(
                 "libvirt has no TPM of the kind `external` for this domain; libvirt 9.0 and later have, "
                 "where they find swtpm's programs: install Debian's packages swtpm and swtpm-tools, or start "
