@@ -197,3 +197,55 @@ class TestPlatform:
         create = ["create", "third", "--allow-unverified"]
         assert "given twice" in installation.run(*create, "--ek", "p256", "--ek", "p256", status=2)
         assert "seeds alone" in installation.run(*create, "--ek", "p256", "--bare", status=2)
+
+
+@pytest.mark.skipif(shutil.which("swtpm_localca") is None, reason="swtpm-tools is not installed")
+class TestTool:
+    """`create_certs_tool`, as swtpm's own authority is called"""
+
+    @pytest.fixture
+    def configuration(self, tmp_path: Path) -> Path:
+        """A configuration of swtpm_setup's, with an authority of its own."""
+        ca = tmp_path / "ca"
+        ca.mkdir()
+        (tmp_path / "localca.conf").write_text(
+            f"statedir = {ca}\nsigningkey = {ca}/key.pem\n"
+            f"issuercert = {ca}/cert.pem\ncertserial = {ca}/serial\n"
+        )
+        options = "--platform-manufacturer QEMU\n--platform-version 2.1\n--platform-model QEMU\n"
+        (tmp_path / "localca.options").write_text(options)
+        conf = tmp_path / "swtpm_setup.conf"
+        conf.write_text(
+            f"create_certs_tool = {shutil.which('swtpm_localca')}\n"
+            f"create_certs_tool_config = {tmp_path}/localca.conf\n"
+            f"create_certs_tool_options = {tmp_path}/localca.options\n"
+        )
+        return conf
+
+    def test_signs(self, installation: Installation, configuration: Path) -> None:
+        """Its certificates are in the new TPM, and in one that is renewed; openssl verifies them."""
+        place, tool = installation.directory, ["--certs-tool", str(configuration)]
+        installation.run("create", "other", "--allow-unverified", *tool)
+        installation.run("ek", "renew", "guest", *tool)
+        shown = [
+            *json.loads(installation.run("ek", "other", "--json")),
+            *json.loads(installation.run("ek", "guest", "--json")),
+            *json.loads(installation.run("platform", "show", "other", "--json")),
+        ]
+        for item in shown:
+            (place / "leaf.pem").write_text(item["certificate"])
+            root, issuer = "ca/swtpm-localca-rootca-cert.pem", "ca/cert.pem"
+            verify = ["openssl", "verify", "-CAfile", root, "-untrusted", issuer, "leaf.pem"]
+            subprocess.run(verify, cwd=place, check=True, capture_output=True)
+        assert len(shown) == 5
+
+    def test_refused(self, installation: Installation, configuration: Path) -> None:
+        """A tool that fails, or a file that names none, leaves no TPM."""
+        create = ["create", "other", "--allow-unverified", "--certs-tool", str(configuration)]
+        configuration.write_text("create_certs_tool = /bin/false\n")
+        assert "/bin/false ended with 1" in installation.run(*create, status=1)
+        configuration.write_text("# nothing\n")
+        assert "names no create_certs_tool" in installation.run(*create, status=2)
+        configuration.write_bytes(b"\xff = \xff")
+        assert "no text" in installation.run(*create, status=2)
+        assert "other" not in installation.run("list")

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +19,10 @@ from vtpm.cli.errors import explained
 from vtpm.cli.look import look, look_options
 from vtpm.cli.output import write_new
 from vtpm.cli.place import Place
+from vtpm.cli.provisioning import tool_certifier, tool_option
+
+if TYPE_CHECKING:
+    from vtpm.manufacture.provision import Certifier
 
 CHANGE = "ek-certificate"
 SHOW = "show"
@@ -67,9 +71,10 @@ def show(place: Place, /, vm: str, *, as_json: bool, **unlocking: Any) -> None:
 @ek.command(short_help="Certify endorsement keys anew.")
 @click.argument("vm")
 @click.option("--subject", help="What the certificates name; the VM if it is not given.")
+@tool_option
 @look_options
 @click.pass_obj
-def renew(place: Place, /, vm: str, subject: str | None, **unlocking: Any) -> None:
+def renew(place: Place, /, vm: str, subject: str | None, tool: Path | None, **unlocking: Any) -> None:
     """
     Give every persistent endorsement key of a VM's TPM a new certificate of this host's authority.
 
@@ -80,11 +85,16 @@ def renew(place: Place, /, vm: str, subject: str | None, **unlocking: Any) -> No
 
         keys = persistent_keys(place, vm, unlocking)
         model, specification = models_of(look(place, vm, "identity", **unlocking))
-        authority = authority_for(place, vm, unlocking)
-        certifier = LocalCertifier(authority, subject or vm, model, None, specification)
+        certifier: Certifier
+        if tool is not None:
+            certifier, origin = tool_certifier(tool, subject or vm, model, specification), str(tool)
+        else:
+            authority = authority_for(place, vm, unlocking)
+            certifier = LocalCertifier(authority, subject or vm, model, None, specification)
+            origin = "local authority"
         for item in keys:
             octets = certifier.certify_ek(public_of(item["tpmt_public"]))
-            put(place, vm, CHANGE, octets, "local authority", unlocking)
+            put(place, vm, CHANGE, octets, origin, unlocking)
 
 
 @ek.command(short_help="Write requests to another authority.")

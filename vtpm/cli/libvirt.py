@@ -67,6 +67,7 @@ class Making:
     provision: bool
     allow_unverified: bool
     keys: tuple[str, ...] = DEFAULT_KEYS
+    tool: Path | None = None
 
     def make(self, place: Place, host: "Host", name: str, uuid: UUID) -> None:
         """Make the TPM of a domain, and have a daemon serve it."""
@@ -74,7 +75,9 @@ class Making:
 
         provider = self.provider or host.providers.default_of(self.group)
         unlock(host, provider, passphrase_of(self.passphrase_file, self.passphrase_fd))
-        wishes = Wishes(self.banks, self.keys, self.platform, self.provision, provider, self.allow_unverified)
+        wishes = Wishes(
+            self.banks, self.keys, self.platform, self.provision, provider, self.allow_unverified, self.tool
+        )
         blobs = manufactured(place, host, name, self.profile_name, wishes)
         host.create_state(
             uuid, name, blobs, provider=provider, allow_unverified=self.allow_unverified, group=self.group

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
@@ -12,7 +13,8 @@ from vtpm.cli.profile_choice import profile_of
 if TYPE_CHECKING:
     from nvstore import Host
     from vtpm.daemon.authority import LocalAuthority
-    from vtpm.manufacture.certificates import Model
+    from vtpm.manufacture.certificates import Model, Specification
+    from vtpm.manufacture.provision import Certifier
     from vtpm.state.tpm import TpmState
 
 AUTHORITY = "authority"
@@ -38,6 +40,15 @@ DEFAULT_KEYS: Final = ("rsa2048", "p384")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+tool_option = click.option(
+    "--certs-tool",
+    "tool",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Have the create_certs_tool of this swtpm_setup.conf sign, not the host's own authority.",
+)
+
+
 def provisioning_options(command: F) -> F:
     """The options that say what a new TPM has."""
     for option in (
@@ -57,6 +68,7 @@ def provisioning_options(command: F) -> F:
             show_default=True,
             help="An endorsement key to make, with its certificate; give it once for each.",
         ),
+        tool_option,
         click.option(
             "--banks", help="The active PCR banks, such as sha256,sha384; the profile's if not given."
         ),
@@ -81,6 +93,7 @@ class Wishes:
     provision: bool
     provider: str | None
     allow_unverified: bool
+    tool: Path | None = None
 
     def check(self) -> None:
         """Refuse what cannot be made before anything is."""
@@ -88,6 +101,8 @@ class Wishes:
             raise click.UsageError("--banks needs --provision: a bare TPM has the banks of its profile")
         if not self.provision and tuple(self.keys) != DEFAULT_KEYS:
             raise click.UsageError("--ek needs --provision: a bare TPM has seeds alone")
+        if not self.provision and self.tool is not None:
+            raise click.UsageError("--certs-tool needs --provision: a bare TPM has no certificates")
         if len(set(self.keys)) != len(self.keys):
             raise click.UsageError("--ek: a key is given twice; give each once")
         platform_of(self.platform)
@@ -114,10 +129,13 @@ def provision_for(tpm: "TpmState", place: Place, host: "Host", vm: str, wishes: 
     from vtpm.wire.error import TpmError  # noqa: PLC0415
 
     banks, keys = banks_of(tpm, wishes.banks), [EK[KEYS[name]] for name in wishes.keys]
-    authority = authority_of(place, host, wishes.provider, allow_unverified=wishes.allow_unverified).open()
-    certifier = LocalCertifier(
-        authority, vm, model_of(tpm), platform_of(wishes.platform), specification_of(tpm)
-    )
+    model, specification = model_of(tpm), specification_of(tpm)
+    certifier: Certifier
+    if wishes.tool is not None:
+        certifier = tool_certifier(wishes.tool, vm, model, specification)
+    else:
+        local = authority_of(place, host, wishes.provider, allow_unverified=wishes.allow_unverified)
+        certifier = LocalCertifier(local.open(), vm, model, platform_of(wishes.platform), specification)
     try:
         provision(tpm, certifier, srk=True, keys=keys, banks=banks)
     except TpmError as error:
@@ -125,6 +143,23 @@ def provision_for(tpm: "TpmState", place: Place, host: "Host", vm: str, wishes: 
             f"the profile {tpm.profile.name} does not make these keys ({error}): choose others by --ek, "
             "another --profile, or --bare"
         ) from None
+
+
+def tool_certifier(
+    configuration: Path, vm: str, model: "Model", specification: "Specification"
+) -> "Certifier":
+    """The program that a file like swtpm_setup.conf names; the platform is what its own settings say."""
+    from vtpm.compat.arguments import ArgumentError  # noqa: PLC0415 - help needs none of these
+    from vtpm.compat.certificates_tool import ToolCertifier  # noqa: PLC0415
+    from vtpm.compat.setup_arguments import settings_in  # noqa: PLC0415
+
+    try:
+        settings = settings_in(configuration)
+    except ArgumentError as error:
+        raise click.UsageError(f"--certs-tool {error}; name a file like swtpm_setup.conf") from None
+    if not settings.get("create_certs_tool"):
+        raise click.UsageError(f"--certs-tool {configuration}: it names no create_certs_tool")
+    return ToolCertifier(settings, vm, model, specification, platform=True, logfile=None)
 
 
 def authority_of(

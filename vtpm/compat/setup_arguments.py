@@ -161,15 +161,24 @@ def read_configuration(arguments: SetupArguments) -> Mapping[str, str]:
     places = [Path(named)] if named else usual_places(CONFIGURATION)
     for place in places:
         try:
-            text = place.read_text()
+            return settings_in(place)
         except FileNotFoundError:
             continue
-        except OSError as error:
-            raise ArgumentError(f"{place}: {error.strerror}") from None
-        return dict(_setting(line) for line in text.splitlines() if "=" in line.partition("#")[0])
     if named:
         raise ArgumentError(f"--config {named}: there is no such file")
     return {}
+
+
+def settings_in(place: Path) -> Mapping[str, str]:
+    """The settings of a file of swtpm_setup.conf's form; FileNotFoundError if there is none."""
+    try:
+        text = place.read_text()
+    except FileNotFoundError:
+        raise
+    except (OSError, UnicodeDecodeError) as error:
+        said = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
+        raise ArgumentError(f"{place}: {said}") from None
+    return dict(_setting(line) for line in text.splitlines() if "=" in line.partition("#")[0])
 
 
 def usual_places(name: str) -> list[Path]:
