@@ -153,7 +153,7 @@ class TestArguments:
             (["--tpm2", "--tpm-state", "x", "--take-ownership"], "--take-ownership is not supported"),
             (["--tpm2", "--tpm-state", "x", "--colour"], "--colour is not an option"),
             (["--tpm2", "--tpm-state", "x", "--cipher", "rot13"], "not a cipher"),
-            (["--tpm2", "--tpm-state", "x", "--rsa-keysize", "512"], "only 2048"),
+            (["--tpm2", "--tpm-state", "x", "--rsa-keysize", "512"], "give 2048, 3072, 4096 or max"),
             (["--tpm2", "--tpm-state", "x", "--pwdfile", "a", "--keyfile", "b"], "give one of"),
             (["--tpm2", "--tpm-state", "x", "--overwrite", "--reconfigure"], "contradicts"),
             (["--tpm2", "--tpm-state"], "needs a value"),

@@ -29,24 +29,23 @@ INTERFACES: Final = ("socket+socket", "socket+unix", "unix+socket", "unix+unix")
 
 WITHOUT_SOCKETS: Final = frozenset({"_test_tpm2_print_capabilities", "_test_tpm2_print_states"})
 
-OLD_STATE: Final = "goes on with a volatile state of libtpms 0.6, whose format is not read"
-CHARDEV: Final = "tests the interface chardev"
+OLD_STATE: Final = "goes on with states of a libtpms before 0.7, whose format is not read"
+CUSE: Final = "tests the interfaces cuse, or chardev with the kernel's vtpmx, which is not there"
 NOT_APPLICABLE: Final = {
     "_test_tpm2_derived_keys": OLD_STATE,
     "_test_tpm2_migration_key": OLD_STATE,
     "_test_tpm2_resume_volatile": OLD_STATE,
     "_test_tpm2_file_permissions": "copies the binary of swtpm, to run it as another user",
-    "_test_tpm2_print_capabilities": "wants exactly the features of swtpm 0.7, nvram-backend-file among them",
-    "_test_tpm2_save_load_state_da_timeout": "wants a lockout to end sooner by the time from save to load",
-    "test_tpm2_ctrlchannel2": CHARDEV,
-    "test_tpm2_partial_reads": CHARDEV,
-    "test_tpm2_vtpm_proxy": CHARDEV,
+    "_test_tpm2_print_capabilities": "wants exactly the features of swtpm 0.7, tpm-1.2 among them",
+    "test_tpm2_ctrlchannel2": CUSE,
+    "test_tpm2_partial_reads": CUSE,
+    "test_tpm2_vtpm_proxy": CUSE,
     "test_tpm2_ibmtss2": "builds IBM's TSS from sources of the network",
-    "test_tpm2_parameters": "wants --allow-signing and RSA keys of 3072 bits of swtpm_setup",
+    "test_tpm2_parameters": "wants --allow-signing of swtpm_setup",
     "test_tpm2_samples_create_tpmca.test": "tests swtpm-create-tpmca, whose place nothing takes",
     "test_tpm2_save_load_state_2": "wants exactly as much NV as libtpms has",
-    "test_tpm2_save_load_state_2_block": "stores the state in a block device",
-    "test_tpm2_save_load_state_2_linear": "stores the state in one file",
+    "test_tpm2_save_load_state_2_block": "wants exactly as much NV as libtpms has, in a block device",
+    "test_tpm2_save_load_state_2_linear": "wants exactly as much NV as libtpms has, in one file",
     "test_tpm2_save_load_state_3": "goes on with states of libtpms 0.6, whose format is not read",
     "test_tpm2_swtpm_cert": "tests swtpm_cert, whose place nothing takes",
     "test_tpm2_swtpm_cert_ecc": "tests swtpm_cert, whose place nothing takes",

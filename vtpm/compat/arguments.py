@@ -19,13 +19,13 @@ class ArgumentError(Exception):
     """The command line cannot be obeyed; the text names the option."""
 
 
-SIMPLE: Final = frozenset({"port", "fd", "runas", "print-info"})
+SIMPLE: Final = frozenset({"port", "fd", "chardev", "runas", "print-info"})
 """Options whose value is one word."""
 
 MESSAGES: Final = frozenset({"help", "version", "print-capabilities", "print-states", "print-profiles"})
 """Switches that make the program print something, and end."""
 
-WITHOUT_VALUE: Final = frozenset({"daemon", "terminate", "tpm2"}) | MESSAGES
+WITHOUT_VALUE: Final = frozenset({"daemon", "terminate", "tpm2", "vtpm-proxy"}) | MESSAGES
 SHORT: Final = {
     "d": "daemon",
     "h": "help",
@@ -36,8 +36,14 @@ SHORT: Final = {
     "R": "chroot",
 }
 
-NOT_DONE: Final = frozenset({"chroot", "vtpm-proxy"})
-"""swtpm's options that this program does not have."""
+NOT_DONE: Final = {
+    "chroot": "is not supported: this program loads parts of itself later; confine the process from outside",
+}
+"""The options of swtpm that this program does not have, and why."""
+
+SOCKET: Final = frozenset({"server", "port", "fd"})
+CHARDEV: Final = frozenset({"chardev", "fd", "vtpm-proxy"})
+"""Where commands come from, of which an interface takes its own."""
 
 KEY: Final = frozenset({"file", "fd", "format", "pwdfile", "pwdfd", "kdf", "mode", "remove"})
 
@@ -95,7 +101,7 @@ def parse(words: Sequence[str]) -> Arguments:
     while rest:
         name, value = _next(rest)
         if name in NOT_DONE:
-            raise ArgumentError(f"--{name} is not supported")
+            raise ArgumentError(f"--{name} {NOT_DONE[name]}")
         if name in WITHOUT_VALUE:
             if value is not None:
                 raise ArgumentError(f"--{name} takes no value")
@@ -172,11 +178,18 @@ def key_source(option: str, values: Mapping[str, str]) -> tuple[str, str] | None
     return given[0]
 
 
-def check(arguments: Arguments) -> None:
+def check(arguments: Arguments, *, chardev: bool = False) -> None:
     """Refuse combinations that cannot be obeyed."""
     if "tpm2" not in arguments.switches:
         raise ArgumentError("--tpm2 is required: a TPM 1.2 is not supported")
-    if not {"ctrl", "server", "port", "fd"} & arguments.options.keys():
+    given = arguments.options.keys() | arguments.switches
+    own, others = (CHARDEV, SOCKET) if chardev else (SOCKET, CHARDEV)
+    foreign = sorted(given & (others - own))
+    if foreign:
+        raise ArgumentError(f"--{foreign[0]} is not an option of this interface")
+    if chardev and len(given & own) != 1:
+        raise ArgumentError("give one of --chardev, --fd and --vtpm-proxy: where commands come from")
+    if not chardev and not given & {"ctrl", *own}:
         raise ArgumentError("--ctrl or --server is required: nobody could reach the TPM")
     state_uri(arguments)
     for option in ("key", "migration-key"):

@@ -64,7 +64,8 @@ class Emulator:
             may_manufacture=True,
             is_encrypted=key is not None,
             auto_shutdown=not arguments.has("flags", "disable-auto-shutdown"),
-            allow_set_locality=arguments.has("locality", "allow-set-locality"),
+            allow_set_locality=arguments.has("locality", "allow-set-locality")
+            or "vtpm-proxy" in arguments.switches,
             profile=profile,
             form=StreamForm(profile, migration_key, key, for_swtpm=is_for_swtpm()),
             releases_storage=arguments.has("migration", "release-lock-outgoing"),
@@ -102,6 +103,8 @@ class Emulator:
         if self._listeners.data_client is not None:
             self._endpoint.serve_data(self._listeners.data_client)
         restrict(self._restriction)
+        if self._listeners.carrier is not None:
+            self._listeners.carrier.start()
         try:
             self._process.run(self._close, ready)
         finally:
@@ -111,6 +114,8 @@ class Emulator:
 
     def _power_on(self) -> None:
         flags = self._arguments.of("flags")
+        if "vtpm-proxy" in self._arguments.switches and not flags:
+            flags = {"startup-clear": TRUE}  # the kernel expects a TPM that is started
         startup = next((kind for name, kind in STARTUPS.items() if name in flags), None)
         if startup is None and "not-need-init" not in flags:
             return

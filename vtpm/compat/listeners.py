@@ -1,11 +1,13 @@
 """The sockets of `swtpm socket`, made before anything else is loaded."""
 
 import socket
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from vtpm.compat.arguments import ArgumentError, Arguments, number
+from vtpm.compat.chardev import Carrier, new_device, opened
 from vtpm.daemon.sockets import LOOPBACK, Access, listen_tcp, listen_unix, unlink_socket
 
 DEFAULT_MODE = 0o770
@@ -20,6 +22,8 @@ class Listeners:
     control_client: socket.socket | None = None
     data: socket.socket | None = None
     data_client: socket.socket | None = None
+    carrier: Carrier | None = None
+    """What carries commands from a character device to `data_client`."""
     paths: tuple[Path, ...] = ()
 
     def unlink(self) -> None:
@@ -29,7 +33,7 @@ class Listeners:
             unlink_socket(path)
 
 
-def listen(arguments: Arguments) -> Listeners:
+def listen(arguments: Arguments, *, chardev: bool = False) -> Listeners:
     """Make the sockets; SocketError or ArgumentError if one cannot be."""
     made = Listeners()
     control = arguments.of("ctrl")
@@ -38,6 +42,10 @@ def listen(arguments: Arguments) -> Listeners:
             made.control_client = passed("ctrl", "clientfd", control)
         else:
             made.control = _listener("ctrl", control, made)
+    if chardev:
+        made.carrier = Carrier(_device(arguments))
+        made.data_client = made.carrier.client
+        return made
     server = arguments.of("server")
     if "port" in arguments.options:
         server = {"type": "tcp", "port": arguments.of("port")["port"], **server}
@@ -48,6 +56,15 @@ def listen(arguments: Arguments) -> Listeners:
     elif server:
         made.data = _listener("server", {"type": "tcp", **server}, made)
     return made
+
+
+def _device(arguments: Arguments) -> int:
+    if "vtpm-proxy" not in arguments.switches:
+        return opened(arguments.options)
+    descriptor, said = new_device()
+    sys.stdout.write(f"{said}\n")
+    sys.stdout.flush()
+    return descriptor
 
 
 def passed(option: str, name: str, values: Mapping[str, str]) -> socket.socket:

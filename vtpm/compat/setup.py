@@ -16,7 +16,7 @@ from vtpm.compat.certificates_tool import ToolCertifier
 from vtpm.compat.description import spaced
 from vtpm.compat.foreign_state import take_over
 from vtpm.compat.keys import Key, key_of, read_descriptor, read_file
-from vtpm.compat.profiles import described, list_profiles, named
+from vtpm.compat.profiles import described, list_profiles, named, shown_name
 from vtpm.compat.setup_arguments import SetupArguments, check, parse, read_configuration
 from vtpm.compat.storage import StateDirectory, is_foreign, storage_of
 from vtpm.compat.version import own_version
@@ -32,6 +32,9 @@ from vtpm.manufacture.templates import EK
 from vtpm.spec.constants import TPM_ALG
 from vtpm.state.profile import SWTPM_COMPATIBLE, Profile
 
+RSA_KEYS: Final = {2048: EK.RSA_2048, 3072: EK.RSA_3072, 4096: EK.RSA_4096}
+"""The RSA endorsement keys by the sizes that --rsa-keysize names."""
+
 FEATURES: Final = (
     "tpm-2.0",
     "cmdarg-keyfile-fd",
@@ -39,10 +42,10 @@ FEATURES: Final = (
     "cmdarg-write-ek-cert-files",
     "cmdarg-create-config-files",
     "cmdarg-reconfigure-pcr-banks",
-    "tpm2-rsa-keysize-2048",
+    *(f"tpm2-rsa-keysize-{size}" for size in RSA_KEYS if size in SWTPM_COMPATIBLE.rsa_key_bits),
     "cmdarg-profile",
 )
-"""What this program has of swtpm_setup's, in its words."""
+"""What this program has of swtpm_setup's, in its words; sizes are those of the profile without --profile."""
 
 BANKS: Final = {
     "sha1": TPM_ALG.SHA1,
@@ -51,7 +54,10 @@ BANKS: Final = {
     "sha512": TPM_ALG.SHA512,
 }
 DEFAULT_BANKS: Final = "sha256"
-FILES: Final = {EK.RSA_2048: "ek-rsa2048.crt", EK.ECC_P384: "ek-secp384r1.crt"}
+FILES: Final = {
+    **{key: f"ek-rsa{size}.crt" for size, key in RSA_KEYS.items()},
+    EK.ECC_P384: "ek-secp384r1.crt",
+}
 PLATFORM: Final = Model("QEMU", "QEMU", "2.1")
 """The platform's manufacturer, model and version, which nobody tells swtpm_setup."""
 
@@ -62,7 +68,8 @@ The options of swtpm_setup 0.7 to 0.10, as far as `swtpm_setup --print-capabilit
   --createek  --create-ek-cert  --create-platform-cert  --create-spk  --lock-nvram  --vmid <id>
   --pwdfile <file>  --pwdfile-fd <fd>  --keyfile <file>  --keyfile-fd <fd>  --cipher <cipher>
   --pcr-banks <banks>  --reconfigure  --overwrite  --not-overwrite  --config <file>  --logfile <file>
-  --write-ek-cert-files <directory>  --create-config-files [skip-if-exist]  --display
+  --rsa-keysize <size>|max  --write-ek-cert-files <directory>  --display
+  --create-config-files [skip-if-exist]
   --profile-name <name>  --profile <json>  --profile-file <file>  --profile-file-fd <fd>  --print-profiles
 """
 
@@ -117,6 +124,9 @@ def set_up(arguments: SetupArguments, configuration: Mapping[str, str]) -> int:
         initial = dict
     elif not arguments.has("reconfigure") and is_foreign(storage):
         return keep(arguments)
+    for option in ("tpm", "swtpm_ioctl", "tcsd-system-ps-file"):
+        if option in arguments.options:
+            log.info("--%s is not needed: this program makes the TPM itself.", option)
     log.info("Starting vTPM manufacturing @ %s", time.strftime("%c"))
     store = storage.opener(key.passphrase if key else None, initial)()
     try:
@@ -133,6 +143,8 @@ def set_up(arguments: SetupArguments, configuration: Mapping[str, str]) -> int:
     finally:
         store.close()
     write_certificates(arguments, tpm)
+    if arguments.has("display"):
+        sys.stdout.write(told_of(tpm))
     log.info("Ending vTPM manufacturing @ %s", time.strftime("%c"))
     return 0
 
@@ -153,13 +165,34 @@ def manufactured(arguments: SetupArguments, configuration: Mapping[str, str], pr
     provision(
         tpm,
         certifier_of(arguments, configuration, tpm) if wants_certificates else None,
-        keys=(EK.RSA_2048, EK.ECC_P384) if wants_keys else (),
+        keys=(rsa_key(arguments, configuration, profile), EK.ECC_P384) if wants_keys else (),
         banks=banks_of(arguments, configuration),
         srk=arguments.has("create-spk"),
         lock=arguments.has("lock-nvram"),
         say=lambda text: log.info("Successfully created: %s.", text),
     )
     return tpm
+
+
+def rsa_key(arguments: SetupArguments, configuration: Mapping[str, str], profile: Profile) -> EK:
+    """The RSA endorsement key, of the size that is asked for; ArgumentError if the profile has not that."""
+    sizes = [size for size in RSA_KEYS if size in profile.rsa_key_bits]
+    text = arguments.options.get("rsa-keysize") or configuration.get("rsa_keysize") or "2048"
+    if text == "max" and sizes:
+        return RSA_KEYS[max(sizes)]
+    if not text.isdecimal() or int(text) not in sizes:
+        known = ", ".join(map(str, sizes)) or "none"
+        raise ArgumentError(f"--rsa-keysize {text}: the profile {profile.name} has {known}")
+    return RSA_KEYS[int(text)]
+
+
+def told_of(tpm: Tpm) -> str:
+    """--display: what is in a TPM."""
+    banks = [alg.name for alg, bits in tpm.permanent.pcr_allocation.items() if bits]
+    lines = [f"Profile: {shown_name(tpm.profile)}", f"Active PCR banks: {', '.join(banks)}"]
+    lines += [f"Persistent object: 0x{handle:08x}" for handle in sorted(tpm.persistent)]
+    lines += [f"NV Index: 0x{handle:08x}" for handle in sorted(tpm.nv)]
+    return "\n".join(lines) + "\n"
 
 
 def certifier_of(arguments: SetupArguments, configuration: Mapping[str, str], tpm: Tpm) -> Certifier:

@@ -67,6 +67,7 @@ NOT_DONE: Final = frozenset(
         "srkpass",
         "srk-well-known",
         "profile-remove-disabled",
+        "no-iak",
         "ek1keyalgo",
         "ek2keyalgo",
         "iakkeyalgo",
@@ -148,8 +149,10 @@ def check(arguments: SetupArguments) -> None:
     if cipher not in CIPHERS:
         raise ArgumentError(f"--cipher {cipher}: not a cipher of swtpm")
     size = arguments.options.get("rsa-keysize", "2048")
-    if size not in ("2048", "max"):
-        raise ArgumentError(f"--rsa-keysize {size}: only 2048 is supported")
+    if size not in ("2048", "3072", "4096", "max"):
+        raise ArgumentError(f"--rsa-keysize {size}: give 2048, 3072, 4096 or max")
+    if arguments.has("ecc") and arguments.has("create-spk"):
+        raise ArgumentError("--ecc with --create-spk is not supported: the storage root key is RSA-2048")
     if arguments.has("overwrite") and arguments.has("not-overwrite", "reconfigure"):
         raise ArgumentError("--overwrite contradicts --not-overwrite and --reconfigure")
     _ = arguments.state_uri, arguments.passphrase_source

@@ -12,12 +12,15 @@ from vtpm.daemon.errors import OperatorError
 from vtpm.daemon.loading import loading
 
 VERSION: Final = "TPM emulator version {} (vtpm)\n"
+SOCKET_INTERFACE: Final = "socket"
+CHARDEV_INTERFACE: Final = "chardev"
 USAGE: Final = """\
 Usage: swtpm socket --tpm2 --tpmstate dir=<directory> --ctrl <channel> [--server <channel>] [options]
+       swtpm chardev --tpm2 --tpmstate dir=<directory> --chardev <device>|--fd <fd>|--vtpm-proxy [options]
 
 The options of swtpm 0.7 to 0.10, as far as `swtpm socket --print-capabilities` names them:
   --ctrl, --server type=unixio,path=…[,mode=][,uid=][,gid=] | type=tcp,port=…[,bindaddr=] | type=…,fd=…
-  --tpmstate dir=… | backend-uri=dir://…     --key, --migration-key pwdfile=|pwdfd=|file=|fd=…
+  --tpmstate dir=… | backend-uri=dir://…|file://…     --key, --migration-key pwdfile=|pwdfd=|file=|fd=…
   --flags not-need-init,startup-clear|startup-state,disable-auto-shutdown     -d, --daemon     --pid file=|fd=
   --log file=|fd=,level=,prefix=,truncate     --locality reject-locality-4,allow-set-locality
   --migration incoming,release-lock-outgoing  --profile name=|profile=|file=|fd=     -t, --terminate
@@ -48,18 +51,19 @@ def run(words: list[str]) -> int:
     if words[:1] in (["--help"], ["-h"]):
         sys.stdout.write(USAGE)
         return 0
-    if words[:1] != ["socket"]:
+    if words[:1] not in ([SOCKET_INTERFACE], [CHARDEV_INTERFACE]):
         named = " ".join(words[:1])
-        raise ArgumentError(f"Unsupported TPM interface {named!r}: only `socket` is supported")
+        raise ArgumentError(f"Unsupported TPM interface {named!r}: there are `socket` and `chardev`")
+    chardev = words[0] == CHARDEV_INTERFACE
     arguments = parse(words[1:])
     told = message_of(arguments)
     if told is not None:
         sys.stdout.write(told)
         return 0
-    check(arguments)
+    check(arguments, chardev=chardev)
     if arguments.of("runas"):
         become(arguments.of("runas")["runas"])
-    listeners = listen(arguments)
+    listeners = listen(arguments, chardev=chardev)
     try:
         return serve(arguments, listeners)
     finally:

@@ -70,18 +70,20 @@ class Block(Codec):
 
     Without an `inner` form, the value is the octets.
     What a newer version has added behind the inner form is passed over.
+    Where an older version left room, and nothing in it, the value is `None` too, if it `may_be_empty`.
     """
 
-    def __init__(self, inner: Any = None) -> None:
+    def __init__(self, inner: Any = None, *, may_be_empty: bool = False) -> None:
         super().__init__()
         self.inner = None if inner is None else codec_of(inner)
+        self.may_be_empty = may_be_empty
 
     def _parse(self, stream: BytesIO, context: Any, path: str) -> Any:
         is_there = take(stream, 1)[0]
         content = take(stream, int.from_bytes(take(stream, 2), "big"))
         if is_there > 1:
             raise TpmError(TPM_RC.VALUE)
-        if not is_there:
+        if not is_there or (self.may_be_empty and not content):
             return None
         if self.inner is None:
             return content

@@ -1,5 +1,5 @@
 """
-libtpms' volatile state (VOLATILE_STATE of src/tpm2/NVMarshal.c), as libtpms 0.9 to 0.11 write it.
+libtpms' volatile state (VOLATILE_STATE of src/tpm2/NVMarshal.c), as libtpms 0.6 to 0.11 write it.
 
 A SHA-1 digest of it follows.
 Parts that only libtpms' own next command would read are octets here.
@@ -75,7 +75,7 @@ class Belonging:
     ep_seed: OCTETS
     sp_seed: OCTETS
     pp_seed: OCTETS
-    host: Annotated[HostTime | None, Block(HostTime)]
+    host: Annotated[HostTime | None, Block(HostTime, may_be_empty=True)]
 
     __repr__ = object.__repr__
 
@@ -84,7 +84,7 @@ class Belonging:
 class VolatileState:
     """VOLATILE_STATE."""
 
-    version: Annotated[int, Version(MAGIC, {4: 1})]
+    version: Annotated[int, Version(MAGIC, {3: 1, 4: 1})]
     exclusive_audit_session: UINT32
     time: UINT64
     ph_enable: BOOL
