@@ -138,7 +138,7 @@ class TestManufacture:
         said = json.loads(setup.run("--print-capabilities", state=False))
         assert said["type"] == "swtpm_setup"
         assert {"tpm-2.0", "cmdarg-pwdfile-fd", "cmdarg-reconfigure-pcr-banks"} <= set(said["features"])
-        assert setup.run("--create-config-files", "skip-if-exist", state=False) == ""
+        assert setup.run("--create-config-files", "skip-if-exist,root", state=False) == ""
 
 
 class TestArguments:

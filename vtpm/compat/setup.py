@@ -19,6 +19,7 @@ from vtpm.compat.keys import Key, key_of, read_descriptor, read_file
 from vtpm.compat.profiles import described, list_profiles, named, shown_name
 from vtpm.compat.setup_arguments import SetupArguments, check, parse, read_configuration
 from vtpm.compat.storage import StateDirectory, is_foreign, storage_of
+from vtpm.compat.user_configuration import create_configuration
 from vtpm.compat.version import own_version
 from vtpm.daemon.authority import LocalAuthority, default_directory, host_beside
 from vtpm.daemon.certifier import LocalCertifier
@@ -103,7 +104,7 @@ def run(words: list[str]) -> int:
     elif arguments.has("print-profiles"):
         sys.stdout.write(json.dumps(list_profiles()) + "\n")
     elif "create-config-files" in arguments.options:
-        pass  # the local authority needs no configuration
+        create_configuration(arguments.options["create-config-files"])
     else:
         check(arguments)
         return set_up(arguments, read_configuration(arguments))
