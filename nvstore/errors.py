@@ -302,35 +302,6 @@ class PassphraseNeeded(NvstoreError):
         super().__init__(f"the bundle {place} is encrypted under a passphrase", "give that passphrase")
 
 
-class SecretMissing(NvstoreError):
-    """A secret of this host that is not there."""
-
-    code = "secret-missing"
-
-    def __init__(self, name: str, place: object) -> None:
-        super().__init__(f"this host has no secret {name!r} at {place}", "put the file back from a backup")
-
-
-class SecretDamaged(NvstoreError):
-    """A file that is no secret."""
-
-    code = "secret-damaged"
-
-    def __init__(self, place: object, damage: str) -> None:
-        super().__init__(f"the secret {place} is damaged: {damage}", "put the file back from a backup")
-
-
-class SecretAltered(NvstoreError):
-    """A secret that does not authenticate under its key."""
-
-    code = "secret-altered"
-
-    def __init__(self, place: object) -> None:
-        super().__init__(
-            f"the secret {place} was altered after it was written", "put the file back from a backup"
-        )
-
-
 class StreamDamaged(NvstoreError):
     """Octets that came with a VM are no part of a state, or an incomplete one."""
 

@@ -343,3 +343,32 @@ class PackageRefused(NvstoreError):
 
     def __init__(self, place: object, why: str, remedy: str) -> None:
         super().__init__(f"{place} is refused: {why}", remedy)
+
+
+class SecretMissing(NvstoreError):
+    """A secret of this host that is not there."""
+
+    code = "secret-missing"
+
+    def __init__(self, name: str, place: object) -> None:
+        super().__init__(f"this host has no secret {name!r} at {place}", "put the file back from a backup")
+
+
+class SecretDamaged(NvstoreError):
+    """A file that is no secret."""
+
+    code = "secret-damaged"
+
+    def __init__(self, place: object, damage: str) -> None:
+        super().__init__(f"the secret {place} is damaged: {damage}", "put the file back from a backup")
+
+
+class SecretAltered(NvstoreError):
+    """A secret that does not authenticate under its key."""
+
+    code = "secret-altered"
+
+    def __init__(self, place: object) -> None:
+        super().__init__(
+            f"the secret {place} was altered after it was written", "put the file back from a backup"
+        )

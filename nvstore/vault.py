@@ -14,11 +14,12 @@ from typing import Any, Final, NamedTuple, Self
 from nvstore import box
 from nvstore.audit import Audit
 from nvstore.document import BadDocument, canonical, pretty, read_document, timestamp
-from nvstore.errors import NvstoreError, SecretAltered, SecretDamaged, SecretMissing
+from nvstore.errors import NvstoreError
 from nvstore.files import Files, read_file, replace_file
 from nvstore.keys import KEY_SIZE, SECRET, SECRET_KEY, Entropy, KeySource, expand
 from nvstore.provider.files import check_provider_name
 from nvstore.provider.providers import Providers
+from nvstore.provider_errors import SecretAltered, SecretDamaged, SecretMissing
 
 FORMAT: Final = "nvstore secret"
 _SUFFIX: Final = ".secret"
