@@ -199,10 +199,13 @@ def unwritten(exchange: Exchange, pair: Pair) -> bool:
     return both_refuse(exchange, pair) and not all(bits.WRITTEN for bits in indices)
 
 
-def same_parameter(exchange: Exchange, _: Pair) -> bool:
-    """Do both find fault with the same parameter?"""
-    number = at_fault(exchange.ours.rc, "parameter")
-    return number > 0 and number == at_fault(exchange.theirs.rc, "parameter")
+def octets_behind(exchange: Exchange, _: Pair) -> bool:
+    """Does this TPM find fault with a secret that is a point with octets behind it?"""
+    stream = BytesIO(octets_at(exchange, at_fault(exchange.ours.rc, "parameter")))
+    secret = BytesIO(stream.read(int.from_bytes(stream.read(2), "big")))
+    for _coordinate in ("x", "y"):
+        secret.read(int.from_bytes(secret.read(2), "big"))
+    return secret.read(1) != b""
 
 
 def by_mqv(exchange: Exchange, _: Pair) -> bool:
@@ -343,12 +346,12 @@ CONDITIONS: dict[str, Condition] = {
         no_banks,
         no_signer,
         no_slot_left,
+        octets_behind,
         pin_by_policy,
         pss_by_default,
         public_only,
         refused_sequence,
         restricted_key,
-        same_parameter,
         unknown_tag,
         unwritten,
         wide_algorithm,

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from tests.differential.audits import Audits, Executed
 from tests.differential.comparison import comparable
@@ -11,11 +12,13 @@ from tests.differential.seeds import adopt_factory, adopt_null, adopt_permanent
 from tests.scenarios import Caller, Client, Reply, reply_of, request_of
 from tests.sessions import CallerSession, ResponseError
 from vtpm.commands import COMMANDS, Command
+from vtpm.engine.handles import entity_of
 from vtpm.engine.tpm import Tpm
 from vtpm.spec.attributes import TPMA_SESSION
 from vtpm.spec.constants import TPM_CC, TPM_HT, TPM_RH, TPM_ST, TPM_SU
 from vtpm.state.profile import SWTPM_COMPATIBLE
-from vtpm.wire.error import TPM_RC, decode
+from vtpm.state.session import Session, binding_of
+from vtpm.wire.error import TPM_RC, TpmError, decode
 
 REMAKERS = frozenset({TPM_CC.Clear, TPM_CC.ChangeEPS, TPM_CC.ChangePPS})
 """Commands after which the seeds or proofs are others."""
@@ -25,6 +28,9 @@ AFTER_SHUTDOWN = frozenset(
     | {TPM_CC.EventSequenceComplete, TPM_CC.ContextSave, TPM_CC.ContextLoad}
 )
 """Commands that make what a Shutdown has saved stale for libtpms alone, or for this TPM alone."""
+
+PIN_SIZE = 8
+"""Octets of a PIN Index."""
 
 NEW_AUTH = frozenset({TPM_CC.HierarchyChangeAuth, TPM_CC.NV_ChangeAuth, TPM_CC.PCR_SetAuthValue})
 """Commands whose first parameter is the authValue that authorizes their response."""
@@ -133,6 +139,7 @@ class Pair:
         sent, replies, faults, executions = [], [], [], []
         is_shut_down, audit_alg = self.tpm.permanent.shutdown is not None, self.tpm.permanent.audit_alg
         is_audited = request.command.code in self.tpm.permanent.audited
+        is_part = self.is_part_of_pin(request)
         self.own.now = int(1000 * (time.monotonic() - self.began))
         for side, plain in zip(self.sides, request.parameters, strict=True):
             octets, parameters = self.octets_of(side, request, names, plain)
@@ -153,6 +160,7 @@ class Pair:
             exchange.what = "code"
         elif theirs.rc == TPM_RC.SUCCESS:
             exchange.what = self.difference(theirs, ours, faults) or self.divergence(request)
+            exchange.what = exchange.what or ("part of a PIN" if is_part else "")
             if is_shut_down and request.command.code != TPM_CC.Startup:
                 is_stale = self.tpm.permanent.shutdown is None
                 self.has_gone_on |= is_stale or request.command.code in AFTER_SHUTDOWN
@@ -168,6 +176,12 @@ class Pair:
         """The command audit of this TPM begins anew, and so must swtpm's."""
         for side in self.sides:
             side.audits.commands = b""
+
+    def is_part_of_pin(self, request: Request) -> bool:
+        """Will it be the first write to a PIN Index, and not of all of it?"""
+        index = self.tpm.nv.get(request.handles[1]) if request.command.code == TPM_CC.NV_Write else None
+        size = int.from_bytes(request.parameters[1][:2], "big")
+        return index is not None and index.is_pin and not index.attributes.WRITTEN and size < PIN_SIZE
 
     def divergence(self, request: Request) -> str:
         """What makes the states of the two differ from this Startup on."""
@@ -194,7 +208,8 @@ class Pair:
         self, side: Side, request: Request, names: list[bytes], parameters: bytes
     ) -> tuple[bytes, bytes]:
         """The command for one of them, with its own sessions; and the parameters in it, maybe encrypted."""
-        sessions = [self.session_of(side, auth) for auth in request.auths]
+        handles = [*request.handles, *[TPM_RH.NULL] * len(request.auths)]
+        sessions = [self.session_of(side, *pair) for pair in zip(request.auths, handles, strict=False)]
         for auth, session in zip(request.auths, sessions, strict=True):
             if session is not None and auth.attributes.decrypt and request.command.decrypts:
                 size = int.from_bytes(parameters[:2], "big")
@@ -226,20 +241,31 @@ class Pair:
                         sessions[0].other_nonces += session.nonce_tpm
                     seen.append(place)
 
-    def session_of(self, side: Side, auth: Auth) -> CallerSession | None:
+    def session_of(self, side: Side, auth: Auth, handle: int) -> CallerSession | None:
         """The caller's side of a session, ready for this use; none for a password or an unknown session."""
         session = side.sessions.get(auth.session)
         if session is None:
             return None
         session.auth, session.attributes, session.authorizes = auth.value, auth.attributes, auth.authorizes
-        session.password, session.includes_auth, session.terse = None, True, False
         loaded = self.tpm.volatile.sessions.get(auth.session & 0xFFFFFF)
+        session.password, session.terse = None, False
+        session.includes_auth = not (loaded is not None and auth.authorizes and self.is_bound(loaded, handle))
         policy = loaded.policy if loaded is not None and loaded.handle == auth.session else None
         if policy is not None:
             session.includes_auth = policy.auth_value_needed
             session.password = auth.value if policy.password_needed else None
             session.terse = True
         return session
+
+    def is_bound(self, session: Session, handle: int) -> bool:
+        """Part 1, 16.6.10: is a session bound to an entity as it is now, so that its key has no authValue?"""
+        if session.bound is None:
+            return False
+        try:
+            found: Any = entity_of(self.tpm, handle, 0, 0)  # type: ignore[arg-type]
+        except TpmError:
+            return False
+        return hasattr(found, "auth_value") and session.bound == binding_of(found)
 
     def conclude(self, side: Side, request: Request, reply: Reply, executed: Executed) -> str:
         """Read the authorization area of a response, and decrypt its first parameter; gives what is wrong."""

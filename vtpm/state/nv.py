@@ -166,11 +166,12 @@ class NvIndex:
         """
         Write octets; has anything changed?
 
-        What a first write leaves out is ones, as erased memory is; zeros in an orderly Index.
+        What a first write leaves out is zeros, but ones in an ordinary Index that is not orderly.
         """
         old, first = self.data, not self.attributes.WRITTEN
         if first:
-            old = (b"\0" if self.attributes.ORDERLY else b"\xff") * self.public.data_size
+            erased = self.kind is TPM_NT.ORDINARY and not self.attributes.ORDERLY
+            old = (b"\xff" if erased else b"\0") * self.public.data_size
             self.set_attributes(self.attributes.but(WRITTEN=True))
         self.data = old[:offset] + data + old[offset + len(data) :]
         return first or self.data != old
