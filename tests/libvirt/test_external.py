@@ -77,6 +77,18 @@ def test_shutdown(vm: Vm, tpms: Tpms) -> None:
     assert (vm.counted(), vm.pcr()) == (vm.count, NOTHING)
 
 
+def test_replaced(vm: Vm, tpms: Tpms) -> None:
+    """A daemon may take over from another one while the guest runs."""
+    measured = vm.pcr()
+    for _ in range(2):
+        tpms.replace()
+        vm.increment()
+
+    assert (vm.counted(), vm.pcr()) == (vm.count, measured)
+    assert measured != NOTHING
+    assert tpms.is_connected(NAME)
+
+
 def test_destroy_and_restart(vm: Vm, tpms: Tpms) -> None:
     """The daemon may be restarted between two runs."""
     vm.destroy()

@@ -178,6 +178,13 @@ class Tpms:
         )
         self.run("list")
 
+    def replace(self) -> None:
+        """Have another daemon take over, as for an update."""
+        old = self.process
+        assert old is not None
+        self.serve("--owner", QEMU_USER, "--replace")
+        assert old.wait(60) == 0
+
     def end(self) -> None:
         """End the daemon in order."""
         self._daemon.close()
