@@ -127,6 +127,7 @@ def describe_store(core: int | None = None) -> list[str]:
     with tempfile.TemporaryDirectory() as directory:
         costs = measure_store(Path(directory), core=core)
     bare, commit = statistics.median(costs.bare) * 1e6, statistics.median(costs.commit) * 1e6
+    paired = statistics.median(ours / theirs for ours, theirs in zip(costs.commit, costs.bare, strict=True))
     minima = f"minima {min(costs.commit) * 1e6:.0f} and {min(costs.bare) * 1e6:.0f} µs"
     beside = []
     for what, theirs in (("unflushed", costs.swtpm), ("flushed", costs.flushed)):
@@ -136,8 +137,9 @@ def describe_store(core: int | None = None) -> list[str]:
             f" {commit / median:.2f} times its median, {median:.0f} µs;"
             f" {min(costs.commit) * 1e6 / least:.2f} times its minimum, {least:.0f} µs"
         )
+    beside_bare = f"{commit / bare:.2f} times a bare flush, {paired:.2f} times the one just before it"
     return [
-        f"commit, durable: median {commit:.0f} µs, {commit / bare:.2f} times a bare flush; {minima}",
+        f"commit, durable: median {commit:.0f} µs, {beside_bare}; {minima}",
         *beside,
         f"opening of a state: median {statistics.median(costs.opening) * 1e3:.1f} ms",
         f"size on disk of a state of {STATE_SIZE} octets, four generations: {costs.size} octets",
