@@ -45,12 +45,15 @@ def main() -> int:
         print(f"{count:>6}  explained: {name}")
         if arguments.examples:
             print_instances(result, name)
+    for name, count in result.crashes.items():
+        print(f"{count:>6}  swtpm has crashed: {name} ({result.crash_examples[name]})")
     if arguments.coverage:
         print("\n".join(missing(result.met)))
     print(
         f"differential: {result.commands} commands of {len(result.seen)} kinds in {result.streams} streams, "
         f"{result.damaged} damaged, {result.successes} succeeded; "
         f"{result.explained.total()} explained differences, {result.unexplained.total()} unexplained; "
+        f"{result.crashes.total()} crashes of swtpm; "
         f"{summary(result.met)}; "
         f"swtpm {version()}, seed {arguments.seed}, {time.monotonic() - began:.0f} s"
     )

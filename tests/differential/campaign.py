@@ -40,6 +40,9 @@ class Result:
     unexplained: Counter[Key] = field(default_factory=Counter)
     examples: dict[Key, str] = field(default_factory=dict)
     """The end of the shortest stream that shows it."""
+    crashes: Counter[str] = field(default_factory=Counter)
+    """The commands at which swtpm has ended by itself, which ends the stream."""
+    crash_examples: dict[str, str] = field(default_factory=dict)
     lengths: dict[Key, int] = field(default_factory=dict)
 
 
@@ -94,6 +97,10 @@ def run(first: int, commands: int, judge: Swtpm, result: Result) -> Result:
                     stream.send(request)
         except Different:
             pass
+        except ConnectionError:
+            result.crashes[stream.pair.command.name] += 1
+            result.crash_examples[stream.pair.command.name] = f"seed {seed}: {stream.pair.sent.hex()}"
+            judge.restart()
         result.streams += 1
         seed += 1
     return result

@@ -45,6 +45,10 @@ class Swtpm(Caller):
     """A started swtpm with a state of its own."""
 
     def __init__(self) -> None:
+        self.names: dict[int, bytes] = {}
+        self._start()
+
+    def _start(self) -> None:
         self.directory = tempfile.TemporaryDirectory(prefix="vtpm-swtpm-")
         port, control = free_ports()
         self.process = subprocess.Popen(
@@ -61,7 +65,6 @@ class Swtpm(Caller):
         )  # fmt: skip
         self.data = self._connect(port)
         self.control = self._connect(control)
-        self.names: dict[int, bytes] = {}
         self.locality = 0
 
     def _connect(self, port: int) -> socket.socket:
@@ -129,6 +132,11 @@ class Swtpm(Caller):
     def name_of(self, handle: int) -> bytes:
         """The Name of an entity: what the caller has noted, or the handle."""
         return self.names.get(handle, handle.to_bytes(4, "big"))
+
+    def restart(self) -> None:
+        """Begin again with another process, after this one has ended by itself."""
+        self.close()
+        self._start()
 
     def close(self) -> None:
         """End the process and forget its state."""

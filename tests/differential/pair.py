@@ -115,6 +115,9 @@ class Pair:
         """Has one of REMAKERS followed PCR_Allocate without a Startup between?"""
         self.has_gone_on = False
         """Has a Shutdown been followed by a change, by which the two do not mean the same?"""
+        self.command: Command = COMMANDS[TPM_CC.Startup]
+        """The command that was sent last."""
+        self.sent = b""
         self.has_reset_by_policy = False
         """Has lockout's policy authorized a DictionaryAttackLockReset?"""
         adopt_factory(self.own)
@@ -144,6 +147,7 @@ class Pair:
         for side, plain in zip(self.sides, request.parameters, strict=True):
             octets, parameters = self.octets_of(side, request, names, plain)
             sent.append(octets)
+            self.command, self.sent = request.command, octets
             command = COMMANDS.get(int.from_bytes(octets[6:10].ljust(4, b"\0"), "big"), request.command)
             response = side.caller.send(octets, request.locality)
             if response[6:10] == TPM_RC.RETRY.to_bytes(4, "big"):
