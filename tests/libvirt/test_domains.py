@@ -15,6 +15,7 @@ from vtpm.cli.domains import Watcher, ensure
 from vtpm.cli.libvirt import Making
 from vtpm.cli.main import cli
 from vtpm.cli.place import Place
+from vtpm.daemon.custody import Holding, custody_of
 from vtpm.libvirt.definition import Definition
 from vtpm.libvirt.hypervisor import Event, Hypervisor
 
@@ -106,14 +107,16 @@ class TestWatch:
         assert Definition(domain.XMLDesc()).key == ("main", providers.current("main").hex())
         assert providers.current("main") != before
 
-    @pytest.mark.parametrize("kind", ["went", "came"])
-    def test_moved(self, lab: Lab, watcher: Callable[..., Watcher], kind: str) -> None:
-        """Without a daemon, a move is nobody's to note, nor one of a domain with another TPM."""
-        lab.define(EMULATED)
+    @pytest.mark.parametrize("is_ours", [True, False])
+    def test_moved(self, lab: Lab, watcher: Callable[..., Watcher], *, is_ours: bool) -> None:
+        """Without a daemon, what is stored says that a run went; the TPM of another backend did not."""
+        lab.define(external(lab.socket) if is_ours else EMULATED)
         lab.host.create_state(IDENTITY, "guest", {}, allow_unverified=True).close()
 
-        watcher().take(Event(kind, "guest", UUID(IDENTITY)))
-        assert lab.host.read_state("guest") == {}
+        for kind in ("came", "went"):
+            watcher().take(Event(kind, "guest", UUID(IDENTITY)))
+        holding = custody_of(lab.host.read_state("guest")).holding
+        assert holding is (Holding.AWAY if is_ours else Holding.HERE)
 
     def test_another_renamed(self, lab: Lab, watcher: Callable[..., Watcher]) -> None:
         """A TPM with a name of its own keeps it when its domain is renamed."""

@@ -1,6 +1,8 @@
 """The life of a domain with an emulated TPM, unchanged, where this project's programs come first (swtpm)."""
 
 import base64
+import os
+import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +11,7 @@ import pytest
 
 from tests.libvirt.conftest import check_machine
 from tests.libvirt.daemon import Libvirt, libvirtd
+from tests.libvirt.guest import GuestSilentError
 from tests.libvirt.vm import Vm, programs
 
 pytestmark = pytest.mark.libvirt
@@ -109,6 +112,19 @@ def test_crash(vm: Vm) -> None:
     """It does when QEMU is killed."""
     vm.kill()
 
+    vm.start()
+    assert (vm.counted(), vm.pcr()) == (vm.count, NOTHING)
+
+
+@plain
+def test_emulator_killed(vm: Vm) -> None:
+    """When the emulator is killed, the guest goes on without its TPM, and finds it at the next start."""
+    os.kill(vm.process("swtpm"), signal.SIGKILL)
+
+    with pytest.raises(GuestSilentError):
+        vm.increment()
+    assert vm.state() == "running"
+    vm.destroy()
     vm.start()
     assert (vm.counted(), vm.pcr()) == (vm.count, NOTHING)
 

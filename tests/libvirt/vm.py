@@ -108,16 +108,17 @@ class Vm:
         os.kill(self.process(), signal.SIGKILL)
         self.wait_until_off()
 
-    def process(self) -> int:
-        """The process of QEMU."""
+    def process(self, program: str = "qemu-system-x86_64") -> int:
+        """The process of QEMU, or of its emulator, which may be a script."""
         for path in Path("/proc").glob("[0-9]*/cmdline"):
             try:
-                words = path.read_bytes().split(b"\0")
+                line = path.read_bytes()
             except OSError:
                 continue
-            if words[0].endswith(b"/qemu-system-x86_64") and str(self.uuid).encode() in words:
+            first = {word.rpartition(b"/")[2] for word in line.split(b"\0")[:3]}
+            if program.encode() in first and str(self.uuid).encode() in line:
                 return int(path.parent.name)
-        raise AssertionError(f"{self.name} has no process")
+        raise AssertionError(f"{self.name} has no process of {program}")
 
     def begin_to_count(self) -> None:
         """Define the NV counter, whose value must never get lost."""

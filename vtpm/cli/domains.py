@@ -11,7 +11,7 @@ from uuid import UUID
 import click
 
 from vtpm.cli.errors import explained
-from vtpm.cli.handover import expect_tpm, note_key, tell_custody
+from vtpm.cli.handover import expect_tpm, note_custody, note_key
 from vtpm.cli.libvirt import (
     Making,
     connect_option,
@@ -122,7 +122,7 @@ class Watcher:
         name, domain = known_name(self._place.host(), event.uuid), self._hypervisor.find(event.uuid)
         if name is None or (domain is not None and named(self._place, domain.definition()) != name):
             return
-        tell_custody(self._place, name, MOVED[event.kind])
+        note_custody(self._place, self._place.host(), name, MOVED[event.kind])
         log.info("%s: its TPM %s %s", event.name, name, event.kind)
 
     def _renamed(self, domain: "Domain") -> None:
@@ -205,7 +205,7 @@ def end(place: Place, name: str, status: bytes) -> None:
     if way == NEVER_CAME:
         ask(place.run_dir, "withdraw", name=name)
     else:
-        tell_custody(place, name, "give-away" if way == WENT else "keep")
+        note_custody(place, place.host(), name, "give-away" if way == WENT else "keep")
 
 
 def named(place: Place, definition: "Definition") -> str | None:

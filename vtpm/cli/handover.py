@@ -13,6 +13,7 @@ from vtpm.cli.vm import unlock
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from nvstore import Host
     from vtpm.libvirt.hypervisor import Domain
 
 MEMBERS = ("vm", "name", "provider", "key")
@@ -85,13 +86,10 @@ def reclaim(
     Whatever it became elsewhere is not in it: do this only if that is lost.
     """
     with explained():
-        from vtpm.daemon.handover import change_custody  # noqa: PLC0415 - help needs no store
-
         host = place.host()
         name = host.show_state(vm).name
-        if not tell_custody(place, name, "reclaim", reason):
-            unlock(host, provider, passphrase_of(passphrase_file, passphrase_fd))
-            change_custody(host, name, "reclaim", reason)
+        unlock(host, provider, passphrase_of(passphrase_file, passphrase_fd))
+        note_custody(place, host, name, "reclaim", reason)
     click.echo(f"{name}: is taken as it is stored here")
 
 
@@ -105,11 +103,13 @@ def expect_tpm(place: Place, **offered: Any) -> str:
     return str(socket)
 
 
-def tell_custody(place: Place, name: str, change: str, reason: str | None = None) -> bool:
-    """Tell the daemon who has a TPM; False if it does not serve it."""
-    from vtpm.daemon.admin import ask  # noqa: PLC0415 - help needs no daemon
+def note_custody(place: Place, host: "Host", name: str, change: str, reason: str | None = None) -> None:
+    """Note who has a TPM: through the daemon that serves it, or else in what is stored."""
+    from vtpm.daemon.admin import ask  # noqa: PLC0415 - help needs neither
+    from vtpm.daemon.handover import change_custody  # noqa: PLC0415
 
-    return bool(ask(place.run_dir, "custody", name=name, change=change, reason=reason))
+    if not ask(place.run_dir, "custody", name=name, change=change, reason=reason):
+        change_custody(host, name, change, reason)
 
 
 def note_key(place: Place, domain: "Domain", name: str) -> None:
