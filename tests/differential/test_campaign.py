@@ -3,7 +3,8 @@
 import pytest
 
 from tests.differential.campaign import Result, run
-from tests.differential.differences import CONDITIONS, table
+from tests.differential.conditions import CONDITIONS
+from tests.differential.differences import table
 from tests.differential.judge import HAS_SWTPM, Swtpm
 
 PARTS = 4
