@@ -214,6 +214,9 @@ class Pair:
         """The command for one of them, with its own sessions; and the parameters in it, maybe encrypted."""
         handles = [*request.handles, *[TPM_RH.NULL] * len(request.auths)]
         sessions = [self.session_of(side, *pair) for pair in zip(request.auths, handles, strict=False)]
+        for session in sessions[request.command.authorizations :]:
+            if session is not None:
+                session.authorizes = False
         for auth, session in zip(request.auths, sessions, strict=True):
             if session is not None and auth.attributes.decrypt and request.command.decrypts:
                 size = int.from_bytes(parameters[:2], "big")
@@ -259,7 +262,18 @@ class Pair:
             session.includes_auth = policy.auth_value_needed
             session.password = auth.value if policy.password_needed else None
             session.terse = True
+            if not session.includes_auth and not policy.password_needed:
+                # It encrypts with the authValue all the same, and that is not what a wrong one would show.
+                session.auth = self.auth_value_of(handle)
         return session
+
+    def auth_value_of(self, handle: int) -> bytes:
+        """The authValue of an entity; empty if there is none to have."""
+        try:
+            found: Any = entity_of(self.tpm, handle, 0, 0)  # type: ignore[arg-type]
+            return bytes(found.auth_value)
+        except (TpmError, AttributeError, AssertionError):
+            return b""
 
     def is_bound(self, session: Session, handle: int) -> bool:
         """Part 1, 16.6.10: is a session bound to an entity as it is now, so that its key has no authValue?"""
@@ -282,7 +296,7 @@ class Pair:
             if auth.session in side.sessions
         ]
         for place, _, session in uses:
-            session.auth = self.auth_of_response(request, place)
+            session.auth = self.auth_of_response(request, place) if session.includes_auth else session.auth
             try:
                 session.check(reply, place)
             except ResponseError:
