@@ -84,10 +84,10 @@ class Guest:
         """The definition of its domain."""
         return DEFINITION.format(name=name, uuid=uuid, directory=self.directory, place=self._place, tpm=tpm)
 
-    def wait_until_booted(self) -> None:
+    def wait_until_booted(self, limit: float = BOOTED_WITHIN) -> None:
         """Wait until the guest, of a new or an earlier run of its domain, does what it is told."""
         self.disconnect()
-        deadline = time.monotonic() + BOOTED_WITHIN
+        deadline = time.monotonic() + limit
         while not self._ask("true", ASKED_AGAIN):
             if time.monotonic() > deadline:
                 raise GuestSilentError(f"the guest does not boot:\n{self.console()}")

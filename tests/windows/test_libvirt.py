@@ -30,7 +30,7 @@ pytestmark = pytest.mark.libvirt
 
 NAME = "windows11"
 LIMIT = 300.0
-"""Seconds in which the guest runs the script."""
+"""Seconds in which the guest boots, and in which it runs the script."""
 
 NOT_EMULATED = ("./features/hyperv", "./clock/timer[@name='hypervclock']")
 NOT_NEEDED = tuple(f"./devices/{name}" for name in ("tpm", "disk", "interface", "graphics", "channel"))
@@ -105,7 +105,7 @@ def test_secure_boot(directory: Path) -> None:
         libvirt.virsh("define", "--validate", str(file))
         tpms.run("attach", NAME, "--connect", libvirt.uri, "--allow-unverified", "--banks", "sha256")
         libvirt.virsh("start", NAME)
-        guest.wait_until_booted()
+        guest.wait_until_booted(LIMIT)
         log = write_log(directory, base64.b64decode(guest.run(f"base64 -w 0 {LOG}")))
         inside = run_script(guest)
         outside = tpms.run("check", "windows11", NAME, "--event-log", str(log), "--json")
