@@ -36,13 +36,14 @@ class InstallationError(ProgramFailedError):
 
 def install(iso: Path, directory: Path, *, image: int = 1, key: str = "") -> list[str]:
     """Install and check Windows in a directory; what is not as it must be."""
+    iso = iso.resolve(strict=True)
     host = prepared(directory)
     accelerator = choose_accelerator(directory)
     machine = Machine(
         directory,
         host.socket_of(VM),
         accelerator,
-        iso=iso.resolve(strict=True),
+        iso=iso,
         answers=make_answers(directory, image, key),
         disk=directory / "disk.qcow2",
     )
@@ -108,16 +109,18 @@ def main() -> None:
     given = parser.parse_args()
     if given.iso is None:
         parser.error("give --iso, or set VTPM_WIN11_ISO: no ISO of Windows comes with this project")
-    if given.keep is not None:
-        given.keep.mkdir(mode=0o700, parents=True, exist_ok=True)
-    place = nullcontext(str(given.keep)) if given.keep else tempfile.TemporaryDirectory(prefix="windows11-")
-    with place as directory:
-        try:
+    try:
+        if given.keep is not None:
+            given.keep.mkdir(mode=0o700, parents=True, exist_ok=True)
+        place = (
+            nullcontext(str(given.keep)) if given.keep else tempfile.TemporaryDirectory(prefix="windows11-")
+        )
+        with place as directory:
             problems = install(given.iso, Path(directory), image=given.image, key=given.key)
-        except ProgramFailedError as error:
-            sys.exit(f"{error}")
-        except OSError as error:
-            sys.exit(f"{error.filename}: {error.strerror}" if error.filename else f"{error}")
+    except ProgramFailedError as error:
+        sys.exit(f"{error}")
+    except OSError as error:
+        sys.exit(f"{error.filename}: {error.strerror}" if error.filename else f"{error}")
     print("\n".join(problems) or "Windows 11 is installed, and content with its TPM")
     sys.exit(bool(problems))
 

@@ -7,6 +7,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -15,11 +16,26 @@ import pytest
 
 from examples.guest.tpm_server import vtpm
 from examples.windows11.__main__ import install
-from examples.windows11.answers import ANSWERS, CHECK, HERE, NAMES, make_answers
+from examples.windows11.answers import ANSWERS, CHECK, HERE, NAMES, UNATTEND, make_answers
 from examples.windows11.facts import MUST, told_in
 from examples.windows11.machine import Machine
 
 ISO = os.environ.get("VTPM_WIN11_ISO")
+ACTION = "{http://schemas.microsoft.com/WMIConfig/2002/State}action"
+COMPONENT = {
+    "processorArchitecture": "amd64",
+    "publicKeyToken": "31bf3856ad364e35",
+    "language": "neutral",
+    "versionScope": "nonSxS",
+}
+"""What identifies every component of Windows, besides its name."""
+
+COMPONENTS = {
+    "windowsPE": {"Microsoft-Windows-International-Core-WinPE", "Microsoft-Windows-Setup"},
+    "oobeSystem": {"Microsoft-Windows-International-Core", "Microsoft-Windows-Shell-Setup"},
+}
+"""Those that take settings in a pass, as far as the answers need any."""
+
 GOOD: dict[str, Any] = {
     "secure_boot": True,
     "spec_version": "2.0, 0, 1.85",
@@ -103,6 +119,72 @@ class TestAnswers:
         kinds = [kind.text for kind in tree.iterfind(".//u:CreatePartition/u:Type", NAMES)]
         assert kinds == ["EFI", "MSR", "Primary"]
         assert disk.text == "3"
+
+    def test_schema(self) -> None:
+        """Passes and components are those of the unattend schema, each named in full, once a pass."""
+        root = ET.parse(ANSWERS).getroot()
+        passes = [settings.get("pass", "") for settings in root.findall("u:settings", NAMES)]
+
+        assert root.tag == f"{{{UNATTEND}}}unattend"
+        assert passes == ["windowsPE", "oobeSystem"]
+        for settings in root.findall("u:settings", NAMES):
+            components = settings.findall("u:component", NAMES)
+            names = [component.get("name") for component in components]
+            assert len(set(names)) == len(names)
+            for component in components:
+                assert COMPONENT.items() <= component.attrib.items()
+                assert component.get("name") in COMPONENTS[settings.get("pass", "")]
+        for element in root.iter():
+            assert element.tag.startswith(f"{{{UNATTEND}}}")
+            assert set(element.attrib) <= {ACTION, "pass", "name", *COMPONENT}
+            assert len(element) == 0 or not (element.text or "").strip(), (
+                f"{element.tag} mixes text and elements"
+            )
+
+    def test_numbers(self) -> None:
+        """What has a number in a list is counted from 1; partitions that are named are made."""
+        root = ET.parse(ANSWERS).getroot()
+
+        for name in ("CreatePartition", "ModifyPartition", "SynchronousCommand"):
+            orders = [element.text for element in root.iterfind(f".//u:{name}/u:Order", NAMES)]
+            assert orders == [str(number + 1) for number in range(len(orders))], name
+            assert orders
+        made = [element.text for element in root.iterfind(".//u:CreatePartition/u:Order", NAMES)]
+        for element in root.iterfind(".//u:PartitionID", NAMES):
+            assert element.text in made
+
+
+class TestProgram:
+    """`python -m examples.windows11`"""
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize(
+        ("words", "status", "said"),
+        [
+            ([], 2, "give --iso, or set VTPM_WIN11_ISO: no ISO of Windows comes with this project"),
+            (["--iso", "/usr/no-windows.iso"], 1, "/usr/no-windows.iso: No such file or directory"),
+            (["--iso", "/dev/null", "--keep", "/dev/null/place"], 1, "/dev/null/place: Not a directory"),
+        ],
+        ids=["no ISO", "an ISO that is not there", "a place that cannot be"],
+    )
+    def test_errors(self, words: list[str], status: int, said: str) -> None:
+        """What is missing is named, in one line, and nothing is started."""
+        env = {name: value for name, value in os.environ.items() if name != "VTPM_WIN11_ISO"}
+        command = [sys.executable, "-m", "examples.windows11", *words]
+        done = subprocess.run(
+            command, cwd=HERE.parents[1], env=env, capture_output=True, text=True, timeout=60, check=False
+        )
+
+        assert (done.returncode, done.stdout) == (status, "")
+        assert done.stderr.splitlines()[-1].endswith(said)
+        assert "Traceback" not in done.stderr
+
+    def test_own(self) -> None:
+        """No file of the example needs another project's TPM."""
+        texts = {path.name: path.read_text() for path in HERE.iterdir() if path.is_file()}
+
+        assert {"domain.xml", "virt-install.sh", "check.sh", "check.ps1"} <= texts.keys()
+        assert [name for name, text in texts.items() if "swtpm" in text] == []
 
 
 class TestLibvirt:
