@@ -13,13 +13,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vtpm import Tpm
 from vtpm.libtpms import file, linear
 from vtpm.libtpms.command_set import LIBTPMS_0_9, bits_of, commands_of
 from vtpm.libtpms.errors import ForeignStateError
+from vtpm.libtpms.form import Block
 from vtpm.libtpms.importing import import_state, read_state
+from vtpm.libtpms.objects import AnyObject, LoadedObject
+from vtpm.libtpms.permanent import SeedLevels
 from vtpm.spec.attributes import TPMA_NV
 from vtpm.spec.constants import TPM_CC, TPM_RH
 from vtpm.state.profile import DEFAULT
+from vtpm.wire.error import TpmError
 from vtpm.wire.structure import marshal
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "libtpms" / "state-files.json"
@@ -176,10 +181,37 @@ class TestPermanent:
         assert commands_of(bits_of(chosen), 4) == chosen
         assert commands_of(bytes.fromhex("0001"), 5) == {0x127}
 
+    def test_older_version(self) -> None:
+        """What libtpms 0.6 did not have yet is absent, and its seeds are of the first derivation."""
+        state = read_state(state_of("rich-permanent"))
+        allocated = state.data.allocated
+        assert allocated is not None
+        entries = tuple(
+            replace(entry, item=replace(entry.item, item=replace(entry.item.item, version=2, level=None)))
+            if isinstance(entry.item, AnyObject) and isinstance(entry.item.item, LoadedObject)
+            else entry
+            for entry in state.nvram.entries
+        )
+        older = replace(
+            state,
+            constants=replace(state.constants, version=2),
+            data=replace(state.data, version=3, allocated=replace(allocated, levels=None)),
+            nvram=replace(state.nvram, entries=entries),
+        )
+        imported = import_state(marshal(older), DEFAULT, os.urandom)
+        assert Tpm.restore(imported.blobs, os.urandom).owner.seed_level == 0
+        assert imported.blobs.keys() == import_state(marshal(state), DEFAULT, os.urandom).blobs.keys()
+
+    def test_room(self) -> None:
+        """Where an older version left room, nothing in it is no content."""
+        assert Block(SeedLevels, may_be_empty=True).parse(b"\x01\0\0") is None
+        with pytest.raises(TpmError):
+            Block(SeedLevels).parse(b"\x01\0\0")
+
     def test_newer_version(self) -> None:
         """A later version is refused if its header says that older readers do not cope."""
         state = state_of("fixed-seeds")
-        with pytest.raises(ForeignStateError, match=r"libtpms 0\.7 to 0\.11"):
+        with pytest.raises(ForeignStateError, match=r"libtpms 0\.6 to 0\.11"):
             read_state(struct.pack(">HIH", 9, 0xAB364723, 9) + state[8:])
 
     def test_seeds(self) -> None:

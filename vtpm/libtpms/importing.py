@@ -52,7 +52,7 @@ def read_state(octets: bytes) -> PersistentAll:
         return unmarshal(PersistentAll, octets)
     except TpmError as error:
         raise ForeignStateError(
-            f"the state is not one that libtpms 0.7 to 0.11 writes for a TPM 2.0 ({error}); "
+            f"the state is not one that libtpms 0.6 to 0.11 writes for a TPM 2.0 ({error}); "
             "give the permanent state, tpm2-00.permall"
         ) from None
 

@@ -42,6 +42,9 @@ ORDERLY_HEAD = struct.Struct("<III")
 RATE_RANGE = range(RATE_NOMINAL * 5 // 6, RATE_NOMINAL * 7 // 6 + 1)
 """What TPM2_ClockRateAdjust can make of the rate."""
 
+LONGEST = 1 << 61
+"""Octets of no message, and milliseconds of no time: numbers as large were altered."""
+
 UNKNOWN_BINDING = 32
 """Octets of a random binding, for a session whose entity is no more, or has another authValue."""
 
@@ -139,6 +142,10 @@ def take_times(tpm: TpmState, state: VolatileState) -> None:
     behind = 0
     if host is not None and host.last_system_time:
         behind = max(0, host.monotonic + host.suspended_elapsed - host.last_system_time)
+    if max(state.time, state.orderly.clock) + behind > LONGEST:
+        raise ForeignStateError(
+            "the Time or Clock of the volatile state is impossible; the state was altered"
+        )
     clock, timers = tpm.clock, state.orderly.timers
     clock.time, clock.epoch = state.time + behind, tpm.permanent.time_epoch
     clock.clock, clock.safe = state.orderly.clock + behind, state.orderly.clock_safe
@@ -227,7 +234,8 @@ def digest_of(form: HashState) -> tuple[TPM_ALG, bytes]:
     alg = TPM_ALG(form.alg)
     word = 64 if alg in (TPM_ALG.SHA384, TPM_ALG.SHA512) else 32
     length = (state.bits_high << word | state.bits_low) // 8
-    if state.fill >= len(state.block) or (length - state.fill) % len(state.block):
+    is_impossible = length > LONGEST or state.fill >= len(state.block)
+    if is_impossible or (length - state.fill) % len(state.block):
         raise ForeignStateError("the digest of a sequence is malformed; the state was altered")
     return alg, (length - state.fill).to_bytes(8, "big") + state.chain + state.block[: state.fill]
 

@@ -95,14 +95,14 @@ class ObjectLevel:
 class LoadedObject:
     """OBJECT."""
 
-    version: Annotated[int, Version(0x75BE73AF, {3: 3, 4: 4})]
+    version: Annotated[int, Version(0x75BE73AF, {2: 1, 3: 3, 4: 4})]
     public: TPMT_PUBLIC
     sensitive: Annotated[TPMT_SENSITIVE | None, MaybeSensitive()]
     exponent: Annotated[PrivateExponent | None, Block(PrivateExponent)]
     qualified_name: OCTETS
     evict_handle: UINT32
     name: OCTETS
-    level: Annotated[ObjectLevel | None, Block(ObjectLevel)]
+    level: Annotated[ObjectLevel | None, Block(ObjectLevel, may_be_empty=True)]
 
     __repr__ = object.__repr__
 

@@ -1,5 +1,5 @@
 """
-libtpms' permanent state (PERSISTENT_ALL of src/tpm2/NVMarshal.c), as libtpms 0.7 to 0.11 write it.
+libtpms' permanent state (PERSISTENT_ALL of src/tpm2/NVMarshal.c), as libtpms 0.6 to 0.11 write it.
 
 Names are those of libtpms, in snake case.
 """
@@ -33,7 +33,7 @@ SHUTDOWN_BITS = 0x3FFF
 class CompileConstants:
     """What libtpms was built with; only libtpms compares it."""
 
-    version: Annotated[int, Version(0xC9EA6431, {3: 1})]
+    version: Annotated[int, Version(0xC9EA6431, {2: 1, 3: 1})]
     values: Annotated[tuple[int, ...], ListOf(UINT32, 1024)]
     tail: TAIL
 
@@ -70,14 +70,14 @@ class Allocated:
     """The PCR that are allocated now."""
 
     pcr_allocated: TPML_PCR_SELECTION
-    levels: Annotated[SeedLevels | None, Block(SeedLevels)]
+    levels: Annotated[SeedLevels | None, Block(SeedLevels, may_be_empty=True)]
 
 
 @structure
 class PersistentData:
     """PERSISTENT_DATA; its sets of commands are over those of libtpms 0.9, or all codes since version 5."""
 
-    version: Annotated[int, Version(0x12213443, {4: 4, 5: 5})]
+    version: Annotated[int, Version(0x12213443, {3: 1, 4: 4, 5: 5})]
     disable_clear: BOOL
     owner_alg: TPMI_ALG_HASH_NULL
     endorsement_alg: TPMI_ALG_HASH_NULL
