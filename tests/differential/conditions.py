@@ -12,6 +12,7 @@ from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_HT, TPM_RH, TPM_ST
 from vtpm.spec.structures import TPMS_ATTEST
 from vtpm.state.object import Object
 from vtpm.state.sequence import Sequence
+from vtpm.state.session import Hashed
 from vtpm.wire.error import TPM_RC, TpmError, decode
 from vtpm.wire.structure import unmarshal
 
@@ -188,6 +189,13 @@ def digest_of_index(exchange: Exchange, _: Pair) -> bool:
     return attested.nv_digest == b"" and exchange.what in ("code", "attested")
 
 
+def bound_otherwise(exchange: Exchange, pair: Pair) -> bool:
+    """Is the policy session bound to a hash of parameters or Names?"""
+    session = pair.tpm.volatile.sessions.get(exchange.request.handles[0] & 0xFFFFFF)
+    policy = session.policy if session is not None else None
+    return policy is not None and policy.bound_hash != b"" and policy.hashed is not Hashed.TEMPLATE
+
+
 def restricted_key(exchange: Exchange, pair: Pair) -> bool:
     """Is the first handle a restricted key's?"""
     handle = exchange.request.handles[0]
@@ -295,6 +303,7 @@ CONDITIONS: dict[str, Condition] = {
         always,
         anonymized,
         audits_nothing,
+        bound_otherwise,
         by_mqv,
         by_session,
         digest_of_index,

@@ -262,9 +262,9 @@ class Pair:
             session.includes_auth = policy.auth_value_needed
             session.password = auth.value if policy.password_needed else None
             session.terse = True
-            if not session.includes_auth and not policy.password_needed:
-                # It encrypts with the authValue all the same, and that is not what a wrong one would show.
-                session.auth = self.auth_value_of(handle)
+        if not session.includes_auth and session.password is None:
+            # It encrypts with the authValue all the same, so that a wrong one would go unnoticed.
+            session.auth = self.auth_value_of(handle)
         return session
 
     def auth_value_of(self, handle: int) -> bytes:
