@@ -83,7 +83,7 @@ def new_guest(directory: Path) -> Guest:
 
 def run_script(guest: Guest) -> str:
     """What the script says; it takes longer than one answer may."""
-    guest.run(f"(sh /{SCRIPT.name} >/tmp/lines 2>&1; echo $? >/tmp/status) &")
+    guest.run(f"{{ sh /{SCRIPT.name} >/tmp/lines; echo $? >/tmp/status; }} >/dev/null 2>&1 &")
     deadline = time.monotonic() + LIMIT
     while not (status := guest.run("cat /tmp/status 2>/dev/null || true")):
         assert time.monotonic() < deadline, guest.run("cat /tmp/lines")
