@@ -9,7 +9,7 @@ import pytest
 from nvstore import Host
 from tests.cli.test_vm import Installation
 from vtpm.daemon.admin import AdminError, ask
-from vtpm.daemon.custody import Custody, Holding, custody_of
+from vtpm.daemon.device.custody import Custody, Holding, custody_of
 
 pytestmark = pytest.mark.slow
 

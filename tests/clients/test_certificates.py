@@ -11,8 +11,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from vtpm.daemon.authority.certifier import LocalCertifier
 from vtpm.daemon.background import Background
-from vtpm.daemon.certifier import LocalCertifier
 from vtpm.engine.tpm import Tpm
 from vtpm.manufacture.certificates import Authority, Model
 from vtpm.manufacture.identity import model_of, specification_of

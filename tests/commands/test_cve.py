@@ -16,7 +16,7 @@ from tests.sessions import AES_128, XOR_SHA256, CallerSession, start_session
 from vtpm.commands import COMMANDS
 from vtpm.commands.table import Area
 from vtpm.crypto.primes import generated_prime
-from vtpm.daemon.device import MIN_BUFFER_SIZE
+from vtpm.daemon.device.device import MIN_BUFFER_SIZE
 from vtpm.spec.algorithms import TPMT_SIG_SCHEME
 from vtpm.spec.attributes import TPMA_NV, TPMA_SESSION
 from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_RH, TPM_SE, TPM_ST

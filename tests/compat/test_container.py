@@ -16,7 +16,7 @@ from vtpm.compat.description import states
 from vtpm.compat.directory import make_directory
 from vtpm.compat.foreign_state import take_over
 from vtpm.compat.storage import StateFile, is_foreign, storage_of
-from vtpm.daemon.stateblobs import powered_off
+from vtpm.daemon.device.stateblobs import powered_off
 from vtpm.libtpms import file, linear
 from vtpm.libtpms.exporting import export_state
 from vtpm.state.profile import SWTPM_COMPATIBLE

@@ -21,8 +21,8 @@ from vtpm.compat.storage import StateDirectory
 from vtpm.control import blobs
 from vtpm.control.blobs import BlobError, BlobKeyError
 from vtpm.control.messages import PTM_BLOB_TYPE
+from vtpm.daemon.device.stateblobs import digest_of_state, pack_run, powered_off, run_in, suspended_in
 from vtpm.daemon.errors import DeviceError
-from vtpm.daemon.stateblobs import digest_of_state, pack_run, powered_off, run_in, suspended_in
 from vtpm.engine.tpm import Tpm
 from vtpm.libtpms import file
 from vtpm.libtpms.exporting import export_state

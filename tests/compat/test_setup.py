@@ -12,7 +12,7 @@ from vtpm.compat.directory import make_directory
 from vtpm.compat.keys import Key
 from vtpm.compat.setup_arguments import check, parse
 from vtpm.compat.storage import StateDirectory
-from vtpm.daemon.authority import LocalAuthority
+from vtpm.daemon.authority.local import LocalAuthority
 from vtpm.engine.tpm import Tpm
 from vtpm.manufacture.templates import EK, PLATFORM_CERTIFICATE
 from vtpm.spec.constants import TPM_ALG

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from nvstore import MemoryStore
 from vtpm.control.frames import HEADER
-from vtpm.daemon.device import Result, refusal
+from vtpm.daemon.device.device import Result, refusal
 from vtpm.state.clock import Instant
 from vtpm.state.profile import DEFAULT
 from vtpm.wire.error import TPM_RC

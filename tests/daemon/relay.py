@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from tests.daemon.living import LIMIT
-from vtpm.daemon.replacement import LENGTH, decode
+from vtpm.daemon.replacement.messages import LENGTH, decode
 
 STEPS = (
     ("new", "replace"),

@@ -13,7 +13,7 @@ import uvloop
 
 from nvstore import Store
 from tests.daemon.fake import FakeTpm, LastingStore
-from vtpm.daemon.device import Device
+from vtpm.daemon.device.device import Device
 from vtpm.daemon.endpoint import Endpoint, Policy
 from vtpm.daemon.lane import Lane
 from vtpm.daemon.sockets import Access, listen_unix

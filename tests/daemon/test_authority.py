@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from nvstore import Cost, Host, NvstoreError, ProviderMissing, ProviderUnverified
-from vtpm.daemon.authority import CERTIFICATE, KEY, SECRET, AuthorityError, LocalAuthority, host_beside
-from vtpm.daemon.token import TokenError, TokenPlace
+from vtpm.daemon.authority.local import CERTIFICATE, KEY, SECRET, AuthorityError, LocalAuthority, host_beside
+from vtpm.daemon.authority.token import TokenError, TokenPlace
 from vtpm.manufacture.certificates import Authority, AuthorityKey
 
 CHEAP = Cost(64, 1, 1)
@@ -289,8 +289,8 @@ TOKEN_PROGRAM = """
 import sys
 from pathlib import Path
 from nvstore import Host
-from vtpm.daemon.authority import LocalAuthority
-from vtpm.daemon.token import TokenPlace
+from vtpm.daemon.authority.local import LocalAuthority
+from vtpm.daemon.authority.token import TokenPlace
 host = Host(sys.argv[1])
 local = LocalAuthority(host.directory / "authority", host)
 if len(sys.argv) > 2:

@@ -7,12 +7,12 @@ import pytest
 
 from tests.daemon.fake import STARTUP, SUCCESS, LastingStore
 from vtpm import Tpm
-from vtpm.daemon.changes import ChangeError, alteration, altered
 from vtpm.daemon.clock import entropy
-from vtpm.daemon.device import Device
+from vtpm.daemon.device.changes import ChangeError, alteration, altered
+from vtpm.daemon.device.device import Device
+from vtpm.daemon.device.stateblobs import SUSPENDED
+from vtpm.daemon.device.views import VIEWS, ViewError, shown
 from vtpm.daemon.errors import DeviceError
-from vtpm.daemon.stateblobs import SUSPENDED
-from vtpm.daemon.views import VIEWS, ViewError, shown
 
 GET_RANDOM = bytes.fromhex("80010000000c0000017b0010")
 FAILURES = 2

@@ -1,4 +1,4 @@
-"""A run that goes on elsewhere goes on nowhere else: vtpm/daemon/custody.py."""
+"""A run that goes on elsewhere goes on nowhere else: vtpm/daemon/device/custody.py."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,8 +10,8 @@ from nvstore import Host, RevertRefused
 from tests.daemon.fake import INCREMENT, READ, STARTUP, FakeTpm, LastingStore, value_of
 from vtpm.control import blobs
 from vtpm.control.messages import PTM_BLOB_TYPE
-from vtpm.daemon.custody import CUSTODY, Custody, Holding, custody_of, give_away, keep, reclaim
-from vtpm.daemon.device import Device
+from vtpm.daemon.device.custody import CUSTODY, Custody, Holding, custody_of, give_away, keep, reclaim
+from vtpm.daemon.device.device import Device
 from vtpm.daemon.errors import DeviceError
 from vtpm.state.clock import Instant
 

@@ -1,4 +1,4 @@
-"""A TPM and its stored state: vtpm/daemon/device.py."""
+"""A TPM and its stored state: vtpm/daemon/device/device.py."""
 
 import itertools
 from collections.abc import Mapping
@@ -23,9 +23,9 @@ from vtpm.control import blobs
 from vtpm.control.blobs import BlobError
 from vtpm.control.messages import PTM_BLOB_TYPE, TPM_RESULT
 from vtpm.control.transitions import Phase
-from vtpm.daemon.device import Device, Result, refusal
+from vtpm.daemon.device.device import Device, Result, refusal
+from vtpm.daemon.device.stateblobs import SUSPENDED
 from vtpm.daemon.errors import DeviceError
-from vtpm.daemon.stateblobs import SUSPENDED
 from vtpm.engine.tpm import Tpm
 from vtpm.state.clock import Instant
 from vtpm.wire.error import TPM_RC

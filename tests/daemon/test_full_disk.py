@@ -12,7 +12,7 @@ from nvstore import Cost, Host
 from tests.commands.nv_indices import SELF
 from tests.scenarios import Caller, seeded
 from vtpm import Tpm
-from vtpm.daemon.device import Device
+from vtpm.daemon.device.device import Device
 from vtpm.spec.constants import TPM_ALG, TPM_RH, TPM_SU
 from vtpm.spec.nv import TPMS_NV_PUBLIC
 from vtpm.state.clock import Instant

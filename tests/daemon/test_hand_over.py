@@ -13,11 +13,11 @@ from vtpm import Tpm
 from vtpm.control.messages import PTM_BLOB_TYPE
 from vtpm.control.transitions import Phase
 from vtpm.daemon.clock import entropy
-from vtpm.daemon.custody import Custody, Holding
-from vtpm.daemon.device import Device
+from vtpm.daemon.device.custody import Custody, Holding
+from vtpm.daemon.device.device import Device
+from vtpm.daemon.device.stateblobs import state_blob
 from vtpm.daemon.errors import DeviceError
-from vtpm.daemon.replacement import Carried, ReplacementError, common_version, decode, encode
-from vtpm.daemon.stateblobs import state_blob
+from vtpm.daemon.replacement.messages import Carried, ReplacementError, common_version, decode, encode
 from vtpm.state.clock import Instant
 
 READ_CLOCK = bytes.fromhex("80010000000a00000181")

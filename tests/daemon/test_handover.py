@@ -9,7 +9,7 @@ from nvstore import Cost, Host, KeyMissing, StreamAltered, StreamOfOther
 from tests.daemon.fake import INCREMENT, READ, STARTUP, FakeTpm, value_of
 from vtpm.control import blobs
 from vtpm.control.messages import PTM_BLOB_TYPE
-from vtpm.daemon.device import Device
+from vtpm.daemon.device.device import Device
 from vtpm.daemon.handover import HandoverError, ProviderForm, change_custody, expect, is_expected, offer_of
 from vtpm.state.clock import Instant
 

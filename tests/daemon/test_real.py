@@ -10,7 +10,7 @@ from tests.daemon.fake import STARTUP, SUCCESS, LastingStore
 from vtpm import Tpm
 from vtpm.control.messages import PTM_BLOB_TYPE
 from vtpm.daemon.clock import entropy
-from vtpm.daemon.device import Device
+from vtpm.daemon.device.device import Device
 from vtpm.daemon.errors import DeviceError
 
 EXTEND = bytes.fromhex(

@@ -1,4 +1,4 @@
-"""`vtpm serve --replace`: another daemon takes over, and guests notice nothing; daemon/replacement.py."""
+"""`vtpm serve --replace`: another daemon takes over, and guests notice nothing (vtpm/daemon/replacement)."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ from tests.daemon.relay import STEPS, Relay
 from tests.objects import SIGN_ECC, primary
 from tests.sessions import start_session
 from vtpm.caller.caller import Caller
-from vtpm.daemon.replacement import LENGTH, decode, encode
+from vtpm.daemon.replacement.messages import LENGTH, decode, encode
 from vtpm.spec.attributes import TPMA_NV
 from vtpm.spec.constants import TPM_ALG, TPM_NT, TPM_RH, TPM_SE
 from vtpm.spec.nv import TPMS_NV_PUBLIC

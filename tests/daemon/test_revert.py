@@ -9,7 +9,7 @@ import pytest
 from nvstore import Host, RevertRefused
 from tests.daemon.fake import INCREMENT, READ, STARTUP, FakeTpm, value_of
 from vtpm.control.messages import PTM_BLOB_TYPE
-from vtpm.daemon.device import Device
+from vtpm.daemon.device.device import Device
 from vtpm.state.clock import Instant
 
 KINDS = (PTM_BLOB_TYPE.PERMANENT, PTM_BLOB_TYPE.VOLATILE)

@@ -14,7 +14,7 @@ from tests.daemon.fake import LastingStore
 from tests.daemon.served import Peer, Served, run, serving
 from vtpm import Tpm
 from vtpm.control.messages import CMD
-from vtpm.daemon.device import code_of
+from vtpm.daemon.device.device import code_of
 from vtpm.spec.constants import TPM_CC
 from vtpm.wire.error import TPM_RC
 

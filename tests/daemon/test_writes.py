@@ -10,7 +10,7 @@ from tests.daemon.fake import LastingStore
 from tests.objects import SEALED, STORAGE_RSA, created, handle_of, primary
 from tests.scenarios import HEADER, Caller
 from vtpm import Tpm
-from vtpm.daemon.device import Device
+from vtpm.daemon.device.device import Device
 from vtpm.spec.constants import TPM_ALG, TPM_CAP, TPM_CC, TPM_RH, TPM_SU
 from vtpm.spec.nv import TPMS_NV_PUBLIC
 from vtpm.spec.structures import TPMS_PCR_SELECTION, TPMT_HA

@@ -15,7 +15,7 @@ from vtpm.cli.domains import Watcher, ensure
 from vtpm.cli.libvirt import Making
 from vtpm.cli.main import cli
 from vtpm.cli.place import Place
-from vtpm.daemon.custody import Holding, custody_of
+from vtpm.daemon.device.custody import Holding, custody_of
 from vtpm.libvirt.definition import Definition
 from vtpm.libvirt.hypervisor import Event, Hypervisor
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from nvstore import Store
 from tests.scenarios import Caller
 from vtpm import Tpm
-from vtpm.daemon.device import Device
+from vtpm.daemon.device.device import Device
 from vtpm.spec.attributes import TPMA_NV
 from vtpm.spec.constants import TPM_ALG, TPM_NT, TPM_RH, TPM_SU
 from vtpm.spec.nv import TPMS_NV_PUBLIC

@@ -14,7 +14,7 @@ from nvstore import MemoryStore
 from tests.trace.conversation import events_in, lines_of
 from vtpm import Tpm
 from vtpm.control.messages import CMD
-from vtpm.daemon.device import Device
+from vtpm.daemon.device.device import Device
 from vtpm.daemon.tap import Tap, TapError, check_tap, device_for
 from vtpm.trace.event import Kind
 

@@ -16,8 +16,8 @@ from vtpm.cli.provisioning import authority_of
 from vtpm.cli.vm import unlock
 
 if TYPE_CHECKING:
-    from vtpm.daemon.authority import LocalAuthority
-    from vtpm.daemon.token import TokenPlace
+    from vtpm.daemon.authority.local import LocalAuthority
+    from vtpm.daemon.authority.token import TokenPlace
 
 PATH = click.Path(dir_okay=False, path_type=Path)
 NAME = "vtpm local authority"
@@ -215,7 +215,7 @@ def token_of(
         return None
     if module is None or token is None or label is None:
         raise click.UsageError("give all of --pkcs11-module, --pkcs11-token and --pkcs11-key")
-    from vtpm.daemon.token import TokenPlace  # noqa: PLC0415 - help needs none
+    from vtpm.daemon.authority.token import TokenPlace  # noqa: PLC0415 - help needs none
 
     with explained():
         pin = passphrase_of(pin_file, pin_fd)

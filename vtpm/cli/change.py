@@ -23,7 +23,7 @@ def change(
 ) -> Any:
     """Make a change; what it gives. `facts` and this, called `gives`, are noted in the audit log."""
     from vtpm.daemon.admin import ask  # noqa: PLC0415 - help needs neither
-    from vtpm.daemon.changes import altered  # noqa: PLC0415
+    from vtpm.daemon.device.changes import altered  # noqa: PLC0415
 
     host = place.host()
     status = host.show_state(vm)

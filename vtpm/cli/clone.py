@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from vtpm.cli.place import Place
 from vtpm.cli.provisioning import PLATFORM, authority_of, platform_of
 from vtpm.daemon.clock import entropy
-from vtpm.daemon.stateblobs import powered_off
+from vtpm.daemon.device.stateblobs import powered_off
 from vtpm.engine.clone import WAYS
 from vtpm.engine.tpm import Tpm
 from vtpm.manufacture.templates import EK
@@ -14,7 +14,7 @@ from vtpm.state.saved import nv_blob, object_blob
 
 if TYPE_CHECKING:
     from nvstore import Host
-    from vtpm.daemon.certifier import LocalCertifier
+    from vtpm.daemon.authority.certifier import LocalCertifier
     from vtpm.state.tpm import TpmState
 
 
@@ -44,7 +44,7 @@ def certifier_of(
     place: Place, host: "Host", provider: str | None, name: str, tpm: "TpmState"
 ) -> "LocalCertifier":
     """The host's own authority, for the certificates of a clone."""
-    from vtpm.daemon.certifier import LocalCertifier  # noqa: PLC0415 - not every clone needs it
+    from vtpm.daemon.authority.certifier import LocalCertifier  # noqa: PLC0415 - not every clone needs it
     from vtpm.manufacture.identity import model_of, specification_of  # noqa: PLC0415
 
     authority = authority_of(place, host, provider).open()

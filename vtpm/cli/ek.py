@@ -81,7 +81,7 @@ def renew(place: Place, /, vm: str, subject: str | None, tool: Path | None, **un
     The VM may be running: its guest reads the new ones at once.
     """
     with explained():
-        from vtpm.daemon.certifier import LocalCertifier  # noqa: PLC0415 - help needs none
+        from vtpm.daemon.authority.certifier import LocalCertifier  # noqa: PLC0415 - help needs none
 
         keys = persistent_keys(place, vm, unlocking)
         model, specification = models_of(look(place, vm, "identity", **unlocking))
@@ -111,7 +111,7 @@ def csr(place: Place, /, vm: str, directory: Path, subject: str | None, **unlock
     The authority must put the public key that lies beside it in that one's place.
     """
     with explained():
-        from vtpm.daemon.certifier import request_ek  # noqa: PLC0415 - help needs none
+        from vtpm.daemon.authority.certifier import request_ek  # noqa: PLC0415 - help needs none
 
         keys = persistent_keys(place, vm, unlocking)
         model, specification = models_of(look(place, vm, "identity", **unlocking))

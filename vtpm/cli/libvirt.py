@@ -315,7 +315,7 @@ def facts_of(place: Place, hypervisor: "Hypervisor", domain: "Domain") -> dict[s
 def custody_problem(host: "Host", name: str) -> str:
     """Why a TPM would not start from what is stored here; empty if it would, or if its key is needed."""
     from nvstore import NvstoreError  # noqa: PLC0415 - help needs no store
-    from vtpm.daemon.custody import custody_of  # noqa: PLC0415
+    from vtpm.daemon.device.custody import custody_of  # noqa: PLC0415
     from vtpm.daemon.errors import DeviceError  # noqa: PLC0415
 
     try:

@@ -33,7 +33,7 @@ def look(
 ) -> Any:
     """What a view shows of a VM's TPM."""
     from vtpm.daemon.admin import ask  # noqa: PLC0415 - help needs neither
-    from vtpm.daemon.views import shown  # noqa: PLC0415
+    from vtpm.daemon.device.views import shown  # noqa: PLC0415
 
     host = place.host()
     name = host.show_state(vm).name

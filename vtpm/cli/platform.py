@@ -71,8 +71,8 @@ def renew(place: Place, /, vm: str, subject: str | None, named: str | None, **un
     The VM may be running: its guest reads the new one at once.
     """
     with explained():
-        from vtpm.daemon.authority import serial_number  # noqa: PLC0415 - help needs neither
-        from vtpm.daemon.certifier import now  # noqa: PLC0415
+        from vtpm.daemon.authority.certifier import now  # noqa: PLC0415
+        from vtpm.daemon.authority.local import serial_number  # noqa: PLC0415 - help needs neither
 
         key, text = key_and_platform(place, vm, named, unlocking)
         authority = authority_for(place, vm, unlocking)
@@ -104,7 +104,7 @@ def csr(
             PublicFormat,
         )
 
-        from vtpm.daemon.certifier import request_platform  # noqa: PLC0415
+        from vtpm.daemon.authority.certifier import request_platform  # noqa: PLC0415
         from vtpm.manufacture.certificates import public_key_of  # noqa: PLC0415
 
         key, text = key_and_platform(place, vm, named, unlocking)

@@ -130,8 +130,8 @@ def migrate(
 
 def _planned(blobs: dict[str, bytes], kind: "Profile") -> "Migration":
     from vtpm.daemon.clock import entropy  # noqa: PLC0415 - help needs none of them
-    from vtpm.daemon.custody import custody_of  # noqa: PLC0415
-    from vtpm.daemon.stateblobs import SUSPENDED  # noqa: PLC0415
+    from vtpm.daemon.device.custody import custody_of  # noqa: PLC0415
+    from vtpm.daemon.device.stateblobs import SUSPENDED  # noqa: PLC0415
     from vtpm.state.migration import Migration  # noqa: PLC0415
     from vtpm.state.saved import SavedStateError  # noqa: PLC0415
     from vtpm.state.tpm import TpmState  # noqa: PLC0415

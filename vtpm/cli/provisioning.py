@@ -12,7 +12,7 @@ from vtpm.cli.profile_choice import profile_of
 
 if TYPE_CHECKING:
     from nvstore import Host
-    from vtpm.daemon.authority import LocalAuthority
+    from vtpm.daemon.authority.local import LocalAuthority
     from vtpm.manufacture.certificates import Model, Specification
     from vtpm.manufacture.provision import Certifier
     from vtpm.state.tpm import TpmState
@@ -122,7 +122,7 @@ def manufactured(place: Place, host: "Host", vm: str, profile: str, wishes: Wish
 
 def provision_for(tpm: "TpmState", place: Place, host: "Host", vm: str, wishes: Wishes) -> None:
     """Keys and certificates, those that the profile has the algorithms for."""
-    from vtpm.daemon.certifier import LocalCertifier  # noqa: PLC0415 - as above
+    from vtpm.daemon.authority.certifier import LocalCertifier  # noqa: PLC0415 - as above
     from vtpm.manufacture.identity import model_of, specification_of  # noqa: PLC0415
     from vtpm.manufacture.provision import provision  # noqa: PLC0415
     from vtpm.manufacture.templates import EK  # noqa: PLC0415
@@ -166,7 +166,7 @@ def authority_of(
     place: Place, host: "Host", provider: str | None = None, *, allow_unverified: bool = False
 ) -> "LocalAuthority":
     """The local authority of a host; a key that is not under a provider yet is put under this one."""
-    from vtpm.daemon.authority import LocalAuthority  # noqa: PLC0415 - help needs none
+    from vtpm.daemon.authority.local import LocalAuthority  # noqa: PLC0415 - help needs none
 
     return LocalAuthority(place.state_dir / AUTHORITY, host, provider, allow_unverified)
 

@@ -15,11 +15,11 @@ from vtpm.cli.passphrase import passphrase_of, passphrase_options
 from vtpm.cli.place import Place
 from vtpm.daemon.activation import passed_sockets
 from vtpm.daemon.admin import NAME, admin_path
-from vtpm.daemon.detachment import detached
 from vtpm.daemon.loading import loading
 from vtpm.daemon.readiness import tell_ready
+from vtpm.daemon.replacement.detachment import detached
+from vtpm.daemon.replacement.successor import successor_of
 from vtpm.daemon.sockets import Access, listen_unix
-from vtpm.daemon.successor import successor_of
 
 OCTAL = 8
 RUN_DIR_MODE = 0o711

@@ -131,8 +131,8 @@ def export_swtpm(
     """
     with explained(), foreign_errors():
         from vtpm.daemon.clock import entropy  # noqa: PLC0415 - help needs none of them
-        from vtpm.daemon.custody import custody_of  # noqa: PLC0415
-        from vtpm.daemon.stateblobs import powered_off, suspended_in  # noqa: PLC0415
+        from vtpm.daemon.device.custody import custody_of  # noqa: PLC0415
+        from vtpm.daemon.device.stateblobs import powered_off, suspended_in  # noqa: PLC0415
         from vtpm.libtpms import file  # noqa: PLC0415
         from vtpm.libtpms.exporting import export_state  # noqa: PLC0415
         from vtpm.libtpms.exporting_run import export_run  # noqa: PLC0415
@@ -185,7 +185,7 @@ def taken_from(
 ) -> tuple[dict[str, bytes], list[str]]:
     """The blobs of swtpm's states, of a suspended guest's run too, and what they do not have."""
     from vtpm.compat.foreign_state import take, take_run  # noqa: PLC0415 - help needs none of them
-    from vtpm.daemon.stateblobs import SUSPENDED  # noqa: PLC0415
+    from vtpm.daemon.device.stateblobs import SUSPENDED  # noqa: PLC0415
     from vtpm.libtpms import file  # noqa: PLC0415
 
     if foreign.permanent is None:

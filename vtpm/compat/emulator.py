@@ -15,7 +15,7 @@ from vtpm.compat.listeners import Listeners
 from vtpm.compat.profiles import profile_of
 from vtpm.compat.seccomp import action_of, restrict
 from vtpm.compat.storage import storage_of
-from vtpm.daemon.device import command_of
+from vtpm.daemon.device.device import command_of
 from vtpm.daemon.endpoint import Endpoint, Policy
 from vtpm.daemon.errors import DeviceError, OperatorError
 from vtpm.daemon.lane import Lane

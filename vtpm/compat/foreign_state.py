@@ -17,8 +17,8 @@ from vtpm.control import blobs, envelope
 from vtpm.control.blobs import BlobError, BlobKeyError, Form
 from vtpm.control.messages import PTM_BLOB_TYPE
 from vtpm.daemon.clock import entropy
+from vtpm.daemon.device.stateblobs import SUSPENDED, digest_of_state, pack_run, run_in
 from vtpm.daemon.errors import DeviceError
-from vtpm.daemon.stateblobs import SUSPENDED, digest_of_state, pack_run, run_in
 from vtpm.libtpms import file
 from vtpm.libtpms.errors import ForeignStateError
 from vtpm.state.profile import Profile

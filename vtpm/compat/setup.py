@@ -21,8 +21,8 @@ from vtpm.compat.setup_arguments import SetupArguments, check, parse, read_confi
 from vtpm.compat.storage import StateDirectory, is_foreign, storage_of
 from vtpm.compat.user_configuration import create_configuration
 from vtpm.compat.version import own_version
-from vtpm.daemon.authority import LocalAuthority, default_directory, host_beside
-from vtpm.daemon.certifier import LocalCertifier
+from vtpm.daemon.authority.certifier import LocalCertifier
+from vtpm.daemon.authority.local import LocalAuthority, default_directory, host_beside
 from vtpm.daemon.clock import entropy
 from vtpm.daemon.errors import OperatorError
 from vtpm.engine.tpm import Tpm

@@ -11,7 +11,7 @@ from typing import Self
 
 from nvstore import MemoryStore
 from vtpm.daemon.clock import Entropy
-from vtpm.daemon.device import Device
+from vtpm.daemon.device.device import Device
 from vtpm.daemon.simulation import Ports
 from vtpm.daemon.sockets import listen_tcp_pair, port_of
 from vtpm.engine.tpm import Tpm

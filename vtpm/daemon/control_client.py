@@ -13,7 +13,7 @@ from vtpm.control.connection import Connection
 from vtpm.control.messages import TPM_RESULT, Request, Result
 from vtpm.daemon.channel import Outlet
 from vtpm.daemon.lane import Defect, Lane
-from vtpm.daemon.replacement import Carried
+from vtpm.daemon.replacement.messages import Carried
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from uuid import UUID
 from nvstore import Host
 from vtpm.control.blobs import Form
 from vtpm.control.messages import PTM_BLOB_TYPE
-from vtpm.daemon.custody import Custody, Holding, custody_of, give_away, keep, reclaim
+from vtpm.daemon.device.custody import Custody, Holding, custody_of, give_away, keep, reclaim
 from vtpm.daemon.errors import OperatorError
 
 EXPECTED: Final = Custody(Holding.EXPECTED)

@@ -10,7 +10,7 @@ from vtpm.control import messages
 from vtpm.control.blobs import BlobError, BlobKeyError
 from vtpm.control.messages import CMD, PTM_BLOB_TYPE, PTM_CAP, SUCCESS, TPM_RESULT, Malformed, Request, Result
 from vtpm.control.transitions import is_legal, may_set_buffer_size
-from vtpm.daemon.device import MAX_LOCALITY, MIN_BUFFER_SIZE, Device
+from vtpm.daemon.device.device import MAX_LOCALITY, MIN_BUFFER_SIZE, Device
 from vtpm.daemon.errors import DeviceError
 from vtpm.daemon.info import describe
 from vtpm.wire.error import TPM_RC

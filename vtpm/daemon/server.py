@@ -12,11 +12,11 @@ from vtpm.daemon.admin_server import AdminServer
 from vtpm.daemon.alarm import Alarm
 from vtpm.daemon.endpoint import passed_socket
 from vtpm.daemon.errors import OperatorError
-from vtpm.daemon.predecessor import Predecessor
 from vtpm.daemon.process import Process
-from vtpm.daemon.replacement import REQUEST, Carried, ReplacementError
+from vtpm.daemon.replacement.messages import REQUEST, Carried, ReplacementError
+from vtpm.daemon.replacement.predecessor import Predecessor
+from vtpm.daemon.replacement.successor import Successor
 from vtpm.daemon.sockets import Access, unlink_socket
-from vtpm.daemon.successor import Successor
 from vtpm.daemon.supervisor import Supervisor
 
 

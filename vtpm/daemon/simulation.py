@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nvstore import MemoryStore
 from vtpm.control.mssim import PLATFORM_PORT, TPM_PORT
-from vtpm.daemon.device import Device, command_of
+from vtpm.daemon.device.device import Device, command_of
 from vtpm.daemon.directory import check_directory, opener
 from vtpm.daemon.endpoint import Endpoint, Policy
 from vtpm.daemon.lane import Lane

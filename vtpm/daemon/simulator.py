@@ -22,7 +22,7 @@ from vtpm.control.mssim import (
     sized,
 )
 from vtpm.daemon.channel import Outlet
-from vtpm.daemon.device import MAX_LOCALITY, Device, refusal
+from vtpm.daemon.device.device import MAX_LOCALITY, Device, refusal
 from vtpm.daemon.errors import DeviceError
 from vtpm.daemon.lane import Defect, Lane
 

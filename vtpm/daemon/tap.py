@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from vtpm.daemon.device import Device, Result
+from vtpm.daemon.device.device import Device, Result
 from vtpm.daemon.errors import OperatorError
 
 log = logging.getLogger(__name__)

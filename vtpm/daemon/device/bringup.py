@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from vtpm.daemon.clock import Clock, Entropy
-from vtpm.daemon.custody import Custody
+from vtpm.daemon.device.custody import Custody
+from vtpm.daemon.device.stateblobs import SUSPENDED, GivenState, is_same, run_in
 from vtpm.daemon.errors import DeviceError
-from vtpm.daemon.stateblobs import SUSPENDED, GivenState, is_same, run_in
 from vtpm.state.clock import Instant
 from vtpm.state.saved import SavedStateError
 

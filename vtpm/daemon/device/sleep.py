@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from vtpm.daemon.bringup import Loader
+from vtpm.daemon.device.bringup import Loader
 from vtpm.daemon.errors import DeviceError
 from vtpm.state.clock import Instant
 

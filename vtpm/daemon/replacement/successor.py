@@ -1,4 +1,4 @@
-"""The new process's side of a hand-over: vtpm/daemon/replacement.py has the protocol."""
+"""The new process's side of a hand-over: vtpm/daemon/replacement/messages.py has the protocol."""
 
 import os
 import select
@@ -10,7 +10,7 @@ from typing import Final
 
 from vtpm.daemon.admin import MAX_LINE, AdminError, connect, is_trusted, request_of, result_of
 from vtpm.daemon.readiness import VARIABLE
-from vtpm.daemon.replacement import (
+from vtpm.daemon.replacement.messages import (
     LENGTH,
     MAX_DESCRIPTORS,
     MAX_FRAME,

@@ -30,9 +30,9 @@ from cryptography.hazmat.primitives.serialization import (
 
 from nvstore import Host
 from nvstore.owned import acting_for
+from vtpm.daemon.authority.token import TokenPlace
 from vtpm.daemon.clock import entropy
 from vtpm.daemon.errors import OperatorError
-from vtpm.daemon.token import TokenPlace
 from vtpm.manufacture.certificates import Authority, AuthorityKey
 
 KEY: Final = "authority.key"

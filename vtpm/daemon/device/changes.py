@@ -7,9 +7,9 @@ from inspect import signature
 from typing import Any, Final
 
 from vtpm.daemon.clock import entropy
-from vtpm.daemon.custody import custody_of
+from vtpm.daemon.device.custody import custody_of
+from vtpm.daemon.device.stateblobs import SUSPENDED
 from vtpm.daemon.errors import OperatorError
-from vtpm.daemon.stateblobs import SUSPENDED
 from vtpm.state.saved import SavedStateError
 from vtpm.state.tpm import TpmState
 

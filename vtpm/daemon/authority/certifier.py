@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from vtpm.daemon.authority import serial_number
+from vtpm.daemon.authority.local import serial_number
 from vtpm.manufacture.certificates import (
     Authority,
     Model,

@@ -15,15 +15,15 @@ from vtpm.control.blobs import Form
 from vtpm.control.frames import HEADER
 from vtpm.control.messages import CMD, PTM_BLOB_TYPE, TPM_RESULT
 from vtpm.control.transitions import Phase, phase_after
-from vtpm.daemon.bringup import Factory, Loader
 from vtpm.daemon.clock import Clock, Entropy, entropy, monotonic, since_1970
-from vtpm.daemon.custody import Custody, Holding
-from vtpm.daemon.durability import Durability, are_marks, is_derived
+from vtpm.daemon.device.bringup import Factory, Loader
+from vtpm.daemon.device.custody import Custody, Holding
+from vtpm.daemon.device.durability import Durability, are_marks, is_derived
+from vtpm.daemon.device.sleep import asleep, awakened
+from vtpm.daemon.device.stateblobs import IN_THE_CLEAR, SUSPENDED, GivenState, state_blob
+from vtpm.daemon.device.storage import Storage
 from vtpm.daemon.errors import DeviceError, OperatorError
-from vtpm.daemon.replacement import Carried
-from vtpm.daemon.sleep import asleep, awakened
-from vtpm.daemon.stateblobs import IN_THE_CLEAR, SUSPENDED, GivenState, state_blob
-from vtpm.daemon.storage import Storage
+from vtpm.daemon.replacement.messages import Carried
 from vtpm.spec.constants import TPM_CC, TPM_ST, TPM_SU
 from vtpm.state.checkpoint import Checkpoint
 from vtpm.state.profile import DEFAULT, Profile

@@ -6,8 +6,8 @@ from importlib import import_module
 from typing import Any, Final
 
 from vtpm.daemon.clock import Entropy, entropy
+from vtpm.daemon.device.stateblobs import powered_off
 from vtpm.daemon.errors import OperatorError
-from vtpm.daemon.stateblobs import powered_off
 from vtpm.engine.tpm import Tpm
 from vtpm.state.clock import Instant
 from vtpm.state.saved import SavedStateError

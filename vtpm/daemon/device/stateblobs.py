@@ -12,8 +12,8 @@ from typing import Any, Final, NamedTuple
 from vtpm.control import blobs
 from vtpm.control.blobs import BlobError, Form
 from vtpm.control.messages import PTM_BLOB_TYPE
-from vtpm.daemon.custody import CUSTODY, Custody, custody_of
-from vtpm.daemon.durability import is_derived
+from vtpm.daemon.device.custody import CUSTODY, Custody, custody_of
+from vtpm.daemon.device.durability import is_derived
 from vtpm.daemon.errors import DeviceError
 
 log = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""The old process's side of a hand-over: vtpm/daemon/replacement.py has the protocol."""
+"""The old process's side of a hand-over: vtpm/daemon/replacement/messages.py has the protocol."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ from vtpm.daemon.admin import peer_of
 from vtpm.daemon.admin_server import AdminServer
 from vtpm.daemon.errors import OperatorError
 from vtpm.daemon.readiness import VARIABLE, tell_replaced
-from vtpm.daemon.replacement import (
+from vtpm.daemon.replacement.messages import (
     LENGTH,
     Carried,
     ReplacementError,

@@ -1,0 +1,1 @@
+"""The host's certificate authority: its key and certificate, and what it certifies."""
