@@ -12,12 +12,13 @@ from tests.state.rich import rich
 from vtpm import Tpm
 from vtpm.control.messages import PTM_BLOB_TYPE
 from vtpm.control.transitions import Phase
+from vtpm.daemon.carried import Carried
 from vtpm.daemon.clock import entropy
 from vtpm.daemon.device.custody import Custody, Holding
 from vtpm.daemon.device.device import Device
 from vtpm.daemon.device.stateblobs import state_blob
 from vtpm.daemon.errors import DeviceError
-from vtpm.daemon.replacement.messages import Carried, ReplacementError, common_version, decode, encode
+from vtpm.daemon.replacement.messages import ReplacementError, common_version, decode, encode
 from vtpm.state.clock import Instant
 
 READ_CLOCK = bytes.fromhex("80010000000a00000181")

@@ -8,9 +8,9 @@ from functools import partial
 from typing import Any, Final
 
 from vtpm.control.frames import Frame, Framing
+from vtpm.daemon.carried import Carried
 from vtpm.daemon.device.device import Device, Result, refusal
 from vtpm.daemon.lane import Defect, Lane
-from vtpm.daemon.replacement.messages import Carried
 
 log = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ from typing import Any, Final, Protocol
 from vtpm.control import messages
 from vtpm.control.connection import Connection
 from vtpm.control.messages import TPM_RESULT, Request, Result
+from vtpm.daemon.carried import Carried
 from vtpm.daemon.channel import Outlet
 from vtpm.daemon.lane import Defect, Lane
-from vtpm.daemon.replacement.messages import Carried
 
 log = logging.getLogger(__name__)
 

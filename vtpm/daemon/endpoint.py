@@ -16,11 +16,11 @@ from nvstore import Store
 from vtpm.control import messages
 from vtpm.control.messages import SUCCESS, TPM_RESULT, Request, Result
 from vtpm.daemon import requests
+from vtpm.daemon.carried import Carried
 from vtpm.daemon.channel import DataChannel
 from vtpm.daemon.control_client import ControlClient
 from vtpm.daemon.device.device import Device
 from vtpm.daemon.lane import Lane
-from vtpm.daemon.replacement.messages import Carried
 
 log = logging.getLogger(__name__)
 

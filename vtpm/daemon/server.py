@@ -10,10 +10,11 @@ from nvstore import Host, NvstoreError
 from vtpm.daemon.admin import NAME, admin_path
 from vtpm.daemon.admin_server import AdminServer
 from vtpm.daemon.alarm import Alarm
+from vtpm.daemon.carried import Carried
 from vtpm.daemon.endpoint import passed_socket
 from vtpm.daemon.errors import OperatorError
 from vtpm.daemon.process import Process
-from vtpm.daemon.replacement.messages import REQUEST, Carried, ReplacementError
+from vtpm.daemon.replacement.messages import REQUEST, ReplacementError
 from vtpm.daemon.replacement.predecessor import Predecessor
 from vtpm.daemon.replacement.successor import Successor
 from vtpm.daemon.sockets import Access, unlink_socket

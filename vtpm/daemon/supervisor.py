@@ -14,6 +14,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from nvstore import Host, NvstoreError
+from vtpm.daemon.carried import Carried
 from vtpm.daemon.device.changes import alteration
 from vtpm.daemon.device.views import copy_of, shown
 from vtpm.daemon.endpoint import Endpoint, passed_socket
@@ -21,7 +22,6 @@ from vtpm.daemon.errors import OperatorError
 from vtpm.daemon.handover import ProviderForm, change_custody, expect, is_expected
 from vtpm.daemon.lane import DEFECT, Lane
 from vtpm.daemon.process import Process
-from vtpm.daemon.replacement.messages import Carried
 from vtpm.daemon.sockets import Access, SocketError, listen_unix, socket_path, unlink_socket
 from vtpm.daemon.tap import device_for
 

@@ -15,6 +15,7 @@ from vtpm.control.blobs import Form
 from vtpm.control.frames import HEADER
 from vtpm.control.messages import CMD, PTM_BLOB_TYPE, TPM_RESULT
 from vtpm.control.transitions import Phase, phase_after
+from vtpm.daemon.carried import Carried
 from vtpm.daemon.clock import Clock, Entropy, entropy, monotonic, since_1970
 from vtpm.daemon.device.bringup import Factory, Loader
 from vtpm.daemon.device.custody import Custody, Holding
@@ -23,12 +24,15 @@ from vtpm.daemon.device.sleep import asleep, awakened
 from vtpm.daemon.device.stateblobs import IN_THE_CLEAR, SUSPENDED, GivenState, state_blob
 from vtpm.daemon.device.storage import Storage
 from vtpm.daemon.errors import DeviceError, OperatorError
-from vtpm.daemon.replacement.messages import Carried
 from vtpm.spec.constants import TPM_CC, TPM_ST, TPM_SU
 from vtpm.state.checkpoint import Checkpoint
 from vtpm.state.profile import DEFAULT, Profile
 from vtpm.state.saved import SavedStateError
 from vtpm.wire.error import TPM_RC
+
+RUNNING: Final = Phase.RUNNING
+HERE: Final = Holding.HERE
+"""What every command is asked: to find a member in an Enum costs as much as a function call."""
 
 MIN_BUFFER_SIZE: Final = 0xAF8
 """The smallest buffer in octets that can be set, the same as libtpms'."""
@@ -122,7 +126,7 @@ class Device:
     @property
     def is_running(self) -> bool:
         """Is the TPM powered?"""
-        return self.phase is Phase.RUNNING
+        return self.phase is RUNNING
 
     @property
     def has_failed(self) -> bool:
@@ -191,13 +195,13 @@ class Device:
 
     def run(self, request: bytes, locality: int | None = None) -> Result:
         """Execute a command without making its changes durable: `conclude` must follow if there are some."""
-        if self.phase is not Phase.RUNNING:
+        if self.phase is not RUNNING:
             return Result(refusal(), {})
         if self._allow_set_locality and code_of(request) == CC_SET_LOCALITY:
             return Result(self._set_locality(request), {})
         self._last_command = request
         self._is_suspended = False
-        if self._custody.holding is not Holding.HERE:
+        if self._custody.holding is not HERE:
             self.keep()
         if self._storage.is_released:
             with suppress(DeviceError, NvstoreError):  # what the command changes is refused, then

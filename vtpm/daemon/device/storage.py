@@ -10,9 +10,9 @@ import logging
 from collections.abc import Callable
 
 from nvstore import FileStore, NvstoreError, Store
+from vtpm.daemon.carried import Carried
 from vtpm.daemon.device.stateblobs import digest_of_state
 from vtpm.daemon.errors import DeviceError
-from vtpm.daemon.replacement.messages import Carried
 
 log = logging.getLogger(__name__)
 

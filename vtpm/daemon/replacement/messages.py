@@ -29,8 +29,9 @@ import base64
 import json
 import struct
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+from vtpm.daemon.carried import Carried
 from vtpm.daemon.errors import OperatorError
 
 VERSIONS: Final = frozenset({1})
@@ -47,13 +48,6 @@ OCTETS: Final = "octets"
 
 class ReplacementError(OperatorError):
     """A hand-over does not take place; the text gives cause and remedy."""
-
-
-class Carried(NamedTuple):
-    """What passes to another process: facts for JSON, and octets; descriptors by what they are."""
-
-    facts: dict[str, Any]
-    descriptors: dict[str, int]
 
 
 def common_version(versions: Any) -> int:

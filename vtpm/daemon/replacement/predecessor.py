@@ -12,11 +12,11 @@ from typing import Any, Final
 from nvstore import NvstoreError
 from vtpm.daemon.admin import peer_of
 from vtpm.daemon.admin_server import AdminServer
+from vtpm.daemon.carried import Carried
 from vtpm.daemon.errors import OperatorError
 from vtpm.daemon.readiness import VARIABLE, tell_replaced
 from vtpm.daemon.replacement.messages import (
     LENGTH,
-    Carried,
     ReplacementError,
     common_version,
     decode,

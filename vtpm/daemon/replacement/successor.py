@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from vtpm.daemon.admin import MAX_LINE, AdminError, connect, is_trusted, request_of, result_of
+from vtpm.daemon.carried import Carried
 from vtpm.daemon.readiness import VARIABLE
 from vtpm.daemon.replacement.messages import (
     LENGTH,
@@ -16,7 +17,6 @@ from vtpm.daemon.replacement.messages import (
     MAX_FRAME,
     REQUEST,
     VERSIONS,
-    Carried,
     ReplacementError,
     decode,
     encode,
