@@ -70,7 +70,8 @@ def run_pytss(work: Path, environment: dict[str, str]) -> Report:
 
 
 def run_guests(work: Path, environment: dict[str, str]) -> Report:
-    """Every firmware with every TPM device, in a guest of our own lab."""
+    """Every firmware with every TPM device, in a guest of our own lab; one comes from the real swtpm."""
+    environment = {**environment, "PATH": os.environ["PATH"]}
     return run_pytest(Path.cwd(), work, environment, "-m", "conformance", "tests/guest", "tests/windows")
 
 
