@@ -7,7 +7,7 @@ import pytest
 from tests.objects import SEALED, SIGN_ECC, STORAGE_ECC, created, creation, handle_of, primary, template
 from tests.scenarios import Client, request_of
 from tests.sessions import start_session
-from vtpm.commands import COMMANDS, context
+from vtpm.commands import COMMANDS, context_protection
 from vtpm.spec.attributes import TPMA_OBJECT
 from vtpm.spec.constants import TPM_CAP, TPM_CC, TPM_PT, TPM_RH, TPM_SE, TPM_SU
 from vtpm.state.profile import DEFAULT, PROFILES
@@ -166,7 +166,7 @@ class TestContextOfObject:
     def test_fingerprint(self, tpm: Client, monkeypatch: pytest.MonkeyPatch) -> None:
         """If an authentic context decrypts to something else, the TPM fails."""
         saved = tpm.context_save(primary(tpm)).context
-        monkeypatch.setattr(context, "cfb_decrypt", lambda *_: bytes(64))
+        monkeypatch.setattr(context_protection, "cfb_decrypt", lambda *_: bytes(64))
 
         assert tpm.context_load(context=saved).rc == TPM_RC.FAILURE
         assert tpm.get_random(bytes_requested=1).rc == TPM_RC.FAILURE

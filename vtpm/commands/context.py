@@ -1,15 +1,12 @@
 """Part 3, clause 28: context management."""
 
-from hmac import compare_digest
 from io import BytesIO
 from typing import Annotated, Any, NamedTuple
 
+from vtpm.commands.context_protection import opened_context, sealed_context
 from vtpm.commands.properties import property_of
 from vtpm.commands.table import Area, command
-from vtpm.crypto.digest import digest_size, hmac_digest
-from vtpm.crypto.kdf import kdf_a
-from vtpm.crypto.symmetric import cfb_decrypt, cfb_encrypt
-from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_HT, TPM_PT, TPM_RH
+from vtpm.spec.constants import TPM_CC, TPM_HT, TPM_PT, TPM_RH
 from vtpm.spec.context import TPMS_CONTEXT
 from vtpm.spec.handles import (
     PERSISTENT,
@@ -22,11 +19,9 @@ from vtpm.spec.handles import (
     TPMI_DH_PERSISTENT,
     TPMI_RH_PROVISION,
 )
-from vtpm.spec.structures import TPM2B_DIGEST
 from vtpm.state.entity import Role
 from vtpm.state.hierarchy import Hierarchy
 from vtpm.state.object import Object
-from vtpm.state.profile import CONTEXT_HASH
 from vtpm.state.saved import load_object, save_object
 from vtpm.state.sequence import Sequence
 from vtpm.state.session import Session
@@ -36,13 +31,7 @@ from vtpm.wire.error import TPM_RC, TpmError, blaming
 from vtpm.wire.structure import Record, marshal, structure, unmarshal
 from vtpm.wire.vocabulary import codec_of
 
-KEY_SIZE, BLOCK_SIZE = 32, 16
-FINGERPRINT_SIZE = 8
 NUMBER_MASK = 0xFFFFFF
-
-
-class FingerprintError(Exception):
-    """A context of this TPM decrypts to something else: keys or memory are not what they were."""
 
 
 class Received(NamedTuple):
@@ -68,53 +57,6 @@ class PaddedContext(Record):
         size = len(stream.getbuffer()) - stream.tell()
         value = super()._parse(stream, context, path)
         return Received(value, size if stream.read() else 0)
-
-
-def context_key(tpm: TpmState, context: TPMS_CONTEXT) -> tuple[bytes, bytes]:
-    """Part 1, "Context Confidentiality": a key and IV for this context alone."""
-    number, handle = context.sequence.to_bytes(8, "big"), context.saved_handle.to_bytes(4, "big")
-    proof = tpm.proof_of(context.hierarchy)
-    octets = kdf_a(CONTEXT_HASH, proof, b"CONTEXT", number, handle, 8 * (KEY_SIZE + BLOCK_SIZE))
-    return octets[:KEY_SIZE], octets[KEY_SIZE:]
-
-
-def context_integrity(tpm: TpmState, context: TPMS_CONTEXT, encrypted: bytes) -> bytes:
-    """Part 1, "Context Integrity": the context ends with the reset or restart that it must not survive."""
-    parts = [tpm.permanent.total_reset_count.to_bytes(8, "big")]
-    if context.saved_handle == SAVED_ST_CLEAR_OBJECT:
-        parts.append(tpm.reset.clear_count.to_bytes(4, "big"))
-    parts += [context.sequence.to_bytes(8, "big"), context.saved_handle.to_bytes(4, "big"), encrypted]
-    return hmac_digest(CONTEXT_HASH, tpm.proof_of(context.hierarchy), b"".join(parts))
-
-
-def sealed_context(tpm: TpmState, sequence: int, handle: int, hierarchy: int, octets: bytes) -> TPMS_CONTEXT:
-    """A context: its integrity value and its encrypted contents, which begin with its number."""
-    bare = TPMS_CONTEXT(sequence=sequence, saved_handle=handle, hierarchy=hierarchy, context_blob=b"")
-    key, iv = context_key(tpm, bare)
-    encrypted = cfb_encrypt(TPM_ALG.AES, key, iv, sequence.to_bytes(FINGERPRINT_SIZE, "big") + octets)
-    integrity = context_integrity(tpm, bare, encrypted)
-    blob = len(integrity).to_bytes(2, "big") + integrity + encrypted
-    return TPMS_CONTEXT(sequence=sequence, saved_handle=handle, hierarchy=hierarchy, context_blob=blob)
-
-
-def opened_context(tpm: TpmState, context: TPMS_CONTEXT) -> bytes:
-    """
-    The contents of a context that this TPM made; a wrong fingerprint ends in failure mode (28.3).
-
-    An integrity value that the blob cannot hold is an error without a position.
-    """
-    stream = BytesIO(context.context_blob)
-    integrity = codec_of(TPM2B_DIGEST)._parse(stream, None, "")  # noqa: SLF001 - how a construct reads
-    encrypted = stream.read()
-    if len(integrity) != digest_size(CONTEXT_HASH) or len(encrypted) < FINGERPRINT_SIZE:
-        raise TpmError(TPM_RC.SIZE, at="context")
-    if not compare_digest(integrity, context_integrity(tpm, context, encrypted)):
-        raise TpmError(TPM_RC.INTEGRITY, at="context")
-    key, iv = context_key(tpm, context)
-    octets = cfb_decrypt(TPM_ALG.AES, key, iv, encrypted)
-    if int.from_bytes(octets[:FINGERPRINT_SIZE], "big") != context.sequence:
-        raise FingerprintError(f"context {context.sequence}")
-    return octets[FINGERPRINT_SIZE:]
 
 
 @structure
