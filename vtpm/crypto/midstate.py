@@ -1,8 +1,9 @@
 """
 Hash functions as states that can be written down between two blocks (FIPS 180-4, FIPS 202, GB/T 32905).
 
-A sequence object must survive ContextSave, and OpenSSL keeps its running digests to itself.
-So a saved sequence is continued here, in plain Python, at about a megabyte a second.
+A sequence object must survive ContextSave, so its state must be had after any octet.
+These functions define what that state is, in plain Python and slowly.
+`folding` has OpenSSL do the same where it can.
 """
 
 import struct
@@ -19,10 +20,19 @@ MASK32, MASK64 = (1 << 32) - 1, (1 << 64) - 1
 
 
 class Family:
-    """One construction: how a block changes the state, and how the state ends in a digest."""
+    """
+    One construction: how a block changes the state, and which blocks end a message.
+
+    The digest is the beginning of the state after the last block.
+    """
 
     block: int
-    state_size: int
+    digest_size: int
+
+    @property
+    @abstractmethod
+    def form(self) -> str:
+        """The words of a state as it is written down, as `struct` names them."""
 
     @abstractmethod
     def start(self) -> bytes:
@@ -33,8 +43,8 @@ class Family:
         """The state after a block."""
 
     @abstractmethod
-    def finish(self, state: bytes, tail: bytes, length: int) -> bytes:
-        """The digest, from the octets after the last whole block and the whole message's length."""
+    def padded(self, tail: bytes, length: int) -> bytes:
+        """The last blocks, from the octets after the last whole block and the whole message's length."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +58,13 @@ class MerkleDamgard(Family):
     rounds: Callable[[tuple[int, ...], tuple[int, ...]], tuple[int, ...]]
 
     @property
+    def form(self) -> str:
+        """The chaining value."""
+        return f">{len(self.initial)}{self.word}"
+
+    @property
     def _state(self) -> struct.Struct:
-        return struct.Struct(f">{len(self.initial)}{self.word}")
+        return struct.Struct(self.form)
 
     def start(self) -> bytes:
         """The initial hash value."""
@@ -60,14 +75,11 @@ class MerkleDamgard(Family):
         words = struct.unpack(f">16{self.word}", block)
         return self._state.pack(*self.rounds(self._state.unpack(state), words))
 
-    def finish(self, state: bytes, tail: bytes, length: int) -> bytes:
-        """Padding and the last one or two blocks."""
+    def padded(self, tail: bytes, length: int) -> bytes:
+        """One or two blocks, with the length in bits at the end."""
         size = self.block // 8
-        padded = tail + b"\x80"
-        padded += bytes((-len(padded) - size) % self.block) + (8 * length).to_bytes(size, "big")
-        for begin in range(0, len(padded), self.block):
-            state = self.compress(state, padded[begin : begin + self.block])
-        return state[: self.digest_size]
+        ended = tail + b"\x80"
+        return ended + bytes((-len(ended) - size) % self.block) + (8 * length).to_bytes(size, "big")
 
 
 def _rotated(word: int, by: int) -> int:
@@ -216,6 +228,11 @@ class Sponge(Family):
     digest_size: int
 
     @property
+    def form(self) -> str:
+        """The lanes."""
+        return "<25Q"
+
+    @property
     def block(self) -> int:  # type: ignore[override]
         """The rate."""
         return 200 - 2 * self.digest_size
@@ -230,11 +247,11 @@ class Sponge(Family):
         lanes = struct.unpack("<25Q", mixed.to_bytes(200, "little"))
         return struct.pack("<25Q", *_keccak(list(lanes)))
 
-    def finish(self, state: bytes, tail: bytes, length: int) -> bytes:  # noqa: ARG002 - a sponge needs no length
-        """Pad with 01 10*1, and squeeze."""
-        padded = bytearray((tail + b"\x06").ljust(self.block, b"\0"))
-        padded[-1] |= 0x80
-        return self.compress(state, bytes(padded))[: self.digest_size]
+    def padded(self, tail: bytes, length: int) -> bytes:  # noqa: ARG002 - a sponge needs no length
+        """One block, which ends in 01 10*1."""
+        last = bytearray((tail + b"\x06").ljust(self.block, b"\0"))
+        last[-1] |= 0x80
+        return bytes(last)
 
 
 _SHA256 = _sha2(32, ((2, 13, 22), (6, 11, 25)), ((7, 18, 3), (17, 19, 10)))

@@ -4,13 +4,14 @@ from copy import copy
 from typing import Any
 
 from vtpm.crypto.digest import CONSTRUCTORS
+from vtpm.crypto.folding import fast_fold, fold_in_python
 from vtpm.crypto.midstate import FAMILIES
 from vtpm.crypto.symmetric import block_size, crypt
 from vtpm.spec.constants import TPM_ALG
 
-FOLD = 1 << 12
+KEPT = 1 << 12
 """
-Octets that are kept for a possible saving, before they are folded into a midstate.
+Octets that are kept for a possible saving where folding is slow, before they are folded into a midstate.
 
 A saving folds what is kept at once, a few milliseconds for each algorithm; more would hold up other VMs.
 """
@@ -22,15 +23,18 @@ class RunningDigest:
     """
     The digest of a message that arrives in parts.
 
-    OpenSSL computes it as long as it is not saved.
-    A saved one goes on from its midstate: the state after the last whole block, and the octets after that.
+    It is a midstate: the state after the last whole block, and the octets after that.
+    Where OpenSSL folds, each part is folded as it comes.
+    Where only Python does, OpenSSL computes the digest beside that, unless it goes on from a saved state.
     """
 
     def __init__(self, alg: TPM_ALG) -> None:
         self.alg = alg
-        self._fast: Any = CONSTRUCTORS[alg]()
+        fold = fast_fold(alg)
+        self._fold = fold or fold_in_python(alg)
+        self._beside: Any = CONSTRUCTORS[alg]() if fold is None else None
         self._state = FAMILIES[alg].start()
-        self._tail = bytearray()
+        self._tail = b""
         self._folded = 0
 
     def __repr__(self) -> str:
@@ -39,29 +43,30 @@ class RunningDigest:
     def __copy__(self) -> "RunningDigest":
         """Another one, that goes on by itself from here."""
         other = object.__new__(RunningDigest)
-        other.alg, other._state, other._folded = self.alg, self._state, self._folded
-        other._fast = None if self._fast is None else self._fast.copy()
-        other._tail = bytearray(self._tail)
+        other.alg, other._fold, other._state = self.alg, self._fold, self._state
+        other._tail, other._folded = self._tail, self._folded
+        other._beside = None if self._beside is None else self._beside.copy()
         return other
 
     def update(self, octets: bytes) -> None:
         """More of the message."""
-        if self._fast is not None:
-            self._fast.update(octets)
         self._tail += octets
-        self._fold(FOLD if self._fast is not None else 0)
+        if self._beside is not None:
+            self._beside.update(octets)
+        self._fold_all_but(0 if self._beside is None else KEPT)
 
     def digest(self) -> bytes:
         """The digest of what has arrived so far."""
-        if self._fast is not None:
-            return self._fast.digest()  # type: ignore[no-any-return]
-        length = self._folded + len(self._tail)
-        return FAMILIES[self.alg].finish(self._state, bytes(self._tail), length)
+        if self._beside is not None:
+            return self._beside.digest()  # type: ignore[no-any-return]
+        family = FAMILIES[self.alg]
+        last = family.padded(self._tail, self._folded + len(self._tail))
+        return self._fold(self._state, last)[: family.digest_size]
 
     def save(self) -> bytes:
         """The midstate: its number of octets (8), the state, the octets after it."""
-        self._fold(0)
-        return self._folded.to_bytes(8, "big") + self._state + bytes(self._tail)
+        self._fold_all_but(0)
+        return self._folded.to_bytes(8, "big") + self._state + self._tail
 
     @classmethod
     def load(cls, alg: TPM_ALG, saved: bytes) -> "RunningDigest":
@@ -70,21 +75,22 @@ class RunningDigest:
         size = len(running._state)
         running._folded = int.from_bytes(saved[:8], "big")
         running._state = saved[8 : 8 + size]
-        running._tail = bytearray(saved[8 + size :])
-        if running._folded == 0:
-            running._fast.update(bytes(running._tail))
+        running._tail = saved[8 + size :]
+        if running._beside is not None and running._folded == 0:
+            running._beside.update(running._tail)
         else:
-            running._fast = None
+            running._beside = None
+        running._fold_all_but(0 if running._beside is None else KEPT)
         return running
 
-    def _fold(self, kept: int) -> None:
-        """Fold whole blocks until about so many octets are left; little by little, since folding is slow."""
-        family = FAMILIES[self.alg]
-        whole = max(0, len(self._tail) - kept) // family.block * family.block
-        for begin in range(0, whole, family.block):
-            self._state = family.compress(self._state, bytes(self._tail[begin : begin + family.block]))
-        self._folded += whole
-        del self._tail[:whole]
+    def _fold_all_but(self, kept: int) -> None:
+        """Fold whole blocks until about so many octets are left."""
+        block = FAMILIES[self.alg].block
+        whole = max(0, len(self._tail) - kept) // block * block
+        if whole:
+            self._state = self._fold(self._state, self._tail[:whole])
+            self._tail = self._tail[whole:]
+            self._folded += whole
 
 
 class RunningHmac:
