@@ -61,6 +61,7 @@ from nvstore.errors import (
     StreamDamaged,
     StreamOfOther,
     SuiteRefused,
+    TctiRefused,
     UnknownState,
     UnsafeFile,
 )
@@ -205,6 +206,7 @@ __all__ = [
     "StreamOfOther",
     "SuiteRefused",
     "SystemdSealer",
+    "TctiRefused",
     "TooEarly",
     "TpmSealer",
     "UnfitPassphrase",

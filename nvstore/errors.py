@@ -210,6 +210,19 @@ class AnchorUnavailable(NvstoreError):
         )
 
 
+class TctiRefused(NvstoreError):
+    """What is named as the place of a TPM is none that may be opened."""
+
+    code = "tcti-refused"
+
+    def __init__(self, tcti: str, variable: str) -> None:
+        super().__init__(
+            f"the TCTI {tcti[:80]!r} is refused: it is no TPM device of this host",
+            "name a device as in device:/dev/tpmrm0; if a file holds another one, find out who wrote it; "
+            f"a simulator on this host (swtpm:port=2321) must be named by {variable} in the environment, too",
+        )
+
+
 class Locked(NvstoreError):
     """Somebody else has it open."""
 

@@ -8,10 +8,12 @@ the box around the KDK commits to the key, so that a wrong or altered answer doe
 """
 
 import json
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from nvstore.files import Files
@@ -20,6 +22,8 @@ from nvstore.provider_errors import ExtraMissing, SealFailed
 from nvstore.seal.sealing_key import KMIP, SealingKey
 
 PORT: Final = 5696
+LAST_PORT: Final = 65535
+_HOSTNAME: Final = re.compile(r"[A-Za-z0-9.:_-]{1,255}")
 _REMEDY: Final = "make the server answer this host, or open the provider by another seal or its backup"
 _Kmip = Any
 """The client of PyKMIP, or one of its modules: it is optional, and has no types."""
@@ -34,6 +38,16 @@ class KmipServer:
     private_key: str
     ca: str
     port: int = PORT
+
+    def check(self) -> None:
+        """Raise ValueError unless it names a server and three files, as one that nobody altered does."""
+        if not _HOSTNAME.fullmatch(str(self.hostname)) or not 0 < int(self.port) <= LAST_PORT:
+            msg = "the server is not named by a host name or address and a port"
+            raise ValueError(msg)
+        for path in map(Path, map(str, (self.certificate, self.private_key, self.ca))):
+            if not path.is_file():  # what is none might never end
+                msg = f"{path} is no regular file"
+                raise ValueError(msg)
 
 
 @dataclass(frozen=True)
@@ -101,6 +115,7 @@ def _client(server: KmipServer, what: str) -> Iterator[tuple[_Kmip, _Kmip]]:
         except ImportError:
             raise ExtraMissing("a seal by a KMIP server", "PyKMIP", "kmip") from None
         try:
+            server.check()
             with ProxyKmipClient(
                 hostname=server.hostname,
                 port=server.port,
@@ -110,7 +125,7 @@ def _client(server: KmipServer, what: str) -> Iterator[tuple[_Kmip, _Kmip]]:
                 ssl_version="PROTOCOL_TLSv1_2",
             ) as client:
                 yield enums, client
-        except (KmipOperationFailure, ClientConnectionFailure, OSError, ValueError) as error:
+        except (KmipOperationFailure, ClientConnectionFailure, OSError, TypeError, ValueError) as error:
             raise _failed(what, f"{server.hostname}:{server.port}: {error}") from None
 
 

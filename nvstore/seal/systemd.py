@@ -5,6 +5,7 @@ A seal by the service manager's credentials: the sealing key is encrypted by `sy
 A credential is bound to its name, which contains the provider's.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,6 +16,7 @@ from nvstore.provider_errors import SealFailed
 from nvstore.seal.programs import ProgramFailed, run_program
 from nvstore.seal.sealing_key import SYSTEMD, SealingKey
 
+_NAME: Final = re.compile(r"nvstore-[\w-]*")
 _PROGRAM: Final = "systemd-creds"
 _REMEDY: Final = "mend that, or restore the provider from its backup in another seal"
 
@@ -42,7 +44,10 @@ class SystemdSealer:
 
 def recover_from_systemd(description: Mapping[str, Any], what: str) -> bytes:
     """Return the sealing key, or raise SealFailed."""
-    command = [_PROGRAM, "decrypt", f"--name={description.get('name')}", "-", "-"]
+    name = str(description.get("name"))
+    if not _NAME.fullmatch(name):  # a credential of something else opens nothing here
+        raise _failed(what, f"the credential's name {name[:80]!r} is none that is given to it")
+    command = [_PROGRAM, "decrypt", f"--name={name}", "-", "-"]
     try:
         key = bytes.fromhex(run_program(command, str(description.get("credential")).encode()).decode())
     except ProgramFailed as error:

@@ -21,6 +21,7 @@ from nvstore.files import Files
 from nvstore.keys import KEY_SIZE, Entropy
 from nvstore.provider_errors import ExtraMissing, SealFailed
 from nvstore.seal.sealing_key import HOST_TPM, SealingKey
+from nvstore.tcti import check_tcti, opened
 
 DEVICE: Final = "device:/dev/tpmrm0"
 """The TCTI of the kernel's resource manager."""
@@ -95,13 +96,14 @@ def recover_from_tpm(description: Mapping[str, Any], what: str) -> bytes:
 
 @contextmanager
 def _tpm(tcti: str, what: str) -> Iterator[tuple[_Tss, _Tss]]:
-    """Open the TPM; its errors become SealFailed."""
+    """Open the TPM; its errors become SealFailed; TctiRefused."""
+    check_tcti(tcti)
     try:
         import tpm2_pytss as tss  # noqa: PLC0415 - optional, and most hosts never need it
     except ImportError:
         raise ExtraMissing("a seal by the host's TPM", "tpm2-pytss", "tpm") from None
     try:
-        with tss.ESAPI(tcti) as esys:
+        with opened(tss, tcti) as esys:
             yield tss, esys
     except tss.TSS2_Exception as error:
         raise _failed(what, f"{error} (at {tcti})", "make the TPM accessible to this user") from None

@@ -23,6 +23,7 @@ from nvstore.errors import AnchorMissing, AnchorUnavailable, RolledBack
 from nvstore.keys import Prf
 from nvstore.provider_errors import ExtraMissing
 from nvstore.state.mark import Mark, encode_fields
+from nvstore.tcti import check_tcti, opened
 
 MAGIC: Final = b"nvsanch1"
 FIRST_INDEX: Final = 0x01A00000
@@ -129,12 +130,13 @@ class TpmAnchor:
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[_Tss, _Tss]]:
+        check_tcti(self.tcti)
         try:
             import tpm2_pytss as tss  # noqa: PLC0415 - optional, and most hosts never need it
         except ImportError:
             raise ExtraMissing("an anchor in the host's TPM", "tpm2-pytss", "tpm") from None
         try:
-            with tss.ESAPI(self.tcti) as esys:
+            with opened(tss, self.tcti) as esys:
                 yield tss, esys
         except tss.TSS2_Exception as error:
             raise AnchorUnavailable(self.tcti, str(error)) from None

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from nvstore import SealFailed
+from nvstore.seal import programs
 from nvstore.seal.programs import ProgramFailed, run_program
 from nvstore.seal.systemd import SystemdSealer
 from tests.nvstore.conftest import BLOBS, VM, host_at, verify
@@ -37,7 +38,7 @@ def test_life(tmp_path: Path) -> None:
 
 def test_without_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the program is not installed, the error says so."""
-    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(programs, "DIRECTORIES", (str(tmp_path),))
     with pytest.raises(SealFailed, match="systemd-creds is not installed"):
         host_at(tmp_path / "host").providers.init("main", seals=[SystemdSealer()])
 

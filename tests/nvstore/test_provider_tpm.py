@@ -1,6 +1,7 @@
 """Seals by the host's TPM: swtpm, and this project's own simulator, in its place."""
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -9,11 +10,13 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
-from nvstore import Host, HostTpmRequired, ProviderLocked, SealFailed
+from nvstore import Host, HostTpmRequired, ProviderLocked, SealFailed, TctiRefused
 from nvstore.seal.tpm import TpmSealer
+from nvstore.tcti import VARIABLE
 from tests.clients.simulators import free_port_pair
 from tests.nvstore.conftest import BLOBS, PASSPHRASE, VM, host_at, verify
 
@@ -63,6 +66,7 @@ class HostTpm:
         self._stack.callback(self._process.kill)
         wait_for(self._port)
         self.tcti = f"swtpm:port={self._port}"
+        self._stack.enter_context(patch.dict(os.environ, {VARIABLE: self.tcti}))
 
     def extend(self, pcr: int) -> None:
         """Change a PCR, as another boot would."""
@@ -155,8 +159,8 @@ def test_requirement(sealed: Host, tpm: HostTpm, tmp_path: Path) -> None:
 def test_no_tpm(tmp_path: Path) -> None:
     """Without a TPM the error names the place, and no provider is left behind."""
     host = host_at(tmp_path / "none")
-    with pytest.raises(SealFailed, match="swtpm:port=1"):
-        host.providers.init("main", seals=[TpmSealer("swtpm:port=1")])
+    with pytest.raises(SealFailed, match="device:/dev/tpm99"):
+        host.providers.init("main", seals=[TpmSealer("device:/dev/tpm99")])
     assert host.providers.list() == []
 
 
@@ -172,11 +176,11 @@ def test_altered_description(sealed: Host, tmp_path: Path) -> None:
     kdk_id = bytes.fromhex(sealed.providers.show("main").kdk_id)
     path = tmp_path / "sealed/providers/main.provider"
     content = path.read_text()
-    for field, value in (("private", "00" * 40), ("public", "0000"), ("parent", "zz"), ("tcti", "none:")):
+    for field, value in (("private", "00" * 40), ("public", "0000"), ("parent", "zz"), ("tcti", "swtpm:x")):
         document = json.loads(content)
         document["keys"][0]["seals"][0][field] = value
         path.write_text(json.dumps(document))
-        with pytest.raises(SealFailed):
+        with pytest.raises(TctiRefused if field == "tcti" else SealFailed):
             host_at(tmp_path / "sealed").providers.key("main", kdk_id)
 
 

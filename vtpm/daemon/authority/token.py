@@ -5,6 +5,8 @@ It stands in a private key's place where certificates are built; what it cannot 
 """
 
 import hashlib
+import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -52,10 +54,9 @@ class TokenPlace:
             raise TokenError(
                 f"{self} needs python-pkcs11, which is not installed: install vtpm[pkcs11]"
             ) from None
-        if not Path(self.module).is_file():
-            raise TokenError(f"{self}: there is no such library; name the library of the token's maker")
+        library = self._library()
         try:
-            token = pkcs11.lib(self.module).get_token(token_label=self.token)
+            token = pkcs11.lib(library).get_token(token_label=self.token)
             with token.open(rw=writes, user_pin=self.pin) as opened:
                 yield pkcs11, opened
         except pkcs11.NoSuchToken:
@@ -71,6 +72,22 @@ class TokenPlace:
         except pkcs11.PKCS11Error as error:
             said = str(error) or type(error).__name__
             raise TokenError(f"{self}: {said}; see to the token, then try again") from None
+
+    def _library(self) -> str:
+        """The library's path without links, if nobody but root and this user can put another in its place."""
+        if not Path(self.module).is_file():
+            raise TokenError(f"{self}: there is no such library; name the library of the token's maker")
+        library = Path(self.module).resolve()
+        for path in (library, *library.parents):
+            status = path.stat()
+            sticky = path.is_dir() and status.st_mode & stat.S_ISVTX
+            writable = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not sticky
+            if status.st_uid not in {0, os.geteuid()} or writable:
+                raise TokenError(
+                    f"{self}: others can write to {path}, so the library may be theirs; "
+                    f"install it where root alone writes"
+                )
+        return str(library)
 
     def make_key(self) -> bool:
         """Make a key on P-384 there, unless there is one of this label; whether it was made."""
