@@ -461,6 +461,33 @@ class TestFailureMode:
         assert list(properties(tpm, 0, 1)) == [TPM_PT.MANUFACTURER]
         assert properties(tpm, TPM_PT.FIRMWARE_VERSION_2 + 1, 1) == {}
 
+    FIRST = (0, *range(TPM_PT.MANUFACTURER - 1, TPM_PT.FIRMWARE_VERSION_2 + 2), 0x200, 0xFFFFFFFF)
+
+    @pytest.mark.parametrize("count", [0, 1, 2, 6, 0xFFFFFFFF])
+    @pytest.mark.parametrize("first", FIRST)
+    def test_more_data(self, tpm: Client, first: int, count: int) -> None:
+        """One property at most at a time, and moreData says whether others follow it."""
+        tpm.tpm.fail("a test")
+        there = [tag for tag in self.REQUIRED if tag >= first]
+        reply = tpm.get_capability(capability=TPM_CAP.TPM_PROPERTIES, property=first, property_count=count)
+        found = [element.property for element in reply.capability_data.data]
+
+        assert found == there[: min(count, 1)]
+        assert reply.more_data is (len(there) > len(found))
+
+    def test_loop(self, tpm: Client) -> None:
+        """Who asks on as long as there is more finds all properties."""
+        tpm.tpm.fail("a test")
+        found, more = [0], True
+        while more:
+            reply = tpm.get_capability(
+                capability=TPM_CAP.TPM_PROPERTIES, property=found[-1] + 1, property_count=8
+            )
+            found += [element.property for element in reply.capability_data.data]
+            more = reply.more_data
+
+        assert found[1:] == list(self.REQUIRED)
+
 
 class TestTestParms:
     """30.3"""

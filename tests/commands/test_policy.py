@@ -225,6 +225,16 @@ class TestPcr:
         assertion(tpm, session)
         assert read_with(tpm, session) == TPM_RC.SUCCESS
 
+    def test_full_counter(self, tpm: Client, session: CallerSession) -> None:
+        """A change that pcrUpdateCounter has no room for ends in failure mode, not in a policy that holds."""
+        assertion = asserting("policy_pcr", pcr_digest=b"", pcrs=(selection(A.SHA256, 8),))
+        define_with(tpm, assertion)
+        tpm.tpm.reset.pcr_counter = 0xFFFFFFFF
+        assertion(tpm, session)
+
+        assert tpm.pcr_extend(0, digests=digests(b"event")).rc == TPM_RC.FAILURE
+        assert read_with(tpm, session) == TPM_RC.FAILURE
+
     def test_change_that_does_not_count(self, tpm: Client, session: CallerSession) -> None:
         """Some PCR change without an effect on policies."""
         assertion = asserting("policy_pcr", pcr_digest=b"", pcrs=(selection(A.SHA256, 8),))

@@ -473,6 +473,24 @@ class TestAuthorize:
         forged = TPMT_TK_VERIFIED(TPM_ST.VERIFIED, TPM_RH.NULL, None, b"")
         assert self.authorize(tpm, session, policy, forged) == wrong
 
+    @pytest.mark.parametrize(
+        ("tag", "metadata"),
+        [
+            (TPM_ST.MESSAGE_VERIFIED, None),
+            (TPM_ST.DIGEST_VERIFIED, TPM_ALG.SHA256),
+            (TPM_ST.DIGEST_VERIFIED, TPM_ALG.SHA1),
+        ],
+    )
+    def test_other_tag(
+        self, tpm: Client, session: CallerSession, tag: TPM_ST, metadata: TPM_ALG | None
+    ) -> None:
+        """The tag is a part of what the ticket proves (Part 2, 10.6.5)."""
+        good = self.approval(tpm, bytes(32))
+        other = TPMT_TK_VERIFIED(tag, good.hierarchy, metadata, good.hmac)
+
+        assert self.authorize(tpm, session, bytes(32), other) == TPM_RC.VALUE.parameter(4)
+        assert self.authorize(tpm, session, bytes(32), good) == TPM_RC.SUCCESS
+
     def test_trial(self, tpm: Client, trial: CallerSession) -> None:
         """A trial session needs no approval."""
         nothing = TPMT_TK_VERIFIED(TPM_ST.VERIFIED, TPM_RH.NULL, None, b"")

@@ -48,7 +48,14 @@ from vtpm.spec.attributes import TPMA_NV, TPMA_SESSION
 from vtpm.spec.constants import TPM_ALG, TPM_CAP, TPM_CC, TPM_EO, TPM_HT, TPM_RH, TPM_SE, TPM_ST
 from vtpm.spec.nv import TPMT_NV_PUBLIC_2
 from vtpm.spec.objects import TPMT_PUBLIC, TPMT_SENSITIVE
-from vtpm.spec.structures import TPMS_TAGGED_PROPERTY, TPMT_HA, TPMT_TK_CREATION, TPMT_TK_HASHCHECK
+from vtpm.spec.structures import (
+    TPMS_TAGGED_PROPERTY,
+    TPMT_HA,
+    TPMT_TK_AUTH,
+    TPMT_TK_CREATION,
+    TPMT_TK_HASHCHECK,
+    TPMT_TK_VERIFIED,
+)
 from vtpm.state.object import Object
 from vtpm.state.profile import PROFILES
 from vtpm.wire.error import TPM_RC, TpmError
@@ -576,6 +583,72 @@ class TestPrimitives:
         sequence = tpm.hash_sequence_start(auth=b"", hash_alg=A.SHA256).sequence_handle
 
         assert tpm.read_public(sequence).rc == TPM_RC.SEQUENCE
+
+
+class TestTagsOfTickets:
+    """Part 2, Tables 110 to 115: TPM_RC_TAG for whatever is no tag of the ticket, and names nothing else."""
+
+    UNKNOWN = (b"\0\0", b"\x80\xdb", b"\xff\xff", b"\x80\x01")
+
+    @staticmethod
+    def codes(tpm: Client, tag: TPM_ST, call: Callable[[], Reply]) -> set[int]:
+        """The codes that a command answers with each unknown tag in the place of the right one."""
+        right, send = tag.to_bytes(2, "big") + NULL.to_bytes(4, "big"), tpm.send
+        codes = set()
+        for unknown in TestTagsOfTickets.UNKNOWN:
+
+            def altered(request: bytes, locality: int = 0, unknown: bytes = unknown) -> bytes:
+                assert request.count(right) == 1
+                return send(request.replace(right, unknown + right[2:]), locality)
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(tpm, "send", altered)
+                codes.add(call().rc)
+        return codes
+
+    def test_sign(self, tpm: Client) -> None:
+        """The validation of Sign"""
+        key = put_ecc(tpm, "sign", A.ECDSA)
+        given = {"digest": bytes(32), "in_scheme": signing(A.NULL), "validation": NO_TICKET}
+
+        assert self.codes(tpm, TPM_ST.HASHCHECK, lambda: tpm.sign(key, **given)) == {TPM_RC.TAG.parameter(3)}
+
+    def test_certify_creation(self, tpm: Client) -> None:
+        """The creation ticket of CertifyCreation"""
+        made = tpm.create_primary(OWNER, **creation(STORAGE_ECC))
+        item = handle_of(made)
+        given: dict[str, Any] = {
+            "qualifying_data": b"",
+            "creation_hash": made.creation_hash,
+            "in_scheme": signing(A.NULL),
+            "ticket": TPMT_TK_CREATION(TPM_ST.CREATION, NULL, b""),
+        }
+
+        codes = self.codes(tpm, TPM_ST.CREATION, lambda: tpm.certify_creation(NULL, item, **given))
+        assert codes == {TPM_RC.TAG.parameter(4)}
+
+    def test_policies(self, tpm: Client) -> None:
+        """The tickets of PolicyTicket and PolicyAuthorize"""
+        session = start_session(tpm, TPM_SE.POLICY).handle
+        name = b"\0\x0b" + bytes(32)
+        ticket = {
+            "timeout": bytes(8),
+            "cp_hash_a": b"",
+            "policy_ref": b"",
+            "auth_name": name,
+            "ticket": TPMT_TK_AUTH(TPM_ST.AUTH_SIGNED, NULL, b""),
+        }
+        authorize = {
+            "approved_policy": bytes(32),
+            "policy_ref": b"",
+            "key_sign": name,
+            "check_ticket": TPMT_TK_VERIFIED(TPM_ST.VERIFIED, NULL, None, b""),
+        }
+
+        codes = self.codes(tpm, TPM_ST.AUTH_SIGNED, lambda: tpm.policy_ticket(session, **ticket))
+        assert codes == {TPM_RC.TAG.parameter(5)}
+        codes = self.codes(tpm, TPM_ST.VERIFIED, lambda: tpm.policy_authorize(session, **authorize))
+        assert codes == {TPM_RC.TAG.parameter(4)}
 
 
 def test_creation_ticket_of_another_tag(tpm: Client) -> None:

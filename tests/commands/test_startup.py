@@ -159,6 +159,15 @@ class TestShutdown:
         tpm.startup(startup_type=TPM_SU.CLEAR)
         assert tpm.shutdown(shutdown_type=TPM_SU.STATE).rc == TPM_RC.SUCCESS
 
+    @pytest.mark.parametrize(("room", "expected"), [(24, TPM_RC.SUCCESS), (23, TPM_RC.TYPE.parameter(1))])
+    def test_full_pcr_counter(self, tpm: Client, room: int, expected: int) -> None:
+        """A start changes PCR; where pcrUpdateCounter has no room for that, it must be a TPM Reset."""
+        tpm.tpm.reset.pcr_counter = 0xFFFFFFFF - room
+
+        assert tpm.shutdown(shutdown_type=TPM_SU.STATE).rc == expected
+        assert tpm.power_cycle(shutdown=None if expected == 0 else TPM_SU.CLEAR).rc == TPM_RC.SUCCESS
+        assert tpm.get_random(bytes_requested=1).rc == TPM_RC.SUCCESS
+
     def test_durable(self, tpm: Client) -> None:
         """What it saves is durable before the response leaves."""
         tpm.shutdown(shutdown_type=TPM_SU.CLEAR)

@@ -8,6 +8,7 @@ from tests.scenarios import Client
 from vtpm import Instant
 from vtpm.crypto.digest import NAMES
 from vtpm.spec.constants import TPM_ALG, TPM_SU
+from vtpm.state.suspended import VOLATILE
 from vtpm.wire.error import TPM_RC
 
 
@@ -62,6 +63,22 @@ class TestBeforeStartup:
 
         assert all(not any(bank[0]) for bank in tpm.tpm.pcr.banks.values())
 
+    def test_long(self) -> None:
+        """A long measurement is digested as it comes; nothing of its octets is kept."""
+        tpm, part, count = Client(start=False), bytes(range(256)) * 16, 64
+        measure(tpm, *[part] * count)
+        assert tpm.startup(startup_type=TPM_SU.CLEAR).rc == TPM_RC.SUCCESS
+        for alg, bank in tpm.tpm.pcr.banks.items():
+            first = b"\4".rjust(len(bank[0]), b"\0")
+            assert bank[0] == digest(alg, first + digest(alg, part * count))
+
+        tpm.tpm.hash_start()
+        for number in range(count):
+            tpm.tpm.hash_data(part)
+            if number == 0:
+                before = len(tpm.tpm.snapshot_volatile()[VOLATILE])
+        assert len(tpm.tpm.snapshot_volatile()[VOLATILE]) == before
+
     def test_power(self) -> None:
         """Power takes an open measurement, and one that is complete."""
         tpm = Client(start=False)
@@ -107,6 +124,21 @@ class TestAfterStartup:
             tpm.tpm.hash_end()
 
         assert tpm.tpm.snapshot_volatile() == before
+
+    def test_full_counter(self, tpm: Client) -> None:
+        """A measurement that pcrUpdateCounter has no room for ends in failure mode."""
+        tpm.tpm.reset.pcr_counter = 0xFFFFFFFF
+        measure(tpm, b"measured")
+
+        assert tpm.get_random(bytes_requested=1).rc == TPM_RC.FAILURE
+
+    def test_restart_count(self, tpm: Client) -> None:
+        """The counter of restarts has 32 bits."""
+        tpm.tpm.reset.restart_count = 0xFFFFFFFF
+        measure(tpm, b"measured")
+
+        assert tpm.read_clock().current_time.clock_info.restart_count == 0
+        assert tpm.tpm.snapshot_volatile()
 
     def test_establishment(self, tpm: Client) -> None:
         """The platform's interface can tell that a launch has happened."""

@@ -56,7 +56,11 @@ def test_used(blobs: dict[str, bytes]) -> None:
     tpm = restored(blobs)
 
     if VOLATILE in blobs:
-        assert tpm.snapshot_volatile()[VOLATILE] == blobs[VOLATILE]
+        again = tpm.snapshot_volatile()[VOLATILE]
+        if again[:2] == blobs[VOLATILE][:2]:
+            assert again == blobs[VOLATILE]
+        else:
+            assert restored({**blobs, VOLATILE: again}).snapshot_volatile()[VOLATILE] == again
     else:
         startup = STARTUP_STATE if "reset" in blobs else STARTUP_CLEAR
         assert int.from_bytes(tpm.execute(startup).response[6:], "big") == 0

@@ -15,8 +15,9 @@ from vtpm.spec.constants import TPM_ALG, TPM_SU
 from vtpm.state.profile import DEFAULT
 from vtpm.state.saved import CLEAR, NV_PREFIX, OBJECT_PREFIX, ORDERLY, PERMANENT, RESET, SavedStateError
 from vtpm.state.saved_profile import PROFILE, save_profile
-from vtpm.state.suspended import VOLATILE
+from vtpm.state.suspended import VOLATILE, SavedRun2
 from vtpm.wire.error import TPM_RC
+from vtpm.wire.structure import marshal, unmarshal
 
 KINDS = (PERMANENT, PROFILE, ORDERLY, RESET, CLEAR, VOLATILE, NV_PREFIX, OBJECT_PREFIX)
 
@@ -86,10 +87,22 @@ class TestForms:
 
     def test_unknown_version_of_volatile(self, blobs: dict[str, bytes]) -> None:
         """A snapshot is read when the TPM resumes."""
-        tpm = Tpm.restore(blobs | {VOLATILE: b"\0\2" + blobs[VOLATILE][2:]}, seeded())
+        tpm = Tpm.restore(blobs | {VOLATILE: b"\0\x7f" + blobs[VOLATILE][2:]}, seeded())
 
-        with pytest.raises(SavedStateError, match=r"'volatile'.*version 2"):
+        with pytest.raises(SavedStateError, match=r"'volatile'.*version 127"):
             tpm.resume(Instant(0))
+
+    def test_measurement_of_other_banks(self) -> None:
+        """A measurement that is open has a digest for each bank of the TPM."""
+        tpm = Client(start=False)
+        tpm.tpm.hash_start()
+        blob = tpm.tpm.snapshot_volatile()[VOLATILE]
+        form = unmarshal(SavedRun2, blob[2:])
+        other = SavedRun2(measured=form.measured[1:], run=form.run)
+        restored = Tpm.restore(tpm.tpm.snapshot() | {VOLATILE: blob[:2] + marshal(other)}, seeded())
+
+        with pytest.raises(SavedStateError, match="other banks"):
+            restored.resume(Instant(0))
 
     @pytest.mark.parametrize("name", [RESET, CLEAR])
     def test_unknown_version_of_shutdown(

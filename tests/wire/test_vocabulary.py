@@ -109,13 +109,6 @@ class TestChoices:
         assert rc_of(COLOR_OF, "0003") == TPM_RC.HASH
         assert rc_of(COLOR_OF, "0009") == TPM_RC.HASH
 
-    def test_value_without_a_name(self) -> None:
-        """It may have a response code of its own."""
-        kind = Choice(COLOR.RED, otherwise=TPM_RC.TAG, unknown=TPM_RC.VALUE)
-
-        assert rc_of(kind, "0002") == TPM_RC.TAG
-        assert rc_of(kind, "0009") == TPM_RC.VALUE
-
     def test_negative_choice(self) -> None:
         """A negative member makes the integer signed."""
         assert unmarshal(Choice(*STEP), b"\xff") is STEP.BACK

@@ -236,7 +236,14 @@ def policy_authorize(
             raise TpmError(TPM_RC.VALUE, at="approved_policy")
         signed = digest(TPM_ALG(alg), approved_policy, policy_ref)
         try:
-            expected = verified_ticket(tpm, check_ticket.hierarchy, signed, key_sign)
+            expected = verified_ticket(
+                tpm,
+                check_ticket.hierarchy,
+                signed,
+                key_sign,
+                tag=check_ticket.tag,
+                metadata=check_ticket.metadata,
+            )
         except TpmError as error:
             raise error.positioned_at("check_ticket") from None
         if not is_genuine(check_ticket, expected):

@@ -184,6 +184,6 @@ IN_FAILURE = (
 """Part 3, 30.2: the properties that tell whose a failed TPM is."""
 
 
-def failure_property(tpm: TpmState, first: int) -> tuple[int, int] | None:
-    """The first property from `first` on that failure mode reports."""
-    return next(((tag, FIXED[tag](tpm)) for tag in IN_FAILURE if tag >= first), None)
+def failure_properties(tpm: TpmState, first: int) -> list[tuple[int, int]]:
+    """The properties from `first` on that failure mode reports, in ascending order."""
+    return [(tag, FIXED[tag](tpm)) for tag in IN_FAILURE if tag >= first]

@@ -3,6 +3,7 @@
 from vtpm.commands.table import Area, command
 from vtpm.spec.constants import TPM_CC, TPM_SU
 from vtpm.spec.interface import TPM_SU_TYPE
+from vtpm.state.pcr import IMPLEMENTED_PCR
 from vtpm.state.power import shut_down, start
 from vtpm.state.startup import TRANSITIONS, StartupKind
 from vtpm.state.tpm import TpmState
@@ -28,8 +29,14 @@ def startup(tpm: TpmState, /, startup_type: TPM_SU_TYPE) -> None:
 
 @command(TPM_CC.Shutdown, nv=True)
 def shutdown(tpm: TpmState, /, shutdown_type: TPM_SU_TYPE) -> None:
-    """9.4: prepare for a loss of power."""
-    if shutdown_type is TPM_SU.STATE and tpm.volatile.pcr_reconfigured:
+    """
+    9.4: prepare for a loss of power.
+
+    PCR that only a TPM Reset can begin with, or a counter of them that only it can begin again, are no state
+    to resume; TPM_RC_TYPE.
+    """
+    unfit = tpm.volatile.pcr_reconfigured or not tpm.has_room_for_pcr_changes(IMPLEMENTED_PCR)
+    if shutdown_type is TPM_SU.STATE and unfit:
         raise TpmError(TPM_RC.TYPE, at="shutdown_type")
 
     shut_down(tpm, shutdown_type)

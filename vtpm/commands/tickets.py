@@ -19,10 +19,22 @@ def creation_ticket(tpm: TpmState, hierarchy: int, name: bytes, creation_hash: b
     return TPMT_TK_CREATION(tag, hierarchy, _hmac(tpm, hierarchy, tag, name, creation_hash))
 
 
-def verified_ticket(tpm: TpmState, hierarchy: int, digest: bytes, key_name: bytes) -> TPMT_TK_VERIFIED:
-    """10.6.5: the key of this Name has signed the digest."""
-    tag = TPM_ST.VERIFIED
-    return TPMT_TK_VERIFIED(tag, hierarchy, None, _hmac(tpm, hierarchy, tag, digest, key_name))
+def verified_ticket(
+    tpm: TpmState,
+    hierarchy: int,
+    digest: bytes,
+    key_name: bytes,
+    *,
+    tag: TPM_ST = TPM_ST.VERIFIED,
+    metadata: TPM_ALG | None = None,
+) -> TPMT_TK_VERIFIED:
+    """
+    10.6.5: the key of this Name has signed the digest.
+
+    This TPM has none of the commands that make tickets with another tag, but a caller may show one.
+    """
+    octets = b"" if metadata is None else metadata.to_bytes(2, "big")
+    return TPMT_TK_VERIFIED(tag, hierarchy, metadata, _hmac(tpm, hierarchy, tag, digest, key_name, octets))
 
 
 def auth_ticket(
@@ -74,8 +86,8 @@ def is_genuine(
     given: TPMT_TK_CREATION | TPMT_TK_VERIFIED | TPMT_TK_AUTH | TPMT_TK_HASHCHECK,
     expected: TPMT_TK_CREATION | TPMT_TK_VERIFIED | TPMT_TK_AUTH | TPMT_TK_HASHCHECK,
 ) -> bool:
-    """Is the ticket that a caller presents the one that this TPM would have made?"""
-    return compare_digest(_hmac_of(given), _hmac_of(expected))
+    """Is the ticket that a caller presents the one that this TPM would have made, its tag included?"""
+    return given.tag is expected.tag and compare_digest(_hmac_of(given), _hmac_of(expected))
 
 
 def _hmac_of(ticket: TPMT_TK_CREATION | TPMT_TK_VERIFIED | TPMT_TK_AUTH | TPMT_TK_HASHCHECK) -> bytes:

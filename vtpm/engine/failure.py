@@ -2,14 +2,15 @@
 
 import struct
 
-from vtpm.commands.properties import failure_property
+from vtpm.commands.properties import failure_properties
 from vtpm.spec.constants import TPM_CAP, TPM_CC, TPM_ST
 from vtpm.state.tpm import TpmState
 from vtpm.wire.error import TPM_RC
 
 HEADER = struct.Struct(">HII")
 CAPABILITY = struct.Struct(">III")
-PROPERTY = struct.Struct(">BIIII")
+PROPERTIES = struct.Struct(">BII")
+PROPERTY = struct.Struct(">II")
 
 
 def execute_failed(tpm: TpmState, request: bytes) -> bytes:
@@ -38,9 +39,12 @@ def test_result(tpm: TpmState) -> bytes:
 
 
 def one_property(tpm: TpmState, first: int, count: int) -> bytes:
-    """Part 3, 30.2 in failure mode: the property asked for, or the next one there is."""
-    found = failure_property(tpm, first) if count else None
-    if found is None:
-        return struct.pack(">BII", 0, TPM_CAP.TPM_PROPERTIES, 0)
-    tag, value = found
-    return PROPERTY.pack(0, TPM_CAP.TPM_PROPERTIES, 1, tag, value)
+    """
+    Part 3, 30.2 in failure mode: the property asked for, or the next one there is.
+
+    No more than one is returned at a time; moreData says whether that leaves any.
+    """
+    there = failure_properties(tpm, first)
+    found = there[: min(count, 1)]
+    head = PROPERTIES.pack(len(found) < len(there), TPM_CAP.TPM_PROPERTIES, len(found))
+    return head + b"".join(PROPERTY.pack(*item) for item in found)

@@ -122,6 +122,4 @@ ATTESTATIONS = (
     TPM_ST.ATTEST_NV_DIGEST,
 )
 
-TPMI_ST_ATTEST = Annotated[
-    TPM_ST, Choice(*ATTESTATIONS, otherwise=TPM_RC.SELECTOR, unknown=TPM_RC.VALUE)
-]  # 10.11.10
+TPMI_ST_ATTEST = Annotated[TPM_ST, Choice(*ATTESTATIONS, otherwise=TPM_RC.SELECTOR)]  # 10.11.10

@@ -100,7 +100,7 @@ class TPMS_PCR_SELECTION:
 class TPMT_TK_CREATION:
     """10.6.3: proves that this TPM made the object and its creation data"""
 
-    tag: Annotated[TPM_ST, Choice(TPM_ST.CREATION, otherwise=TPM_RC.TAG, unknown=TPM_RC.VALUE)]
+    tag: Annotated[TPM_ST, Choice(TPM_ST.CREATION, otherwise=TPM_RC.TAG)]
     hierarchy: TPMI_RH_HIERARCHY
     digest: TPM2B_DIGEST
 
@@ -118,7 +118,7 @@ TPMU_TK_VERIFIED_META = Annotated[
 class TPMT_TK_VERIFIED:
     """10.6.5: proves that this TPM verified the signature of a key"""
 
-    tag: Annotated[TPM_ST, Choice(*TICKET_TAGS, otherwise=TPM_RC.TAG, unknown=TPM_RC.VALUE)]
+    tag: Annotated[TPM_ST, Choice(*TICKET_TAGS, otherwise=TPM_RC.TAG)]
     hierarchy: TPMI_RH_HIERARCHY
     metadata: TPMU_TK_VERIFIED_META
     hmac: TPM2B_DIGEST
@@ -128,9 +128,7 @@ class TPMT_TK_VERIFIED:
 class TPMT_TK_AUTH:
     """10.6.6: proves that an authorization by PolicySigned or PolicySecret was given"""
 
-    tag: Annotated[
-        TPM_ST, Choice(TPM_ST.AUTH_SIGNED, TPM_ST.AUTH_SECRET, otherwise=TPM_RC.TAG, unknown=TPM_RC.VALUE)
-    ]
+    tag: Annotated[TPM_ST, Choice(TPM_ST.AUTH_SIGNED, TPM_ST.AUTH_SECRET, otherwise=TPM_RC.TAG)]
     hierarchy: TPMI_RH_HIERARCHY
     digest: TPM2B_DIGEST
 
@@ -139,7 +137,7 @@ class TPMT_TK_AUTH:
 class TPMT_TK_HASHCHECK:
     """10.6.7: proves that a hashed message did not begin with TPM_GENERATED_VALUE"""
 
-    tag: Annotated[TPM_ST, Choice(TPM_ST.HASHCHECK, otherwise=TPM_RC.TAG, unknown=TPM_RC.VALUE)]
+    tag: Annotated[TPM_ST, Choice(TPM_ST.HASHCHECK, otherwise=TPM_RC.TAG)]
     hierarchy: TPMI_RH_HIERARCHY
     digest: TPM2B_DIGEST
 

@@ -25,6 +25,13 @@ from vtpm.state.session import Session
 from vtpm.state.volatile import Volatile
 from vtpm.wire.error import TPM_RC, TpmError
 
+PCR_COUNTER_MOST = 0xFFFFFFFF
+
+
+class CounterOverflowError(Exception):
+    """A counter that may never begin again has reached its end."""
+
+
 Entropy = Callable[[int], bytes]
 """Where randomness comes from: a function of the number of octets."""
 
@@ -137,7 +144,21 @@ class LiveState:
     def count_pcr_change(self, index: int) -> None:
         """Part 1, "PCR Update Counter": most changes of PCR invalidate policies that depend on PCR."""
         if self.pcr.layout.attributes[index].increments:
-            self.reset.pcr_counter = (self.reset.pcr_counter + 1) & 0xFFFFFFFF
+            self.count_pcr_changes(1)
+
+    def count_pcr_changes(self, changes: int) -> None:
+        """
+        Add to pcrUpdateCounter; CounterOverflowError, which ends in failure mode, if it has no room.
+
+        If it began again at zero, policies would hold that were made before other values of the PCR.
+        """
+        if not self.has_room_for_pcr_changes(changes):
+            raise CounterOverflowError("pcrUpdateCounter")
+        self.reset.pcr_counter += changes
+
+    def has_room_for_pcr_changes(self, changes: int) -> bool:
+        """Can pcrUpdateCounter, which has 32 bits, count so many changes more?"""
+        return self.reset.pcr_counter + changes <= PCR_COUNTER_MOST
 
     def flush_session(self, session: Session) -> None:
         """End a session."""

@@ -39,7 +39,7 @@ def start(tpm: TpmState, kind: StartupKind, locality: int) -> None:
     start_clear_data(tpm, kind)
     tpm.platform.enabled = True
     resume = kind is StartupKind.RESUME
-    tpm.reset.pcr_counter += tpm.pcr.startup(resume=resume, locality=locality)
+    tpm.count_pcr_changes(tpm.pcr.startup(resume=resume, locality=locality))
     if not resume:
         for alg, value in hcrtm_values.items():
             tpm.pcr.banks[alg][0] = value
@@ -56,7 +56,7 @@ def start_reset_data(tpm: TpmState, kind: StartupKind) -> None:
     """Reset data, counters and the null hierarchy."""
     if kind.keeps_reset_data:
         suspended.load_reset(tpm, tpm.saved[saved.RESET])
-        tpm.reset.restart_count += 1
+        tpm.reset.count_restart()
         tpm.reset.clear_count += kind is StartupKind.RESTART
         return
     tpm.reset = ResetData(tpm.profile.loaded_sessions + 1, commit_nonce=tpm.random(PROOF_SIZE))

@@ -23,6 +23,10 @@ class ResetData:
     commit_used: int = 0
     """Which commit counters, modulo the slots, are open (bits)."""
 
+    def count_restart(self) -> None:
+        """A TPM Restart or Resume, or a dynamic launch, has happened (restartCount, 32 bits)."""
+        self.restart_count = (self.restart_count + 1) & 0xFFFFFFFF
+
     def is_gap_full(self, most: int) -> bool:
         """Part 1, "Context Gap": would the next saved session be more than `most` after the oldest?"""
         return bool(self.saved_sessions) and self.session_context - min(self.saved_sessions.values()) > most

@@ -1,11 +1,15 @@
 """Snapshots: the state that power would take, as one blob, for the TPM to go on elsewhere."""
 
+from collections.abc import Iterable
+
 from vtpm.spec.attributes import TPMA_ACT
-from vtpm.spec.constants import TPM_RH
+from vtpm.spec.constants import TPM_ALG, TPM_RH
 from vtpm.state.clock import Instant
 from vtpm.state.hierarchy import Hierarchy
+from vtpm.state.launch import Launch
 from vtpm.state.object import Object
 from vtpm.state.saved import (
+    SavedStateError,
     load_allocation,
     load_nv,
     load_object,
@@ -18,6 +22,8 @@ from vtpm.state.saved import (
 from vtpm.state.suspended import (
     VOLATILE,
     SavedRun,
+    SavedRun2,
+    SavedRunning,
     SavedTime,
     load_banks,
     load_clear,
@@ -46,7 +52,7 @@ def snapshot_volatile(tpm: TpmState) -> dict[str, bytes]:
         was_orderly=volatile.was_orderly,
         hcrtm=volatile.hcrtm,
         is_measuring=volatile.launch is not None,
-        measured=volatile.launch or b"",
+        measured=b"",
         pcr_reconfigured=volatile.pcr_reconfigured,
         established=tpm.established,
         exclusive_session=volatile.exclusive_session,
@@ -72,12 +78,29 @@ def snapshot_volatile(tpm: TpmState) -> dict[str, bytes]:
         act_attributes=act.attributes,
         act_updated=act.updated,
     )
-    return {VOLATILE: versioned(1, run)}
+    if volatile.launch is None:
+        return {VOLATILE: versioned(1, run)}
+    measured = tuple(SavedRunning(alg, state) for alg, state in volatile.launch.save())
+    return {VOLATILE: versioned(2, SavedRun2(measured=measured, run=run))}
+
+
+def load_launch(form: SavedRun | SavedRun2, banks: Iterable[TPM_ALG]) -> Launch | None:
+    """The measurement that is open, if one is, of a TPM with these banks."""
+    if isinstance(form, SavedRun2):
+        if {item.alg for item in form.measured} != set(banks):
+            raise SavedStateError(VOLATILE, "its measurement is of other banks than the TPM has")
+        return Launch.load((item.alg, item.state) for item in form.measured)
+    if not form.is_measuring:
+        return None
+    launch = Launch.begin(banks)
+    launch.update(form.measured)
+    return launch
 
 
 def resume(tpm: TpmState, blob: bytes, now: Instant) -> None:
     """Go on where `snapshot_volatile` was taken; SavedStateError if the blob cannot be read."""
-    run: SavedRun = read(VOLATILE, blob, {1: SavedRun})
+    form: SavedRun | SavedRun2 = read(VOLATILE, blob, {1: SavedRun, 2: SavedRun2})
+    run = form.run if isinstance(form, SavedRun2) else form
     tpm.hierarchies.setdefault(TPM_RH.NULL, Hierarchy(TPM_RH.NULL, b"", b""))
     load_reset(tpm, run.reset)
     load_clear(tpm, run.clear)
@@ -94,7 +117,7 @@ def resume(tpm: TpmState, blob: bytes, now: Instant) -> None:
     volatile.startup_locality = run.startup_locality
     volatile.was_orderly = run.was_orderly
     volatile.hcrtm = run.hcrtm
-    volatile.launch = run.measured if run.is_measuring else None
+    volatile.launch = load_launch(form, tpm.pcr.banks)
     volatile.pcr_reconfigured = run.pcr_reconfigured
     volatile.exclusive_session = run.exclusive_session
     for session in map(load_session, run.sessions):

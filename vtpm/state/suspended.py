@@ -221,6 +221,20 @@ class SavedRun:
     __repr__ = object.__repr__
 
 
+@structure
+class SavedRun2:
+    """
+    Version 2 of `volatile`, only written where a measurement is open: its digests as far as they have come.
+
+    Version 1 has its octets, which are none where none is open.
+    """
+
+    measured: Annotated[tuple[SavedRunning, ...], ListOf(SavedRunning, 16)]
+    run: SavedRun
+
+    __repr__ = object.__repr__
+
+
 def save_reset(tpm: LiveState) -> bytes:
     """The blob `reset`."""
     reset = tpm.reset

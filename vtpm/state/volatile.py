@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from vtpm.spec.constants import TPM_HT
 from vtpm.state.hierarchy import base_of
+from vtpm.state.launch import Launch
 from vtpm.state.object import Object
 from vtpm.state.sequence import Sequence
 from vtpm.state.session import Session
@@ -36,8 +37,8 @@ class Volatile:
     """What went wrong, for GetTestResult."""
     audit_restarted: bool = False
     """Has this command changed the hash of the command audit, so that the audit begins after it?"""
-    launch: bytes | None = None
-    """What _TPM_Hash_Data has measured so far; None if no measurement is open."""
+    launch: Launch | None = None
+    """The measurement by hardware that is open."""
     pcr_reconfigured: bool = False
     """Has PCR_Allocate changed what the next Startup makes? Then Shutdown(STATE) is refused."""
 

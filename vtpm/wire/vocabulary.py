@@ -192,28 +192,20 @@ class Selected(Codec):
 
 
 class Choice(Integer):
-    """
-    TPMI_x: one of the named values of one `Constant`; any other is the code `otherwise`.
+    """TPMI_x: one of the named values of one `Constant`; any other is the code `otherwise`."""
 
-    `unknown` is the code of a value without a name, where that is another one.
-    """
-
-    def __init__(
-        self, *members: Constant, otherwise: TPM_RC = TPM_RC.VALUE, unknown: TPM_RC | None = None
-    ) -> None:
+    def __init__(self, *members: Constant, otherwise: TPM_RC = TPM_RC.VALUE) -> None:
         self.kind = type(members[0])
         form = FORMATS[self.kind.octets]
         super().__init__(form.lower() if min(members) < 0 else form)
         self.members: dict[int, IntEnum] = {int(member): member for member in members}
         self.otherwise = otherwise
-        self.unknown = otherwise if unknown is None else unknown
 
     def accept(self, value: int) -> Any:
         try:
             return self.members[value]
         except KeyError:
-            named = value in self.kind._value2member_map_
-            raise TpmError(self.otherwise if named else self.unknown) from None
+            raise TpmError(self.otherwise) from None
 
 
 class Limited(Integer):
