@@ -170,7 +170,10 @@ def _of_host(host: "Host", providers: dict[str, ProviderStatus]) -> Iterator[Fin
         remedy = "vtpm provider init NAME, or restore one from its backup"
         yield Finding(Level.WARNING, "host", "there is no key provider", remedy)
     try:
-        host.audit.verify()
+        verified = host.audit.verify(host.providers)
+        if verified.authentic < verified.lines:
+            problem = f"{verified.lines - verified.authentic} of {verified.lines} lines are not authenticated"
+            yield Finding(Level.WARNING, "audit log", f"{problem}: {verified.why}", "vtpm audit verify")
     except NvstoreError as error:
         yield Finding(Level.ERROR, "audit log", error.cause, error.remedy)
     free = free_space(host.directory)

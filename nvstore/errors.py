@@ -359,7 +359,8 @@ class AuditBroken(NvstoreError):
     def __init__(self, place: object, line: int, why: str) -> None:
         super().__init__(
             f"line {line} of {place} is wrong: {why}",
-            "compare with a copy; keep it as evidence; move it and its head away to begin a new one",
+            "compare it with a copy; then `vtpm audit restart --reason TEXT` keeps it aside as evidence, "
+            "and begins another log",
         )
 
 
@@ -371,6 +372,27 @@ class AuditFailed(NvstoreError):
     def __init__(self, place: object, operation: str, reason: str) -> None:
         super().__init__(
             f"{operation} is done, but could not be noted in {place}: {reason}", "remove the cause"
+        )
+
+
+class AuditIntact(NvstoreError):
+    """An audit log that is whole was to be put aside."""
+
+    code = "audit-intact"
+
+    def __init__(self, place: object, lines: int) -> None:
+        super().__init__(f"the {lines} lines of {place} are intact", "go on with it: it is bounded by itself")
+
+
+class AuditUnwritable(NvstoreError):
+    """An operation was not begun, since it could not have been noted."""
+
+    code = "audit-unwritable"
+
+    def __init__(self, place: object, operation: str, reason: str) -> None:
+        super().__init__(
+            f"{operation} was not begun: it cannot be noted in {place}: {reason}",
+            "make room or mend the disk, then try again",
         )
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from uuid import UUID
 
-from nvstore.audit import Audit
+from nvstore.audit import Audit, Root, Witness
 from nvstore.document import timestamp
 from nvstore.drill import DrillReport
 from nvstore.errors import (
@@ -61,7 +61,7 @@ class Host:
         states/      <uuid>.state, <uuid>.lock
         marks/       <uuid>.mark      the high-water marks, apart from the states
         vault/       <name>.secret    secrets of the host's own, each under a provider
-        audit/       log.jsonl, head
+        audit/       log.jsonl, older parts of it, head
 
     `marks` can be put on another disk, so that one restored disk does not bring both back.
     """
@@ -76,6 +76,7 @@ class Host:
         clock: Callable[[], float] = time.time,
         passphrase_cost: Cost = HOST_COST,
         backup_cost: Cost = BACKUP_COST,
+        witness: Witness | None = None,
     ) -> None:
         """
         Make the directories that are missing; UnsafeFile if others could write to them.
@@ -94,11 +95,14 @@ class Host:
             entropy,
             clock,
         )
-        self.audit = Audit(self.directory / "audit", self._files, clock)
+        self.audit = Audit(self.directory / "audit", self._files, clock, entropy, witness=witness)
         self._files.make_directory(self.directory / "keys")
+        book, ring = ProviderFiles(self.directory / "providers", self._files), Keyring(self._files, entropy)
+        self.audit.root = partial(_audit_root, book, ring)
+        self.audit.is_due = lambda: bool(book.names() or self._registry.uuids())
         setting = Setting(
-            ProviderFiles(self.directory / "providers", self._files),
-            Keyring(self._files, entropy),
+            book,
+            ring,
             self._files,
             entropy,
             clock,
@@ -372,7 +376,7 @@ class Host:
         """
         uuid = self._registry.uuid_of(vm)
         place = self._registry.place(uuid)
-        with self.audit.entry("delete", vm=uuid):
+        with self.audit.entry("delete", begun=True, vm=uuid):
             lock = lock_state(place)
             try:
                 if place.anchor is not None:
@@ -438,3 +442,13 @@ def _overwrite(place: Place) -> None:
         file.flush()
     finally:
         file.close()
+
+
+def _audit_root(book: ProviderFiles, ring: Keyring) -> Root | None:
+    """Return the default provider's key, for the audit log, if this process has unsealed it."""
+    with suppress(NvstoreError):  # a damaged provider is told of where it is used
+        name = book.defaults()[0]
+        provider = book.find(name) if name else None
+        if provider is not None and provider.current in ring:
+            return Root(provider.name, provider.current, ring[provider.current])
+    return None

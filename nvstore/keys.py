@@ -42,6 +42,9 @@ SECRET_KEY: Final = b"nvstore v1 secret key"
 STATE_STREAM: Final = b"nvstore v1 state stream"
 STREAM_KEY: Final = b"nvstore v1 state stream key"
 STREAM_SALT: Final = b"nvstore v1 state stream salt"
+AUDIT_ROOT: Final = b"nvstore v1 audit root"
+AUDIT_LINE: Final = b"nvstore v1 audit line"
+AUDIT_NEXT: Final = b"nvstore v1 audit next"
 
 Entropy = Callable[[int], bytes]
 """Gives that many random octets; `os.urandom`, or a test's."""

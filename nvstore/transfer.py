@@ -88,7 +88,7 @@ class Transfers:
         """
         host = self._host
         uuid, name, place = host.locate(vm)
-        with host.audit.entry("export", vm=uuid, name=name, path=out.absolute()) as facts:
+        with host.audit.entry("export", begun=True, vm=uuid, name=name, path=out.absolute()) as facts:
             record, blobs = self._newest(uuid, place)
             header = record.header
             facts |= {"provider": header.provider, "kdk_id": header.kdk_id.hex()}

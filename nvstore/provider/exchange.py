@@ -106,7 +106,7 @@ class Exchange:
 
     def push(self, name: str, to: Identity, out: Path) -> None:
         """Write a provider's keys to a new file that only this host opens; it counts when acknowledged."""
-        with self._audit.entry("provider-push", provider=name, host=to.host_id) as facts:
+        with self._audit.entry("provider-push", begun=True, provider=name, host=to.host_id) as facts:
             provider = self._book.read(name)
             kdks = tuple(self._ring.kdk(name, key) for key in provider.keys)
             entries = tuple(key.entry for key in provider.keys)

@@ -122,7 +122,7 @@ class Providers:
 
         `shares` are those of a passphrase that `draw_passphrase` drew; the backup names their set.
         """
-        with self._audit.entry("provider-backup", provider=name, path=out.absolute()) as facts:
+        with self._audit.entry("provider-backup", begun=True, provider=name, path=out.absolute()) as facts:
             provider = self._book.read(name).after(Step.EXPORT)
             if self._setting.files.exists(out):
                 raise BackupExists(out)

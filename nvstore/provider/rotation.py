@@ -87,7 +87,7 @@ class Rotations:
         Copies of states elsewhere that are under it become unreadable with the last copy of the key.
         """
         with (
-            self._audit.entry("provider-retire", provider=name, kdk_id=kdk_id.hex()),
+            self._audit.entry("provider-retire", begun=True, provider=name, kdk_id=kdk_id.hex()),
             self._book.exclusive(),
         ):
             provider = self._book.read(name)

@@ -60,7 +60,11 @@ class Steps:
 
     def _step(self, step: Step, name: str, **changes: object) -> None:
         """Take a step of a provider's life; nothing that leads to its end while a VM needs its keys."""
-        with self._audit.entry(f"provider-{step.value}", provider=name) as facts, self._book.exclusive():
+        begun = step is Step.DESTROY
+        with (
+            self._audit.entry(f"provider-{step.value}", begun=begun, provider=name) as facts,
+            self._book.exclusive(),
+        ):
             provider = self._book.read(name)
             facts["kdk_id"] = provider.current.hex()
             after = provider.after(step, **changes)

@@ -83,7 +83,7 @@ def test_provider_with_malformed_fields(host: Host, directory: Path, before: byt
 @pytest.mark.parametrize("line", [b"[" * 100_000 + b"\n", b"5\n", b"\xff\n"])
 def test_audit_log_with_another_line(directory: Path, line: bytes) -> None:
     """A line that is no entry is named."""
-    audit = Audit(directory, OsFiles(), lambda: 0.0)
+    audit = Audit(directory, OsFiles(), lambda: 0.0, bytes)
     (directory / "log.jsonl").write_bytes(line)
 
     with pytest.raises(AuditBroken):

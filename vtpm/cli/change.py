@@ -27,7 +27,8 @@ def change(
 
     host = place.host()
     status = host.show_state(vm)
-    with host.audit.entry(name, vm=status.vm, name=status.name, **facts) as noted:
+    with host.audit.entry(name, vm=status.vm, name=status.name) as noted:
+        noted.update(facts)
         result = ask(place.run_dir, "change", name=status.name, change=name, **arguments)
         noted["through"] = "store" if result is None else "daemon"
         if result is None:

@@ -40,8 +40,9 @@ class Place:
     def host(self) -> "Host":
         """The states and the key providers kept there."""
         from nvstore import Host  # noqa: PLC0415 - help needs no store
+        from vtpm.daemon.witness import tell_system_log  # noqa: PLC0415
 
-        return Host(self.state_dir)
+        return Host(self.state_dir, witness=tell_system_log)
 
     def become_owner(self) -> None:
         """
