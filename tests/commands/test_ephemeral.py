@@ -6,12 +6,15 @@ import pytest
 
 from tests.keys import ecc_private, put_ecc, put_rsa, signing
 from tests.libtpms import recorded_tpm
-from tests.scenarios import Client
+from tests.scenarios import Client, Reply, seeded
+from vtpm import Instant, Tpm
 from vtpm.crypto.curves import CURVES
 from vtpm.crypto.ecc import Point, generator_of, point_of
+from vtpm.engine.clone import WAYS
 from vtpm.spec.algorithms import TPMS_ECC_POINT
 from vtpm.spec.constants import TPM_ALG, TPM_ECC_CURVE, TPM_RH, TPM_ST, TPM_SU
 from vtpm.spec.structures import TPMT_TK_HASHCHECK
+from vtpm.state.suspended import VOLATILE
 from vtpm.wire.error import TPM_RC
 
 BN = TPM_ECC_CURVE.BN_P256
@@ -149,6 +152,107 @@ class TestCommit:
         t = int.from_bytes(hashlib.sha256(signed.signature_r + DIGEST).digest(), "big")
         number = int.from_bytes(signed.signature_s, "big") - t * ecc_private(BN, b"other key").d
         assert structure_of(generator_of(CURVES[BN]).times(number)) != committed.e
+
+
+class TestTwoFutures:
+    """A number that signs two digests gives the key away, so no two futures of a TPM have the same."""
+
+    @staticmethod
+    def futures(tpm: Client, blobs: dict[str, bytes], *, sole: bool = False) -> list[Client]:
+        """What becomes of the TPM that goes on from these blobs, twice."""
+        found = []
+        for seed in (b"one", b"other"):
+            future = Client(start=False)
+            future.now = tpm.now
+            future.durable = {name: blob for name, blob in blobs.items() if name != VOLATILE}
+            future.tpm = Tpm.restore(blobs, seeded(seed))
+            if VOLATILE in blobs:
+                future.tpm.resume(Instant(tpm.now), sole=sole)
+            else:
+                future.tpm.power_on(Instant(tpm.now))
+            found.append(future)
+        return found
+
+    @staticmethod
+    def signed(tpm: Client, key: int, counter: int, digest: bytes) -> Reply:
+        """A signature with a committed number."""
+        scheme = signing(TPM_ALG.ECDAA, count=counter)
+        return tpm.sign(key, digest=digest, in_scheme=scheme, validation=NO_TICKET)
+
+    @staticmethod
+    def solved(signatures: list[Reply], digests: list[bytes]) -> int:
+        """The private key, if both signatures have one number: s = r + T d, twice."""
+        n = CURVES[BN].n
+        (t, s), (u, v) = (
+            (
+                int.from_bytes(hashlib.sha256(one.signature_r + digest).digest(), "big") % n,
+                int.from_bytes(one.signature_s, "big"),
+            )
+            for one, digest in zip((reply.signature.signature for reply in signatures), digests, strict=True)
+        )
+        return (s - v) * pow(t - u, -1, n) % n
+
+    DIGESTS = (DIGEST, hashlib.sha256(b"another").digest())
+
+    def test_attack(self, tpm: Client, key: int) -> None:
+        """What `solved` does, where two processes take themselves for the only one."""
+        counter = tpm.commit(key, p1=EMPTY, s2=b"", y2=b"").counter
+        blobs = {**tpm.tpm.snapshot(), **tpm.tpm.snapshot_volatile()}
+        both = zip(self.futures(tpm, blobs, sole=True), self.DIGESTS, strict=True)
+        replies = [self.signed(future, key, counter, digest) for future, digest in both]
+
+        assert self.solved(replies, list(self.DIGESTS)) == ecc_private(BN).d
+
+    def test_open_commitment(self, tpm: Client, key: int) -> None:
+        """Neither future of a snapshot uses what was committed to before it."""
+        counter = tpm.commit(key, p1=EMPTY, s2=b"", y2=b"").counter
+        blobs = {**tpm.tpm.snapshot(), **tpm.tpm.snapshot_volatile()}
+
+        for future in self.futures(tpm, blobs):
+            assert self.signed(future, key, counter, DIGEST).rc == TPM_RC.VALUE
+            again = future.commit(key, p1=EMPTY, s2=b"", y2=b"").counter
+            assert self.signed(future, key, again, DIGEST).rc == TPM_RC.SUCCESS
+
+    @pytest.mark.parametrize("before", [0, 1])
+    def test_later_commitments(self, tpm: Client, key: int, before: int) -> None:
+        """What is committed to after it is another number in each future, though the counters agree."""
+        for _ in range(before):
+            tpm.commit(key, p1=EMPTY, s2=b"", y2=b"")
+        blobs = {**tpm.tpm.snapshot(), **tpm.tpm.snapshot_volatile()}
+        both = self.futures(tpm, blobs)
+        made = [future.commit(key, p1=EMPTY, s2=b"", y2=b"") for future in both]
+        replies = [
+            self.signed(future, key, commitment.counter, digest)
+            for future, commitment, digest in zip(both, made, self.DIGESTS, strict=True)
+        ]
+
+        assert made[0].counter == made[1].counter
+        assert made[0].e != made[1].e
+        assert self.solved(replies, list(self.DIGESTS)) != ecc_private(BN).d
+
+    def test_copies(self, tpm: Client, key: int) -> None:
+        """A copy of a TPM that was shut down with a commitment open does not use it."""
+        counter = tpm.commit(key, p1=EMPTY, s2=b"", y2=b"").counter
+        assert tpm.shutdown(shutdown_type=TPM_SU.STATE).rc == TPM_RC.SUCCESS
+
+        for future in self.futures(tpm, WAYS["copy"](tpm.tpm.snapshot(), seeded())):
+            assert future.startup(startup_type=TPM_SU.STATE).rc == TPM_RC.SUCCESS
+            again = put_ecc(future, "sign", TPM_ALG.ECDAA, curve=BN)
+            assert self.signed(future, again, counter, DIGEST).rc == TPM_RC.VALUE
+
+    def test_reverted(self, tpm: Client, key: int) -> None:
+        """Nor are the numbers the same after two starts from one saved state with none open."""
+        counter = tpm.commit(key, p1=EMPTY, s2=b"", y2=b"").counter
+        assert self.signed(tpm, key, counter, DIGEST).rc == TPM_RC.SUCCESS
+        assert tpm.shutdown(shutdown_type=TPM_SU.STATE).rc == TPM_RC.SUCCESS
+        made = []
+        for future in self.futures(tpm, tpm.tpm.snapshot()):
+            assert future.startup(startup_type=TPM_SU.STATE).rc == TPM_RC.SUCCESS
+            again = put_ecc(future, "sign", TPM_ALG.ECDAA, curve=BN)
+            made.append(future.commit(again, p1=EMPTY, s2=b"", y2=b""))
+
+        assert made[0].counter == made[1].counter == counter + 1
+        assert made[0].e != made[1].e
 
 
 class TestEcEphemeral:

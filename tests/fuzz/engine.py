@@ -170,7 +170,7 @@ class Engine(Target):
         client, tpm = self.client, self.client.tpm
         blobs = tpm.snapshot() | tpm.snapshot_volatile()
         other = Tpm.restore(blobs, seeded(b"restored"))
-        other.resume(Instant(client.now))
+        other.resume(Instant(client.now), sole=True)
         again = other.snapshot() | other.snapshot_volatile()
         if again != blobs:
             names = [name for name in blobs.keys() | again.keys() if blobs.get(name) != again.get(name)]

@@ -21,7 +21,7 @@ def moved(tpm: Client) -> Client:
     other = Client(start=False)
     other.durable = dict(tpm.durable)
     other.tpm = Tpm.restore(tpm.tpm.snapshot() | tpm.tpm.snapshot_volatile(), seeded())
-    other.tpm.resume(Instant(other.now))
+    other.tpm.resume(Instant(other.now), sole=True)
     other.tpm.physical_presence = tpm.tpm.physical_presence
     return other
 

@@ -1,7 +1,14 @@
-"""Part 1, "Split Signing Operations": numbers that the TPM commits to before it uses them."""
+"""
+Part 1, "Split Signing Operations": numbers that the TPM commits to before it uses them.
+
+A number that signs twice gives the key away.
+So the nonce that numbers come from is fresh whenever no commitment is open: a TPM that begins again from
+a snapshot has none open, and its counter alone would lead to the numbers that it had before.
+"""
 
 from vtpm.crypto.curves import Curve
 from vtpm.crypto.kdf import kdf_a
+from vtpm.state.hierarchy import PROOF_SIZE
 from vtpm.state.object import Object
 from vtpm.state.profile import CONTEXT_HASH
 from vtpm.state.tpm import TpmState
@@ -28,6 +35,8 @@ def end_commitment(tpm: TpmState, counter: int) -> None:
 
 def fresh_number(tpm: TpmState, curve: Curve, key: Object | None) -> int:
     """The number of the commitment that `commit` opens next."""
+    if not tpm.reset.commit_used:
+        tpm.reset.commit_nonce = tpm.random(PROOF_SIZE)
     return _number(tpm, tpm.reset.commit_counter, curve, key)
 
 

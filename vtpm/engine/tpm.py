@@ -64,11 +64,18 @@ class Tpm(TpmState):
         """What power would take, as blobs; with those of `snapshot`, the TPM goes on elsewhere."""
         return snapshot_volatile(self)
 
-    def resume(self, now: Instant) -> None:
-        """In place of `power_on`: go on where the volatile blob given to `restore` was taken."""
+    def resume(self, now: Instant, *, sole: bool = False) -> None:
+        """
+        In place of `power_on`: go on where the volatile blob given to `restore` was taken.
+
+        `sole`: nobody else ever goes on from there.
+        Otherwise what may be used once is not used at all: open commitments (TPM2_Commit) are closed.
+        """
         if self.suspended is None:
             raise SavedStateError(VOLATILE, "it is missing")
         resume(self, self.suspended, now)
+        if not sole:
+            self.reset.close_commitments()
         self.suspended = None
         self._test_first()
 

@@ -23,6 +23,10 @@ class ResetData:
     commit_used: int = 0
     """Which commit counters, modulo the slots, are open (bits)."""
 
+    def close_commitments(self) -> None:
+        """Let no number that TPM2_Commit has given points of be used any more."""
+        self.commit_used = 0
+
     def count_restart(self) -> None:
         """A TPM Restart or Resume, or a dynamic launch, has happened (restartCount, 32 bits)."""
         self.restart_count = (self.restart_count + 1) & 0xFFFFFFFF

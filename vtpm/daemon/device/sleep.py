@@ -26,7 +26,7 @@ def awakened(loader: Loader, stored: Mapping[str, bytes], facts: Mapping[str, An
     tpm = loader.tpms.restore({**stored, **facts.get("ram", {})}, loader.entropy)
     now = Instant(facts["instant"])
     if failure is None:
-        tpm.resume(now)
+        tpm.resume(now, sole=True)
         if tpm.volatile.failed:
             raise DeviceError(f"the TPM fails in this process: {tpm.volatile.failure}; use another version")
     else:
