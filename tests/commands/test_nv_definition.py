@@ -11,7 +11,7 @@ from tests.sessions import CallerSession, start_session
 from vtpm.spec.attributes import TPMA_NV
 from vtpm.spec.constants import TPM_ALG, TPM_CAP, TPM_CC, TPM_HT, TPM_NT, TPM_PT, TPM_RH, TPM_SE
 from vtpm.spec.nv import TPMT_NV_PUBLIC_2
-from vtpm.state.profile import DEFAULT
+from vtpm.state.profile import DEFAULT, PROFILES
 from vtpm.wire.error import TPM_RC
 from vtpm.wire.structure import marshal
 
@@ -178,6 +178,28 @@ class TestDefineSpace:
         response = tpm.send(b"\x80\x02" + (6 + len(request)).to_bytes(4, "big") + request)
 
         assert int.from_bytes(response[6:10], "big") == TPM_RC.VALUE.parameter(2)
+
+    @pytest.mark.parametrize("profile", PROFILES)
+    def test_orderly_space(self, profile: str) -> None:
+        """Orderly Indices have a memory of their own; TPM_RC_NV_SPACE, until one of them is deleted."""
+        tpm = Client(profile=PROFILES[profile])
+        counter = OWNED.but(TPM_NT=TPM_NT.COUNTER, ORDERLY=True)
+        handle = 0x01000000
+        while (code := define(tpm, counter, handle=handle)) == TPM_RC.SUCCESS:
+            handle += 1
+        assert code == TPM_RC.NV_SPACE
+        assert handle - 0x01000000 == tpm.tpm.profile.orderly_capacity // (12 + 8)
+
+        assert define(tpm, OWNED, handle=handle) == TPM_RC.SUCCESS
+        tpm.power_cycle()
+        assert define(tpm, counter, handle=handle + 1) == TPM_RC.NV_SPACE
+        assert tpm.nv_undefine_space(TPM_RH.OWNER, handle - 1).rc == TPM_RC.SUCCESS
+        assert define(tpm, counter, handle=handle + 1) == TPM_RC.SUCCESS
+
+    @pytest.mark.parametrize(("size", "expected"), [(500, TPM_RC.SUCCESS), (501, TPM_RC.NV_SPACE)])
+    def test_orderly_size(self, tpm: Client, size: int, expected: int) -> None:
+        """A single Index takes its data and twelve octets."""
+        assert define(tpm, OWNED.but(ORDERLY=True), size=size) == expected
 
     def test_space(self, tpm: Client) -> None:
         """When NV memory is used up, TPM_RC_NV_SPACE, also after a restart; what is deleted is free again."""

@@ -4,13 +4,21 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.commands.nv_indices import INDEX, OWNED, SELF, attributes_of, define
+from tests.commands.test_any_command import populated, requests
 from tests.keys import put_ecc
-from tests.scenarios import Client
+from tests.scenarios import Client, seeded
 from tests.sessions import start_session
+from vtpm import Instant, Tpm
+from vtpm.commands import Command
 from vtpm.spec.attributes import TPMA_NV, TPMA_STARTUP_CLEAR
 from vtpm.spec.constants import TPM_ALG, TPM_CAP, TPM_HT, TPM_NT, TPM_PT, TPM_RH, TPM_SU
+from vtpm.state import saved
+from vtpm.state.nv import NvIndex
+from vtpm.state.saved import nv_blob, save_nv
 from vtpm.state.startup import TRANSITIONS, StartupKind
 from vtpm.wire.error import TPM_RC
 
@@ -378,6 +386,34 @@ class TestNv:
 
         assert attributes_of(tpm).WRITELOCKED is (cycle not in unlocked_after)
 
+    @pytest.mark.parametrize("shutdown", [TPM_SU.CLEAR, TPM_SU.STATE])
+    def test_quiet_after_shutdown(
+        self, tpm: Client, shutdown: TPM_SU, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What a command costs after a Shutdown does not depend on how many orderly Indices there are."""
+        for handle in range(INDEX, INDEX + 9):
+            define(tpm, OWNED.but(ORDERLY=True), handle=handle)
+            tpm.nv_write(TPM_RH.OWNER, handle, data=b"12345678", offset=0)
+        tpm.shutdown(shutdown_type=shutdown).check()
+        written: list[NvIndex] = []
+
+        def noting(index: NvIndex) -> bytes:
+            written.append(index)
+            return save_nv(index)
+
+        monkeypatch.setattr(saved, "save_nv", noting)
+        for _ in range(3):
+            assert tpm.read_clock().rc == SUCCESS
+        assert written == []
+        assert tpm.tpm.permanent.shutdown == shutdown
+
+        tpm.nv_write(TPM_RH.OWNER, INDEX + 3, data=b"12345678", offset=0)
+        assert written == []
+        assert tpm.tpm.permanent.shutdown == shutdown
+        tpm.nv_write(TPM_RH.OWNER, INDEX + 3, data=b"other", offset=0)
+        assert {index.handle for index in written} == {INDEX + 3}
+        assert tpm.tpm.permanent.shutdown is None
+
     @any_cycle
     def test_read_lock(self, tpm: Client, cycle: tuple[TPM_SU | None, TPM_SU]) -> None:
         """A read lock ends with a Startup(CLEAR)."""
@@ -387,6 +423,32 @@ class TestNv:
         power_cycle(tpm, cycle)
 
         assert attributes_of(tpm).READLOCKED is (cycle == RESUME)
+
+    @pytest.mark.slow
+    @given(st.lists(requests(), min_size=1, max_size=8), st.sampled_from(["moved", "cycled", "stays"]))
+    def test_ahead(self, commands: list[tuple[Command, bytes]], then: str) -> None:
+        """Whatever has happened: an orderly Index that differs from its blob is known to."""
+        tpm = populated()
+        for handle, kind in ((0x01500000, TPM_NT.ORDINARY), (0x01500001, TPM_NT.COUNTER)):
+            define(tpm, OWNED.but(ORDERLY=True, TPM_NT=kind), handle=handle)
+        tpm.nv_write(TPM_RH.OWNER, 0x01500000, data=b"ahead", offset=0)
+        tpm.nv_increment(TPM_RH.OWNER, 0x01500001)
+        for _, octets in commands:
+            tpm.send(octets)
+        if then == "moved":
+            tpm.tpm = Tpm.restore(tpm.tpm.snapshot() | tpm.tpm.snapshot_volatile(), seeded())
+            tpm.tpm.resume(Instant(tpm.now))
+        elif then == "cycled":
+            tpm.lose_power()
+            tpm.startup(startup_type=TPM_SU.CLEAR)
+
+        different = {
+            index.handle
+            for index in tpm.tpm.nv.values()
+            if index.attributes.ORDERLY and save_nv(index) != tpm.tpm.saved.get(nv_blob(index.handle))
+        }
+        assert different <= tpm.tpm.ahead
+        assert {index.handle for index in tpm.tpm.indices_ahead()} == different
 
     def test_failed_writes(self, tpm: Client) -> None:
         """A refused write leaves nothing behind."""

@@ -15,7 +15,7 @@ from tests.scenarios import Client, seeded
 from vtpm import Tpm
 from vtpm.commands import COMMANDS
 from vtpm.commands.selection import commands_of
-from vtpm.spec.constants import TPM_ALG, TPM_CAP, TPM_CC, TPM_ECC_CURVE, TPM_PT, TPM_RH, TPM_SU
+from vtpm.spec.constants import TPM_ALG, TPM_CAP, TPM_CC, TPM_ECC_CURVE, TPM_NT, TPM_PT, TPM_RH, TPM_SU
 from vtpm.spec.limits import MAX_LOADED_OBJECTS
 from vtpm.spec.objects import TPMT_PUBLIC
 from vtpm.state.migration import Migration, MigrationError
@@ -57,11 +57,17 @@ class TestProfiles:
         assert load_profile(save_profile(profile)) == profile
 
     def test_saved_before_layouts(self) -> None:
-        """A TPM whose profile says nothing of its PCR has those of libtpms, and is saved as it was."""
-        for profile in (DEFAULT, SWTPM_COMPATIBLE):
-            assert profile.pcr_layout == "reference"
-            assert save_profile(profile)[:2] == b"\0\1"
-        assert save_profile(PC_CLIENT)[:2] == b"\0\2"
+        """
+        What a profile does not say of PCR and orderly Indices is as it was, and it is saved as it was.
+
+        PCR are those of libtpms, and orderly Indices may take all of NV memory.
+        """
+        for profile, version in ((DEFAULT, 1), (SWTPM_COMPATIBLE, 1), (PC_CLIENT, 2)):
+            assert (profile.pcr_layout == "reference") is (version == 1)
+            blob = save_profile(replace(profile, orderly_capacity=profile.nv_capacity))
+            assert blob[:2] == bytes((0, version))
+            assert load_profile(blob).orderly_capacity == profile.nv_capacity
+            assert save_profile(profile)[:2] == b"\0\3"
 
     def test_saved_with_another_layout(self) -> None:
         """A layout that this program does not know is not read."""
@@ -293,6 +299,35 @@ class TestBehavior:
         assert define(tpm, OWNED, size=1025) == TPM_RC.SIZE.parameter(2)
         assert define(tpm, OWNED, size=1024) == TPM_RC.SUCCESS
 
+    @pytest.mark.parametrize("capacity", [512, 1000])
+    def test_orderly_capacity(self, capacity: int) -> None:
+        """TPM_RC_NV_SPACE above the profile's limit."""
+        tpm = own(orderly_capacity=capacity)
+
+        assert define(tpm, OWNED.but(ORDERLY=True), size=capacity - 11) == TPM_RC.NV_SPACE
+        assert define(tpm, OWNED.but(ORDERLY=True), size=capacity - 12) == TPM_RC.SUCCESS
+
+    def test_more_than_capacity(self) -> None:
+        """A TPM that has more orderly Indices than its profile allows keeps them all; it gets no more."""
+        tpm = own(orderly_capacity=2000)
+        counter = OWNED.but(TPM_NT=TPM_NT.COUNTER, ORDERLY=True)
+        handles = range(0x01000000, 0x01000000 + 100)
+        for handle in handles:
+            assert define(tpm, counter, handle=handle) == TPM_RC.SUCCESS
+            assert tpm.nv_increment(TPM_RH.OWNER, handle).rc == TPM_RC.SUCCESS
+        tpm.shutdown(shutdown_type=TPM_SU.CLEAR).check()
+        tpm.durable["profile"] = save_profile(replace(tpm.tpm.profile, orderly_capacity=512))
+        tpm.lose_power()
+        assert tpm.startup(startup_type=TPM_SU.CLEAR).rc == TPM_RC.SUCCESS
+
+        for handle in handles:
+            assert tpm.nv_increment(TPM_RH.OWNER, handle).rc == TPM_RC.SUCCESS
+            assert tpm.tpm.nv[handle].number == 2
+        tpm.power_cycle()
+        assert {tpm.tpm.nv[handle].number for handle in handles} == {2}
+        assert define(tpm, counter, handle=handles[-1] + 1) == TPM_RC.NV_SPACE
+        assert define(tpm, OWNED, handle=handles[-1] + 1) == TPM_RC.SUCCESS
+
     @pytest.mark.parametrize("slots", [3, 20, MAX_LOADED_OBJECTS])
     def test_transient_slots(self, slots: int) -> None:
         """Part 2, 9.3: the handles of transient objects reach as far as there are slots."""
@@ -324,6 +359,14 @@ class TestMigration:
         assert tpm.tpm.profile == profile
         assert tpm.startup(startup_type=TPM_SU.CLEAR).rc == TPM_RC.SUCCESS
         return migration
+
+    def test_orderly_indices(self) -> None:
+        """Orderly Indices that the new profile has no memory for must go first."""
+        tpm = own(orderly_capacity=1000)
+        assert define(tpm, OWNED.but(ORDERLY=True), size=900) == TPM_RC.SUCCESS
+        migration = Migration(Tpm.restore(tpm.durable, seeded()), DEFAULT)
+
+        assert migration.obstacles == ["orderly NV Indices take 912 octets, and the profile has 512"]
 
     def test_nothing(self) -> None:
         """The same profile changes nothing."""

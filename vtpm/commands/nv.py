@@ -33,6 +33,8 @@ def write(tpm: TpmState, index: NvIndex, offset: int, data: bytes) -> None:
             tpm.touch_nv(index)
     elif index.kind is TPM_NT.COUNTER and (first or index.number & tpm.profile.orderly_count == 0):
         tpm.touch_nv(index)
+    elif changed:
+        tpm.note_ahead(index)
 
 
 @command(TPM_CC.NV_Write, nv=True)

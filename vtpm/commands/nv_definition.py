@@ -81,7 +81,7 @@ def define(tpm: TpmState, auth_handle: Hierarchy, auth: bytes, public: TPMS_NV_P
     if public.nv_index in tpm.nv:
         raise TpmError(TPM_RC.NV_DEFINED)
     index = NvIndex(public, auth)
-    if index.size > tpm.nv_space:
+    if index.size > tpm.nv_space or (attributes.ORDERLY and index.orderly_size > tpm.orderly_space):
         raise TpmError(TPM_RC.NV_SPACE)
 
     tpm.nv[index.handle] = index

@@ -18,7 +18,7 @@ from vtpm.state.sequence import Sequence
 from vtpm.state.tpm import TpmState
 
 PARTS = ("permanent", "lockout", "clock", "reset", "clear", "volatile", "pcr_group", "pcr")
-MAPS = ("hierarchies", "nv", "persistent", "saved", "primaries")
+MAPS = ("hierarchies", "nv", "persistent", "saved", "primaries", "ahead")
 
 
 class Layout(NamedTuple):

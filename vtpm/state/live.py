@@ -123,6 +123,11 @@ class LiveState:
         taken = sum(index.size for index in self.nv.values())
         return self.profile.nv_capacity - taken - sum(item.size for item in self.persistent.values())
 
+    @property
+    def orderly_space(self) -> int:
+        """Octets that orderly NV Indices may still take; below zero in a TPM from before they had a limit."""
+        return self.profile.orderly_capacity - sum(index.orderly_size for index in self.nv.values())
+
     def time_info(self) -> TPMS_TIME_INFO:
         """Part 2, 10.11.6: Time, Clock and the counters, as they are now."""
         clock = TPMS_CLOCK_INFO(

@@ -103,6 +103,12 @@ class Migration:
             self.obstacles.append(
                 f"there are {objects} persistent objects, and the profile has {slots} slots"
             )
+        orderly = sum(entity.orderly_size for entity in kept if isinstance(entity, NvIndex))
+        if orderly > self._profile.orderly_capacity:
+            self.obstacles.append(
+                f"orderly NV Indices take {orderly} octets, and the profile has "
+                f"{self._profile.orderly_capacity}"
+            )
         taken = sum(entity.size for entity in kept)
         if taken > capacity:
             self.obstacles.append(

@@ -29,6 +29,9 @@ PIN_KINDS = frozenset({TPM_NT.PIN_FAIL, TPM_NT.PIN_PASS})
 OVERHEAD = 96
 """Octets that an Index takes beside its data."""
 
+ORDERLY_OVERHEAD = 12
+"""Octets that an orderly Index takes beside its data of the memory for such: size, handle, attributes."""
+
 
 @dataclass(slots=True, eq=False)
 class NvIndex:
@@ -121,6 +124,11 @@ class NvIndex:
     def size(self) -> int:
         """Octets that it takes of NV memory."""
         return OVERHEAD + self.public.data_size
+
+    @property
+    def orderly_size(self) -> int:
+        """Octets that it takes of the memory for orderly Indices."""
+        return ORDERLY_OVERHEAD + self.public.data_size if self.attributes.ORDERLY else 0
 
     @property
     def number(self) -> int:

@@ -15,6 +15,7 @@ from vtpm.state.volatile import Volatile
 def power_on(tpm: TpmState, now: Instant) -> None:
     """_TPM_Init: RAM is empty, and what ran ahead of its durable blob is as the blob has it."""
     tpm.forget_changes()
+    tpm.ahead.clear()
     tpm.volatile = Volatile(tpm.profile.transient_slots, tpm.profile.loaded_sessions)
     for name, blob in tpm.saved.items():
         if name.startswith(saved.NV_PREFIX):
@@ -86,12 +87,15 @@ def start_nv(tpm: TpmState, kind: StartupKind, *, orderly: bool) -> None:
         attributes = started_attributes(index.attributes, kind)
         if attributes != index.attributes:
             index.set_attributes(attributes)
-            if not attributes.ORDERLY:
+            if attributes.ORDERLY:
+                tpm.note_ahead(index)
+            else:
                 tpm.touch_nv(index)
         if attributes.ORDERLY and attributes.TPM_NT == TPM_NT.COUNTER and attributes.WRITTEN and not orderly:
             # The counts since the last saving are lost, so the counter goes on above any of them.
             count = int.from_bytes(index.data, "big") | tpm.profile.orderly_count
             index.data = count.to_bytes(8, "big")
+            tpm.note_ahead(index)
 
 
 def started_attributes(attributes: TPMA_NV, kind: StartupKind) -> TPMA_NV:
@@ -108,9 +112,8 @@ def started_attributes(attributes: TPMA_NV, kind: StartupKind) -> TPMA_NV:
 def shut_down(tpm: TpmState, kind: TPM_SU) -> None:
     """Shutdown: save what runs ahead of its blob, and how the run ended."""
     tpm.touch_orderly()
-    for index in tpm.nv.values():
-        if index.attributes.ORDERLY and saved.save_nv(index) != tpm.saved.get(saved.nv_blob(index.handle)):
-            tpm.touch_nv(index)
+    for index in tpm.indices_ahead():
+        tpm.touch_nv(index)
     if kind is TPM_SU.STATE:
         tpm.clear.act.shut_down(tpm.clock.time)
         tpm.touch_suspended()
@@ -136,8 +139,4 @@ def _has_diverged(tpm: TpmState) -> bool:
         or suspended.save_clear(tpm) != tpm.saved[saved.CLEAR]
     ):
         return True
-    return any(
-        saved.save_nv(index) != tpm.saved.get(saved.nv_blob(index.handle))
-        for index in tpm.nv.values()
-        if index.attributes.ORDERLY
-    )
+    return bool(tpm.indices_ahead())

@@ -89,6 +89,8 @@ class Profile:
     """Octets that all NV Indices and persistent objects may take together."""
     nv_index_max: int = MAX_NV_INDEX_SIZE
     """Octets of data that one NV Index may have."""
+    orderly_capacity: int = 512
+    """Octets that orderly NV Indices may take together, of memory that every Shutdown saves."""
     context_gap: int = 0xFFFF
     orderly_count: int = 0xFF
     commit_slots: int = 128

@@ -82,6 +82,7 @@ LIMITS: dict[str, Collection[int]] = {
     "max_response_size": range(0xAF8, 4097),
     "nv_capacity": range(8 * 1024, 1024 * 1024 + 1),
     "nv_index_max": range(1024, MAX_NV_INDEX_SIZE + 1),
+    "orderly_capacity": range(512, 1024 * 1024 + 1),
     "context_gap": range(0xFF, 0x10000),
     "orderly_count": tuple((1 << bits) - 1 for bits in range(4, 17)),
     "commit_slots": (16, 32, 64, 128),

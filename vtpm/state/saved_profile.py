@@ -74,6 +74,28 @@ class SavedProfile2:
     others: SavedProfile
 
 
+@structure
+class SavedProfile3:
+    """
+    Version 3 of `profile`, which limits the memory for orderly NV Indices.
+
+    A TPM of an earlier version may fill all NV memory with them, as it always could.
+    It is written as before, so that earlier releases go on reading it.
+    """
+
+    orderly_capacity: UINT32
+    pcr_layout: OCTETS
+    others: SavedProfile
+
+
+FORMS = {1: SavedProfile, 2: SavedProfile2, 3: SavedProfile3}
+
+NEWER = ("orderly_capacity",)
+"""The limits that version 1 does not have."""
+
+NUMBERS_1 = tuple(name for name in (*LIMITS, *KEY_BITS) if name not in NEWER)
+
+
 def save_profile(profile: Profile) -> bytes:
     """The blob `profile`."""
     form = SavedProfile(
@@ -85,22 +107,27 @@ def save_profile(profile: Profile) -> bytes:
         active_banks=profile.active_banks,
         reported=tuple(SavedValue(tag, value) for tag, value in profile.reported),
         algorithm_attributes=tuple(SavedValue(*pair) for pair in profile.algorithm_attributes),
-        **{name: getattr(profile, name) for name in (*LIMITS, *KEY_BITS)},
+        **{name: getattr(profile, name) for name in NUMBERS_1},
     )
+    layout = profile.pcr_layout.encode()
+    if profile.orderly_capacity != profile.nv_capacity:
+        return versioned(3, SavedProfile3(profile.orderly_capacity, layout, form))
     if profile.pcr_layout == LAYOUT_1:
         return versioned(1, form)
-    return versioned(2, SavedProfile2(pcr_layout=profile.pcr_layout.encode(), others=form))
+    return versioned(2, SavedProfile2(pcr_layout=layout, others=form))
 
 
 @lru_cache(maxsize=64)
 def load_profile(blob: bytes) -> Profile:
     """A profile from its blob; SavedStateError if it cannot be read."""
-    read_form: SavedProfile | SavedProfile2 = read(PROFILE, blob, {1: SavedProfile, 2: SavedProfile2})
+    read_form: SavedProfile | SavedProfile2 | SavedProfile3 = read(PROFILE, blob, FORMS)
     layout = LAYOUT_1.encode() if isinstance(read_form, SavedProfile) else read_form.pcr_layout
     form = read_form if isinstance(read_form, SavedProfile) else read_form.others
+    capacity = read_form.orderly_capacity if isinstance(read_form, SavedProfile3) else form.nv_capacity
     try:
         profile = Profile(
             pcr_layout=layout.decode(),
+            orderly_capacity=capacity,
             name=form.name.decode(),
             algorithms=frozenset(map(TPM_ALG, form.algorithms)),
             curves=frozenset(map(TPM_ECC_CURVE, form.curves)),
@@ -109,7 +136,7 @@ def load_profile(blob: bytes) -> Profile:
             active_banks=tuple(map(TPM_ALG, form.active_banks)),
             reported=tuple((TPM_PT(pair.tag), pair.value) for pair in form.reported),
             algorithm_attributes=tuple((TPM_ALG(pair.tag), pair.value) for pair in form.algorithm_attributes),
-            **{name: getattr(form, name) for name in (*LIMITS, *KEY_BITS)},
+            **{name: getattr(form, name) for name in NUMBERS_1},
         )
         check_banks(profile)
         check_layout(profile)

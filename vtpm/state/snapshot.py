@@ -13,6 +13,7 @@ from vtpm.state.saved import (
     load_allocation,
     load_nv,
     load_object,
+    nv_blob,
     read,
     save_allocation,
     save_nv,
@@ -131,6 +132,8 @@ def resume(tpm: TpmState, blob: bytes, now: Instant) -> None:
     for octets in run.orderly_nv:
         index = load_nv(VOLATILE, octets)
         tpm.nv[index.handle] = index
+        if octets != tpm.saved.get(nv_blob(index.handle)):
+            tpm.note_ahead(index)
     tpm.established = run.established
     clock, time = tpm.clock, run.time
     clock.time, clock.epoch, clock.remainder = time.time, time.epoch, time.remainder

@@ -25,6 +25,11 @@ from vtpm.state.profile import ALL_PCR, DEFAULT, Profile
 BASE_HIERARCHIES = (TPM_RH.OWNER, TPM_RH.ENDORSEMENT, TPM_RH.PLATFORM, TPM_RH.NULL)
 
 
+def handle_in(blob: str) -> int:
+    """The handle in the name of an NV Index's blob."""
+    return int(blob.removeprefix(saved.NV_PREFIX), 16)
+
+
 class TpmState(LiveState):
     """
     Everything a TPM remembers, as command handlers see it.
@@ -41,6 +46,8 @@ class TpmState(LiveState):
         """RSA keys of primary objects derived before, by a digest of all that they are derived from."""
         self.suspended: bytes | None = None
         """The volatile blob that `restore` was given, for the TPM to go on from."""
+        self.ahead: set[int] = set()
+        """The handles of orderly NV Indices that may differ from their durable blobs."""
         self._changed: dict[str, Callable[[], bytes] | None] = {}
 
     @classmethod
@@ -108,12 +115,28 @@ class TpmState(LiveState):
         """An NV Index is new or has changed."""
         self._changed[saved.nv_blob(index.handle)] = lambda: saved.save_nv(index)
 
+    def note_ahead(self, index: NvIndex) -> None:
+        """An orderly NV Index has changed in RAM alone; the next Shutdown saves it."""
+        self.ahead.add(index.handle)
+
+    def indices_ahead(self) -> list[NvIndex]:
+        """The orderly NV Indices that differ from their durable blobs."""
+        found = []
+        for handle in sorted(self.ahead):
+            index = self.nv[handle]
+            if saved.save_nv(index) == self.saved.get(saved.nv_blob(handle)):
+                self.ahead.remove(handle)
+            else:
+                found.append(index)
+        return found
+
     def erase_nv(self, index: NvIndex) -> None:
         """An NV Index is deleted; a counter of any handle will go on above its value (Part 3, 31.8)."""
         if index.kind is TPM_NT.COUNTER and index.number > self.permanent.max_counter:
             self.permanent.max_counter = index.number
             self.touch_permanent()
         del self.nv[index.handle]
+        self.ahead.discard(index.handle)
         self._changed[saved.nv_blob(index.handle)] = None
 
     def touch_object(self, item: Object) -> None:
@@ -154,12 +177,14 @@ class TpmState(LiveState):
                 self.saved.pop(name, None)
             elif self._runs_ahead(name):
                 self.saved[name] = blob
+                if name.startswith(saved.NV_PREFIX):
+                    self.ahead.discard(handle_in(name))
         return blobs
 
     def _runs_ahead(self, name: str) -> bool:
         """May the live state differ from its durable blob, which the next power-on goes back to?"""
         if name.startswith(saved.NV_PREFIX):
-            return self.nv[int(name.removeprefix(saved.NV_PREFIX), 16)].attributes.ORDERLY
+            return self.nv[handle_in(name)].attributes.ORDERLY
         return name in (saved.ORDERLY, saved.RESET, saved.CLEAR)
 
     @classmethod
