@@ -147,14 +147,16 @@ class Files(Reader, Protocol):
         ...
 
 
-class _OsFile:
+class OsFile:
+    """A file of the operating system, by its descriptor, which it closes."""
+
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
-    def size(self) -> int:
+    def size(self) -> int:  # noqa: D102 described by File
         return os.fstat(self._descriptor).st_size
 
-    def read(self, offset: int, size: int) -> bytes:
+    def read(self, offset: int, size: int) -> bytes:  # noqa: D102 described by File
         pieces = []
         while size and (piece := os.pread(self._descriptor, size, offset)):
             pieces.append(piece)
@@ -162,7 +164,7 @@ class _OsFile:
             size -= len(piece)
         return b"".join(pieces)
 
-    def write(self, offset: int, pieces: Sequence[bytes]) -> None:
+    def write(self, offset: int, pieces: Sequence[bytes]) -> None:  # noqa: D102 described by File
         left = sum(map(len, pieces))
         written = os.pwritev(self._descriptor, pieces, offset)
         if written < left:
@@ -172,17 +174,21 @@ class _OsFile:
                 written = os.pwrite(self._descriptor, rest, offset)
                 rest = rest[written:]
 
-    def truncate(self, size: int) -> None:
+    def truncate(self, size: int) -> None:  # noqa: D102 described by File
         os.ftruncate(self._descriptor, size)
 
-    def begin_flush(self, offset: int, size: int) -> None:
+    def begin_flush(self, offset: int, size: int) -> None:  # noqa: D102 described by File
         # starts the write-back, and drops only pages that are clean already
         os.posix_fadvise(self._descriptor, offset, size, os.POSIX_FADV_DONTNEED)
 
-    def flush(self) -> None:
+    def flush(self) -> None:  # noqa: D102 described by File
         os.fdatasync(self._descriptor)
 
-    def close(self) -> None:
+    def detach(self) -> int:
+        """Return the descriptor, which is the caller's to close from now on."""
+        return self._descriptor
+
+    def close(self) -> None:  # noqa: D102 described by File
         os.close(self._descriptor)
 
 
@@ -234,10 +240,10 @@ class OsFiles:
     def create(self, path: Path) -> File:  # noqa: D102
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_LINK, PRIVATE_FILE)
         os.fchmod(descriptor, PRIVATE_FILE)
-        return _OsFile(descriptor)
+        return OsFile(descriptor)
 
     def open(self, path: Path) -> File:  # noqa: D102
-        return _OsFile(self._open(path, os.O_RDWR))
+        return OsFile(self._open(path, os.O_RDWR))
 
     def open_to_read(self, path: Path, *, secret: bool = False) -> File:  # noqa: D102
         descriptor = self._open(path, os.O_RDONLY)
@@ -247,7 +253,7 @@ class OsFiles:
             raise UnsafeFile(
                 path, "can be read by others than its owner", f"make it yours alone: chmod 600 {path}"
             )
-        return _OsFile(descriptor)
+        return OsFile(descriptor)
 
     @staticmethod
     def _open(path: Path, access: int) -> int:

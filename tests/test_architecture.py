@@ -41,6 +41,7 @@ PACKAGES_OF_STORE = {"seal": {"seal"}, "provider": {"seal", "provider"}, "state"
 """The packages of nvstore, and what each may import; the modules beside them are above or below all."""
 
 STORE_IO = {
+    "nvstore/courier.py",
     "nvstore/files.py",
     "nvstore/host.py",
     "nvstore/owned.py",

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from nvstore.document import BadDocument, pretty, read_document
-from nvstore.files import OsFiles, create_file, read_file
+from nvstore.files import Files, OsFiles, Reader, create_file, read_file
 from nvstore.keys import KEY_SIZE, SHARE, SHARE_SET, Entropy, context
 from nvstore.provider.shamir import combine, split
 from nvstore.provider_errors import ShareRefused
@@ -89,9 +89,9 @@ class Share:
         return share
 
 
-def save_share(directory: Path, provider: str, share: Share) -> Path:
+def save_share(directory: Path, provider: str, share: Share, files: Files | None = None) -> Path:
     """Write a share to a new file of this directory, for its owner alone; return where it is."""
-    files = OsFiles()
+    files = files or OsFiles()
     files.make_directory(directory.absolute())
     path = directory / f"{provider}-{share.set_id[:8]}-{share.index}.share"
     create_file(files, path, [share.encode(provider)]).close()
@@ -99,9 +99,9 @@ def save_share(directory: Path, provider: str, share: Share) -> Path:
     return path
 
 
-def load_share(path: Path) -> Share:
+def load_share(path: Path, files: Reader | None = None) -> Share:
     """Return the share of a file; ShareRefused if it is not what it should be."""
-    return Share.decode(read_file(OsFiles(), path, secret=True), path)
+    return Share.decode(read_file(files or OsFiles(), path, secret=True), path)
 
 
 def commitment_of(index: int, value: bytes) -> bytes:

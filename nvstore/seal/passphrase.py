@@ -6,7 +6,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
-from nvstore.files import OsFiles, read_descriptor, read_file
+from nvstore.files import OsFiles, Reader, read_descriptor, read_file
 from nvstore.keys import KEY_SIZE
 from nvstore.provider_errors import (
     BackupDamaged,
@@ -81,9 +81,9 @@ def stretch_as_described(passphrase: bytes, description: object, place: object) 
     raise BackupDamaged(place, "its parameters of Argon2id are impossible")
 
 
-def passphrase_from_file(path: Path) -> bytes:
+def passphrase_from_file(path: Path, files: Reader | None = None) -> bytes:
     """Return the first line of a file that its owner alone can read."""
-    return _first_line(read_file(OsFiles(), path, secret=True))
+    return _first_line(read_file(files or OsFiles(), path, secret=True))
 
 
 def passphrase_from_fd(descriptor: int) -> bytes:

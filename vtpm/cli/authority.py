@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from vtpm.cli.caller import read, write_new
 from vtpm.cli.certificates import EXPECTED
 from vtpm.cli.errors import explained
-from vtpm.cli.output import write_new
 from vtpm.cli.passphrase import passphrase_of, passphrase_options
 from vtpm.cli.place import Place
 from vtpm.cli.provisioning import authority_of
@@ -186,7 +186,7 @@ def install(place: Place, /, certificates: Path, **keys: Any) -> None:
     Keys that are certified from now on are certified by it.
     """
     with explained():
-        made = local_authority(place, **keys).install(certificates.read_bytes())
+        made = local_authority(place, **keys).install(read(certificates))
     click.echo(f"{made.subject.rfc4514_string()}: certified by {made.issuer.rfc4514_string()}")
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vtpm.cli.caller import read
 from vtpm.cli.change import change
 from vtpm.cli.passphrase import passphrase_of
 from vtpm.cli.place import Place
@@ -48,7 +49,7 @@ def certificate_in(file: Path) -> bytes:
     from cryptography import x509  # noqa: PLC0415 - help needs none
     from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415
 
-    octets = file.read_bytes()
+    octets = read(file)
     if octets.startswith(b"-----BEGIN"):
         try:
             octets = x509.load_pem_x509_certificate(octets).public_bytes(Encoding.DER)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vtpm.cli.caller import make_directory, write_new
 from vtpm.cli.certificates import (
     EXPECTED,
     authority_for,
@@ -17,7 +18,6 @@ from vtpm.cli.certificates import (
 )
 from vtpm.cli.errors import explained
 from vtpm.cli.look import look, look_options
-from vtpm.cli.output import write_new
 from vtpm.cli.place import Place
 from vtpm.cli.provisioning import tool_certifier, tool_option
 
@@ -115,7 +115,7 @@ def csr(place: Place, /, vm: str, directory: Path, subject: str | None, **unlock
 
         keys = persistent_keys(place, vm, unlocking)
         model, specification = models_of(look(place, vm, "identity", **unlocking))
-        directory.mkdir(parents=True, exist_ok=True)
+        make_directory(directory)
         for item in keys:
             request = directory / f"ek-{item['handle'].removeprefix('0x')}.csr"
             key = public_of(item["tpmt_public"])

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from vtpm.cli.caller import read
+
 if TYPE_CHECKING:
     from vtpm.trace.event_log import Event
 
@@ -24,7 +26,7 @@ def events_in(log: Path) -> "list[Event]":
     from vtpm.trace.event_log import EventLogError, parse  # noqa: PLC0415 - help needs none
 
     try:
-        return list(parse(log.read_bytes()))
+        return list(parse(read(log)))
     except EventLogError as error:
         raise click.ClickException(f"{log}: {error}; copy the log again, whole and as it is") from None
 

@@ -7,6 +7,8 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from vtpm.cli import caller
+
 READ: Final = "vtpm.passphrases"
 """Where the passphrases that descriptors gave are kept while a command runs."""
 
@@ -36,7 +38,7 @@ def passphrase_of(file: Path | None, descriptor: int | None) -> bytes | None:
     if file is not None and descriptor is not None:
         raise click.UsageError("give one of --passphrase-file and --passphrase-fd")
     if file is not None:
-        return passphrase_from_file(file)
+        return passphrase_from_file(file, caller.files())
     if descriptor is None:
         return None
     read: dict[int, bytes] = click.get_current_context().find_root().meta.setdefault(READ, {})

@@ -1,9 +1,12 @@
 """Where things are: the directories of state and of sockets."""
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from vtpm.cli import caller
 
 if TYPE_CHECKING:
     from nvstore import Host
@@ -42,21 +45,25 @@ class Place:
         from nvstore import Host  # noqa: PLC0415 - help needs no store
         from vtpm.daemon.witness import tell_system_log  # noqa: PLC0415
 
-        return Host(self.state_dir, witness=tell_system_log)
+        self.become_owner()
+        return Host(self.state_dir, files=caller.files(), witness=tell_system_log)
 
     def become_owner(self) -> None:
         """
-        Go on as the user who has the state, if root works on that of a service with a user of its own.
+        Go on as the user who has the state, for good, if root works on that of a service with its own user.
 
-        Otherwise that service could not read what is made.
+        Otherwise that service could not read what is made, and what it has put there could misuse root.
+        What the command line names elsewhere is still reached as root; see `vtpm.cli.caller`.
         """
+        caller.become_owner(self.state_dir, sys.argv[1:])
+
+    def give_run_dir(self) -> None:
+        """Give the directory of sockets to the user who has the state, if both are root's to decide about."""
         if os.geteuid() != 0 or not self.state_dir.exists():
             return
-        facts = self.state_dir.stat()
-        if facts.st_uid != 0:
-            os.setgroups([facts.st_gid])
-            os.setgid(facts.st_gid)
-            os.setuid(facts.st_uid)
+        owner = self.state_dir.stat()
+        if owner.st_uid != 0 and self.run_dir.lstat().st_uid == 0:
+            os.chown(self.run_dir, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
     @property
     def run_dir(self) -> Path:

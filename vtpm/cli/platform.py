@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from vtpm.cli.caller import write_new
 from vtpm.cli.certificates import (
     EXPECTED,
     authority_for,
@@ -16,7 +17,6 @@ from vtpm.cli.certificates import (
 )
 from vtpm.cli.errors import explained
 from vtpm.cli.look import look, look_options
-from vtpm.cli.output import write_new
 from vtpm.cli.place import Place
 from vtpm.cli.provisioning import PLATFORM, platform_of
 

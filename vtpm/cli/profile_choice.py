@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vtpm.cli.caller import read
+
 if TYPE_CHECKING:
     from vtpm.state.profile import Profile
 
@@ -48,8 +50,7 @@ def profile_of(name: str) -> "Profile":
 def read_document(path: Path) -> dict[str, Any]:
     """The document of a TOML or JSON file."""
     try:
-        with path.open("rb") as file:
-            octets = file.read(MOST_OCTETS + 1)
+        octets = read(path, MOST_OCTETS + 1)
         if len(octets) > MOST_OCTETS:
             raise click.ClickException(f"{path}: it is larger than {MOST_OCTETS} octets")
         text = octets.decode()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vtpm.cli import caller
 from vtpm.cli.errors import explained
 from vtpm.cli.passphrase import passphrase_of, passphrase_options, required_passphrase
 from vtpm.cli.place import Place
@@ -76,7 +77,7 @@ def backup(
         else:
             secret, made = draw_passphrase(*shares, entropy)
             for one in made:
-                save_share(shares_dir, name, one)
+                save_share(shares_dir, name, one, caller.files())
         providers.backup(name, out=out, passphrase=secret, form=Format(form), shares=made)
     if made:
         click.echo(f"give the {len(made)} shares in {shares_dir} to their holders, and remove them there")

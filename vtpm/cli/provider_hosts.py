@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import click
 
+from vtpm.cli.caller import read, write_new
 from vtpm.cli.errors import explained
-from vtpm.cli.output import write_new
 from vtpm.cli.place import Place
 from vtpm.cli.provider import as_json_option
 from vtpm.cli.seals import PATH, seal_options, seals_of, unlock_options, unlocked
@@ -62,7 +62,7 @@ def push(place: Place, name: str, to: Path, host_id: str | None, out: Path, unlo
     with explained():
         from nvstore import read_identity  # noqa: PLC0415 - help needs no store
 
-        identity = read_identity(to.read_bytes(), to)
+        identity = read_identity(read(to), to)
         if host_id not in {None, identity.host_id}:
             raise click.ClickException(f"{to} is the identity of host {identity.host_id}, not {host_id}")
         host = place.host()

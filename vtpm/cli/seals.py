@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from vtpm.cli.caller import files, read
 from vtpm.cli.passphrase import passphrase_of, required_passphrase
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -54,7 +55,7 @@ def seals_of(
 
     seals: list[Sealer] = [SystemdSealer()] if systemd_creds else []
     if kmip is not None:
-        seals.append(read_kmip_server(kmip.read_bytes(), kmip))
+        seals.append(read_kmip_server(read(kmip), kmip))
     if tpm or tpm_tcti or tpm_pcrs:
         given = {"tcti": tpm_tcti, "pcrs": tpm_pcrs}
         seals.append(TpmSealer(**{name: value for name, value in given.items() if value}))
@@ -76,7 +77,7 @@ def unlocked(host: Any, name: str, unlock_file: Path | None) -> Any:
     from nvstore import passphrase_from_file  # noqa: PLC0415 - help needs no store
 
     if unlock_file is not None:
-        host.providers.unlock(name, passphrase_from_file(unlock_file))
+        host.providers.unlock(name, passphrase_from_file(unlock_file, files()))
     return host.providers
 
 
@@ -108,4 +109,4 @@ class Secret:
             return required_passphrase(self.passphrase_file, self.passphrase_fd, "the backup")
         if passphrase_of(self.passphrase_file, self.passphrase_fd) is not None:
             raise click.UsageError("give the passphrase of the backup, or shares of it")
-        return recover_passphrase([load_share(path) for path in self.shares])
+        return recover_passphrase([load_share(path, files()) for path in self.shares])

@@ -72,6 +72,8 @@ def serve(
     with explained():
         with contextlib.suppress(FileExistsError):
             place.run_dir.mkdir(mode=RUN_DIR_MODE, parents=True)
+        place.give_run_dir()
+        place.become_owner()
         passed = passed_sockets(place.run_dir)
         successor = successor_of(place.run_dir) if replace else None
         admin = passed.get(NAME) or (

@@ -1,6 +1,5 @@
 """`vtpm import-swtpm` and `vtpm export-swtpm`: VMs that come from swtpm, and the way back."""
 
-import os
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from vtpm.cli.caller import make_directory, read, write_new
 from vtpm.cli.errors import explained
 from vtpm.cli.passphrase import passphrase_of, passphrase_options
 from vtpm.cli.place import Place
@@ -206,22 +206,15 @@ def key_of(keyfile: Path | None, pwdfile: Path | None, kdf: str) -> bytes | Call
     if keyfile is not None and pwdfile is not None:
         raise click.UsageError("give one of --keyfile and --pwdfile")
     if keyfile is not None:
-        return file.key_of_file(keyfile.read_bytes())
+        return file.key_of_file(read(keyfile))
     if pwdfile is None:
         return None
-    passphrase = pwdfile.read_bytes()  # with its line end, as swtpm has it
+    passphrase = read(pwdfile)  # with its line end, as swtpm has it
     return lambda size: file.key_of_passphrase(passphrase, size, kdf=kdf)
 
 
 def write_state(path: Path, octets: bytes) -> Path:
     """Write a new state file; one that is there is not overwritten."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    except FileExistsError:
-        raise click.ClickException(f"{path} is there already; choose another directory") from None
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(octets)
-        file.flush()
-        os.fsync(descriptor)
+    make_directory(path.parent, 0o700)
+    write_new(path, octets, 0o600)
     return path
