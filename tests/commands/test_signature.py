@@ -21,6 +21,7 @@ from tests.keys import (
 )
 from tests.libtpms import by_name, put_areas, put_external, recorded_tpm, vectors
 from tests.scenarios import Client, Reply
+from vtpm.crypto import ecc
 from vtpm.crypto.curves import CURVES
 from vtpm.crypto.ecc import combination, generator_of, point_of
 from vtpm.spec.algorithms import (
@@ -136,6 +137,14 @@ class TestSign:
         found = combination((s, generator_of(curve)), (-t, public))
         assert point_of(curve.id, committed.e.x, committed.e.y) == found
         assert sign(tpm, key, scheme).rc == TPM_RC.VALUE
+
+    def test_miscalculated(self, tpm: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A point that the TPM has miscalculated puts it in failure mode; nothing leaves."""
+        key = put_ecc(tpm, "sign", TPM_ALG.ECSCHNORR, curve=TPM_ECC_CURVE.BN_P256)
+        double = ecc._double
+        monkeypatch.setattr(ecc, "_double", lambda *given: (double(*given)[0] + 1, *double(*given)[1:]))
+
+        assert sign(tpm, key, signing(TPM_ALG.NULL)).rc == TPM_RC.FAILURE
 
     def test_ecdaa_needs_count(self, tpm: Client) -> None:
         """A key with an anonymous scheme needs the caller's scheme, for its counter."""

@@ -8,10 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.crypto.published import content, dealing, identified, label, octets, vectors
+from vtpm.crypto import ecc
 from vtpm.crypto.curves import CURVES, Curve
 from vtpm.crypto.digest import digest
 from vtpm.crypto.ecc import (
     OPENSSL,
+    ArithmeticFault,
     EccKey,
     Point,
     combination,
@@ -257,3 +259,35 @@ class TestExchange:
         for name in ("static_a", "static_b"):
             secret += identified(identity, keys[name].public)
         assert digest(TPM_ALG.SM3_256, secret, (1).to_bytes(4, "big"))[:16].hex() == vector["key"]
+
+
+class TestMiscalculated:
+    """A product that is not on the curve does not leave: it may be on one where logarithms are easy."""
+
+    @pytest.mark.parametrize("curve", [CURVES[TPM_ECC_CURVE.BN_P256], SM2], ids=["BN", "SM2"])
+    @pytest.mark.parametrize("at", [0, 1, 100, 200])
+    def test_own_arithmetic(self, curve: Curve, at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A fault in one of the doublings"""
+        double, count = ecc._double, 0
+
+        def faulty(*given: Any) -> Any:
+            nonlocal count
+            count += 1
+            x, y, z = double(*given)
+            return (x + 1, y, z) if count == at + 1 else (x, y, z)
+
+        secret, generator = EccKey(curve, 0x1234567), generator_of(curve)
+        expected = secret.shared_point(generator)
+        monkeypatch.setattr(ecc, "_double", faulty)
+
+        with pytest.raises(ArithmeticFault):
+            secret.shared_point(generator)
+        assert secret.shared_point(generator) == expected
+
+    def test_of_openssl(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A fault in an x coordinate that OpenSSL gives"""
+        shared_x = EccKey.shared_x
+        monkeypatch.setattr(EccKey, "shared_x", lambda *given: shared_x(*given)[:-1] + b"\0")
+
+        with pytest.raises(ArithmeticFault):
+            EccKey(P256, 0x1234567).shared_point(generator_of(P256))

@@ -1,5 +1,6 @@
 """Part 1, Annex "RSA": keys, primes, the raw operation and the encryption schemes."""
 
+import math
 import os
 from contextlib import suppress
 from math import prod
@@ -217,6 +218,35 @@ class TestRaw:
             octets = number.to_bytes(256, "big")
 
             assert key.public.raw(key.raw(octets)) == octets
+
+    @pytest.mark.parametrize("part", [0, 1, 2, 3, 4], ids=["p", "q", "dp", "dq", "inverse"])
+    def test_miscalculated(self, key: RsaKey, part: int) -> None:
+        """A fault in a half of the private operation does not leave: such a result gives the key away."""
+        octets = b"chosen".rjust(256, b"\0")
+        expected, n = key.raw(octets), key.public.modulus
+        faulty = RsaKey(key.p, key.q, key.exponent)
+        parts = list(faulty._crt)
+        parts[part] += 2
+        faulty.__dict__["_crt"] = tuple(parts)
+
+        assert faulty.raw(octets) == expected
+
+        p, q, dp, dq, inverse = (int(number) for number in parts)
+        number = int.from_bytes(octets, "big")
+        first, second = pow(number, dp, p), pow(number, dq, q)
+        unchecked = second + (first - second) * inverse % p * q
+        if part in (2, 3):
+            assert math.gcd(pow(unchecked, key.exponent, n) - number, n) in (key.p, key.q)
+
+    def test_without_primes(self) -> None:
+        """A key that anybody may load, with a factor that is not prime, has some result, always the same."""
+        p = 0xFFFFFFFFFFFFFFC5
+        n = p * (0xFFFFFFFB * 0xFFFFFFEF)
+        key = key_from_prime(n.to_bytes(16, "big"), p.to_bytes(8, "big"), 0)
+        octets = b"chosen".rjust(16, b"\0")
+
+        assert key.raw(octets) == key.raw(octets)
+        assert int.from_bytes(key.raw(octets), "big") < n
 
     @pytest.mark.parametrize("above", [0, 1])
     def test_not_below_the_modulus(self, key: RsaKey, above: int) -> None:

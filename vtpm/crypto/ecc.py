@@ -140,7 +140,22 @@ class EccKey:
         x = int.from_bytes(self.shared_x(point), "big")
         following = int.from_bytes(self._following.shared_x(point), "big")
         double = (x * point.x + curve.a) * (x + point.x) + 2 * curve.b - following * (x - point.x) ** 2
-        return Point(curve, x, int(double * gmpy2.invert(2 * point.y, p) % p))
+        return computed(curve, x, int(double * gmpy2.invert(2 * point.y, p) % p))
+
+
+class ArithmeticFault(Exception):  # noqa: N818 - not an error of the caller's
+    """A point that was computed here is not on its curve: the machine has miscalculated."""
+
+
+def computed(curve: Curve, x: int, y: int) -> Point:
+    """
+    A point that comes out of a product with a secret number; ArithmeticFault if it is not on the curve.
+
+    A product that went astray to another curve, where discrete logarithms are easy, must not leave.
+    """
+    if not is_on_curve(curve, x, y):
+        raise ArithmeticFault
+    return Point(curve, x, y)
 
 
 def combination(*terms: tuple[int, Point]) -> Point:
@@ -155,7 +170,7 @@ def combination(*terms: tuple[int, Point]) -> Point:
         raise TpmError(TPM_RC.NO_RESULT)
     inverse = gmpy2.invert(z, curve.p)
     square = inverse * inverse % curve.p
-    return Point(curve, int(x * square % curve.p), int(y * square * inverse % curve.p))
+    return computed(curve, int(x * square % curve.p), int(y * square * inverse % curve.p))
 
 
 def _multiply(field: Field, n: int, scalar: int, point: Jacobian) -> Jacobian:

@@ -67,12 +67,15 @@ class RsaKey:
         return p, q, gmpy2.invert(e, p - 1), gmpy2.invert(e, q - 1), gmpy2.invert(q, p)
 
     @cached_property
+    def _d(self) -> mpz:
+        return gmpy2.invert(mpz(self.exponent), (mpz(self.p) - 1) * (mpz(self.q) - 1))
+
+    @cached_property
     def openssl(self) -> rsa.RSAPrivateKey:
         """The key as OpenSSL takes it; not checked again, since this TPM made or checked it."""
         p, q, dp, dq, inverse = (int(part) for part in self._crt)
-        d = int(gmpy2.invert(self.exponent, (mpz(p) - 1) * (mpz(q) - 1)))
         public = rsa.RSAPublicNumbers(self.exponent, self.public.modulus)
-        numbers = rsa.RSAPrivateNumbers(p, q, d, dp, dq, inverse, public)
+        numbers = rsa.RSAPrivateNumbers(p, q, int(self._d), dp, dq, inverse, public)
         return numbers.private_key(unsafe_skip_rsa_key_validation=True)
 
     def raw(self, octets: bytes) -> bytes:
@@ -81,6 +84,10 @@ class RsaKey:
 
         The exponentiations take the same time for every exponent, and work on the number times a mask:
         how long a reduction takes then says nothing about the primes to whoever chose the number.
+
+        A result that is wrong modulo one prime alone shows the other one (Boneh, DeMillo, Lipton 1997).
+        So it is raised to the public exponent before it leaves, as OpenSSL does with its own.
+        Where that does not give the number back, the result is computed again without the primes.
         """
         number, n = int.from_bytes(octets, "big"), mpz(self.public.modulus)
         if number >= n:
@@ -90,6 +97,8 @@ class RsaKey:
         masked = number * gmpy2.powmod(mask, self.exponent, n) % n
         first, second = gmpy2.powmod_sec(masked % p, dp, p), gmpy2.powmod_sec(masked % q, dq, q)
         result = second + (first - second) * inverse % p * q
+        if gmpy2.powmod(result, self.exponent, n) != masked:
+            result = gmpy2.powmod_sec(masked, self._d, n)
         return int(result * unmask % n).to_bytes(self.public.size, "big")
 
     def _mask(self, octets: bytes) -> tuple[mpz, mpz]:
