@@ -61,7 +61,9 @@ class TestContextOfObject:
         assert b"secret" not in first.context_blob
         assert first.context_blob[66:] != second.context_blob[66:]
 
-    @pytest.mark.parametrize("change", ["sequence", "saved_handle", "hierarchy", "first", "last", "short"])
+    @pytest.mark.parametrize(
+        "change", ["sequence", "saved_handle", "hierarchy", "first", "nonce", "last", "short"]
+    )
     def test_tampered(self, tpm: Client, change: str) -> None:
         """Every part of a context is protected."""
         context = tpm.context_save(primary(tpm)).context
@@ -72,6 +74,10 @@ class TestContextOfObject:
             "hierarchy": (replace(context, hierarchy=TPM_RH.ENDORSEMENT), TPM_RC.INTEGRITY),
             "first": (
                 replace(context, context_blob=blob[:2] + bytes([blob[2] ^ 1]) + blob[3:]),
+                TPM_RC.INTEGRITY,
+            ),
+            "nonce": (
+                replace(context, context_blob=blob[:66] + bytes([blob[66] ^ 1]) + blob[67:]),
                 TPM_RC.INTEGRITY,
             ),
             "last": (replace(context, context_blob=blob[:-1] + bytes([blob[-1] ^ 1])), TPM_RC.INTEGRITY),

@@ -216,6 +216,19 @@ def test_confounder(tpm: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     assert shown(first, second) < SHOWN
 
 
+def test_exchanged_parts(tpm: Client) -> None:
+    """No part of a context fits another one, not even another of the same object."""
+    item = primary(tpm)
+    one, other = (tpm.context_save(item).context for _ in range(2))
+    cuts = (0, INTEGRITY_SIZE, INTEGRITY_SIZE + NONCE_SIZE, len(one.context_blob))
+    for begin, end in zip(cuts, cuts[1:], strict=False):
+        blob = one.context_blob[:begin] + other.context_blob[begin:end] + one.context_blob[end:]
+
+        assert tpm.context_load(context=replace(one, context_blob=blob)).rc == TPM_RC.INTEGRITY.parameter(1)
+    assert tpm.context_load(context=replace(one, context_blob=other.context_blob)).rc != TPM_RC.SUCCESS
+    assert tpm.context_load(context=one).rc == TPM_RC.SUCCESS
+
+
 class TestSizes:
     """A context fits its structure, and the smallest response that a profile may have."""
 

@@ -46,8 +46,9 @@ def _by_rsa(
     if digest is None:
         return None
     salt = random.randbytes(digest().digest_size)
-    key = RSAPublicNumbers(parameters.exponent or 65537, int.from_bytes(modulus, "big")).public_key()
+    numbers = RSAPublicNumbers(parameters.exponent or 65537, int.from_bytes(modulus, "big"))
     try:
+        key = numbers.public_key()
         return salt, key.encrypt(salt, OAEP(MGF1(digest()), digest(), LABEL))
     except ValueError:
         return None
