@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from hashlib import sha256
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -221,7 +221,7 @@ def test_exchanged_parts(tpm: Client) -> None:
     item = primary(tpm)
     one, other = (tpm.context_save(item).context for _ in range(2))
     cuts = (0, INTEGRITY_SIZE, INTEGRITY_SIZE + NONCE_SIZE, len(one.context_blob))
-    for begin, end in zip(cuts, cuts[1:], strict=False):
+    for begin, end in pairwise(cuts):
         blob = one.context_blob[:begin] + other.context_blob[begin:end] + one.context_blob[end:]
 
         assert tpm.context_load(context=replace(one, context_blob=blob)).rc == TPM_RC.INTEGRITY.parameter(1)
