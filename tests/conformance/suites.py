@@ -13,7 +13,8 @@ from tests.conformance.report import LIMIT, Report, Suite, SuiteError
 from tests.conformance.swtpm import run_swtpm
 from tests.conformance.tools import run_tools
 from tests.differential.campaign import Result, run
-from tests.differential.judge import Swtpm
+from tests.differential.judge import Judge, Swtpm
+from tests.differential.peer import VARIABLE, Peer, PeerError, chosen
 
 
 def read_junit(path: Path) -> Report:
@@ -87,16 +88,33 @@ def run_vectors(work: Path, environment: dict[str, str]) -> Report:
 
 def run_campaign(_work: Path, _environment: dict[str, str]) -> Report:
     """The recorded campaign beside swtpm: a command passes when both answer the same."""
-    judge = Swtpm()
+    return beside(Swtpm(), CAMPAIGN_COMMANDS)
+
+
+def run_peer(_work: Path, _environment: dict[str, str]) -> Report:
+    """The same streams beside the TPM that VTPM_PEER names, as the TCG's reference simulator."""
     try:
-        result = run(CAMPAIGN_SEED, CAMPAIGN_COMMANDS, judge, Result())
+        address = chosen()
+        if address is None:
+            return Report(skipped=Counter({f"{VARIABLE}=mssim:HOST:PORT names no TPM": 1}))
+        return beside(Peer(*address), PEER_COMMANDS)
+    except PeerError as error:
+        raise SuiteError(str(error)) from error
+
+
+def beside(judge: Judge, commands: int) -> Report:
+    """A campaign beside another TPM, as a report."""
+    try:
+        result = run(CAMPAIGN_SEED, commands, judge, Result())
     finally:
         judge.close()
     differences = result.explained.total() + result.unexplained.total()
+    skipped = {f"explained: {name}": count for name, count in result.explained.items()}
+    skipped |= {f"{judge.title} has crashed: {name}": count for name, count in result.crashes.items()}
     return Report(
         passed=result.commands - differences,
-        failed=[f"{key[0]}: swtpm {key[1]}, vtpm {key[2]}" for key in result.unexplained.elements()],
-        skipped=Counter({f"explained: {name}": count for name, count in result.explained.items()}),
+        failed=[f"{key[0]}: {judge.title} {key[1]}, vtpm {key[2]}" for key in result.unexplained.elements()],
+        skipped=Counter(skipped),
     )
 
 
@@ -110,11 +128,12 @@ VECTORS = (
     "tests/control/test_cve.py",
     "tests/foreign_state/test_formats.py",
 )
-CAMPAIGN_SEED, CAMPAIGN_COMMANDS = 1, 120_000
+CAMPAIGN_SEED, CAMPAIGN_COMMANDS, PEER_COMMANDS = 1, 120_000, 25_000
 
 SUITES = [
     Suite("vectors", run_vectors),
     Suite("campaign", run_campaign),
+    Suite("peer", run_peer),
     Suite("tpm2-pytss", run_pytss),
     Suite("tpm2-tools", run_tools),
     Suite("swtpm", run_swtpm),

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from tests.differential.coverage import Met, met
 from tests.differential.differences import Difference, table
-from tests.differential.judge import Swtpm
+from tests.differential.judge import Judge
 from tests.differential.moves import MOVES
 from tests.differential.pair import Exchange
 from tests.differential.stream import Stream
@@ -41,7 +41,7 @@ class Result:
     examples: dict[Key, str] = field(default_factory=dict)
     """The end of the shortest stream that shows it."""
     crashes: Counter[str] = field(default_factory=Counter)
-    """The commands at which swtpm has ended by itself, which ends the stream."""
+    """The commands at which the other has ended by itself, which ends the stream."""
     crash_examples: dict[str, str] = field(default_factory=dict)
     lengths: dict[Key, int] = field(default_factory=dict)
 
@@ -81,9 +81,9 @@ class JudgedStream(Stream):
         raise Different
 
 
-def run(first: int, commands: int, judge: Swtpm, result: Result) -> Result:
+def run(first: int, commands: int, judge: Judge, result: Result) -> Result:
     """Streams from the seed `first` on, until there are so many commands."""
-    differences = table()
+    differences = table(judge.table)
     makers, weights = list(MOVES), list(MOVES.values())
     seed = first
     while result.commands < commands:

@@ -153,9 +153,9 @@ MASKS: dict[str, dict[str, Mask]] = {
 """For each command, what is compared of a field that is not compared whole, octet by octet."""
 
 
-def comparable(reply: Reply) -> dict[str, Any]:
-    """What must be equal, by the names of the fields."""
-    masks = MASKS.get(reply.command)
+def comparable(reply: Reply, *, by_fields: bool = False) -> dict[str, Any]:
+    """What must be equal, by the names of the fields; of all commands, or of those that need it."""
+    masks = MASKS.get(reply.command, {} if by_fields else None)
     if masks is None or not reply.fields:
         handle = next((value for name, value in reply.fields.items() if name.endswith("_handle")), None)
         return {"handle": handle, "parameters": reply.parameters}

@@ -5,10 +5,11 @@ from io import BytesIO
 from typing import Any
 
 from tests.differential.comparison import COUNTERS, attest
+from tests.differential.counterparts import leaves
 from tests.differential.pair import Exchange, Pair
 from tests.scenarios import HEADER
 from vtpm.spec.attributes import TPMA_OBJECT, TPMA_SESSION
-from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_HT, TPM_RH, TPM_ST
+from vtpm.spec.constants import TPM_ALG, TPM_CAP, TPM_CC, TPM_HT, TPM_RH, TPM_ST
 from vtpm.spec.structures import TPMS_ATTEST
 from vtpm.state.object import Object
 from vtpm.state.sequence import Sequence
@@ -33,13 +34,17 @@ THEIR_LARGEST_PRIME = 192
 THEIR_HASHES = 4
 """The most elements of a TPML_PCR_SELECTION for libtpms 0.9."""
 
-THEIR_SLOTS = 3
-"""How many transient objects libtpms 0.9 has room for."""
-
 NEED_A_SLOT = (TPM_CC.Create, TPM_CC.Import)
 """Commands that need one as long as they last."""
 
 NEW_TICKETS = (0x8026, 0x8027, 0x8028, 0x8029)
+RESERVED_BIT = 1 << 3
+LISTS_OF_TIMERS = tuple(
+    kind.to_bytes(4, "big") for kind in (TPM_CAP.HANDLES, TPM_CAP.AUTH_POLICIES, TPM_CAP.ACT)
+)
+NEWEST_CAPABILITIES = (0xB, 0xC, 0xD)
+"""TPM_CAP_PUB_KEYS, TPM_CAP_SPDM_SESSION_INFO and the one after them."""
+
 LIMITED = TPMA_OBJECT(firmwareLimited=True, svnLimited=True)
 BITS_OF_PUBLIC = slice(6, 10)
 """Where a TPM2B_PUBLIC has objectAttributes."""
@@ -86,11 +91,14 @@ def names_persistent(exchange: Exchange, _: Pair) -> bool:
 
 
 def no_slot_left(exchange: Exchange, pair: Pair) -> bool:
-    """Are all slots of libtpms in use, if every persistent object that a handle names takes one?"""
+    """Are all slots of the other in use, if every persistent object that a handle names takes one?"""
     command, tpm = exchange.request.command, pair.tpm
     persistent = [handle for handle in exchange.request.handles if handle >> 24 == TPM_HT.PERSISTENT]
     wanted = command.code in NEED_A_SLOT or (command.response_handle and exchange.ours.rc != TPM_RC.SUCCESS)
-    return bool(persistent) and len(tpm.volatile.objects) + len(persistent) + wanted > THEIR_SLOTS
+    return (
+        bool(persistent)
+        and len(tpm.volatile.objects) + len(persistent) + wanted > tpm.profile.transient_slots
+    )
 
 
 def size_of_secret(octets: bytes) -> int:
@@ -292,6 +300,66 @@ def no_signer(exchange: Exchange, _: Pair) -> bool:
     return TPM_RH.NULL in exchange.request.handles and exchange.what == "code"
 
 
+def reserved_bit(exchange: Exchange, _: Pair) -> bool:
+    """Is bit 3 of a public area's attributes set?"""
+    octets = octets_at(exchange, at_fault(exchange.ours.rc, "parameter"))
+    return bool(int.from_bytes(octets[BITS_OF_PUBLIC], "big") & RESERVED_BIT)
+
+
+def lists_timers(exchange: Exchange, _: Pair) -> bool:
+    """Are permanent handles asked for, their policies, or the timers?"""
+    return exchange.request.parameters[1][:4] in LISTS_OF_TIMERS
+
+
+def padded_message(exchange: Exchange, _: Pair) -> bool:
+    """Is what was decrypted one number, with zeros in front of it here?"""
+    return both_pad(exchange.theirs.message, exchange.ours.message)
+
+
+def larger_private(exchange: Exchange, _: Pair) -> bool:
+    """Is the other's private area larger?"""
+    return len(exchange.theirs.out_private) > len(exchange.ours.out_private)
+
+
+def decrypts_nothing(exchange: Exchange, _: Pair) -> bool:
+    """Is there nothing in the first parameter, which a session decrypts?"""
+    return exchange.request.parameters[1][:2] == bytes(2) and any(
+        auth.attributes.decrypt for auth in exchange.request.auths
+    )
+
+
+def absent_command(exchange: Exchange, pair: Pair) -> bool:
+    """Does a policy name a command that this TPM has not?"""
+    return int.from_bytes(exchange.request.parameters[1][:4], "big") not in pair.tpm.commands
+
+
+def lists_own_commands(exchange: Exchange, _: Pair) -> bool:
+    """Are commands listed, of which the other has all, but for an attribute of ReadOnlyControl?"""
+    if exchange.request.parameters[1][:4] != TPM_CAP.COMMANDS.to_bytes(4, "big"):
+        return False
+    theirs, ours = (set(reply.capability_data.data) for reply in (exchange.theirs, exchange.ours))
+    more = {entry.commandIndex for entry in ours - theirs} - {TPM_CC.ReadOnlyControl}
+    return not more or bool(exchange.theirs.more_data)
+
+
+def newest_capability(exchange: Exchange, _: Pair) -> bool:
+    """Is a capability asked for that only some TPMs of the newest revisions have?"""
+    return int.from_bytes(exchange.request.parameters[1][:4], "big") in NEWEST_CAPABILITIES
+
+
+def padded_curve(exchange: Exchange, _: Pair) -> bool:
+    """Do the parameters of a curve agree but for zeros in front of numbers?"""
+    pairs = list(leaves(exchange.theirs.fields["parameters"], exchange.ours.fields["parameters"]))
+    return all(theirs == ours or both_pad(theirs, ours) for theirs, ours in pairs)
+
+
+def both_pad(theirs: Any, ours: Any) -> bool:
+    """Are two octet strings one number?"""
+    if not isinstance(theirs, bytes) or not isinstance(ours, bytes):
+        return False
+    return theirs.lstrip(b"\0") == ours.lstrip(b"\0")
+
+
 def both_refuse(exchange: Exchange, _: Pair) -> bool:
     """Has neither done anything?"""
     return TPM_RC.SUCCESS not in (exchange.theirs.rc, exchange.ours.rc)
@@ -300,9 +368,11 @@ def both_refuse(exchange: Exchange, _: Pair) -> bool:
 CONDITIONS: dict[str, Condition] = {
     condition.__name__: condition
     for condition in (
+        absent_command,
         always,
         anonymized,
         audits_nothing,
+        both_refuse,
         bound_otherwise,
         by_mqv,
         by_session,
@@ -328,6 +398,14 @@ CONDITIONS: dict[str, Condition] = {
         public_only,
         refused_sequence,
         restricted_key,
+        reserved_bit,
+        decrypts_nothing,
+        larger_private,
+        lists_own_commands,
+        padded_message,
+        lists_timers,
+        newest_capability,
+        padded_curve,
         unknown_tag,
         unwritten,
         wide_algorithm,

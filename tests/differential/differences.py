@@ -1,4 +1,4 @@
-"""The differences that are explained: `differences.toml`, which every run reads."""
+"""The differences that are explained, in one table for each judge, which every run reads."""
 
 import tomllib
 from dataclasses import dataclass
@@ -8,7 +8,8 @@ from pathlib import Path
 from tests.differential.conditions import CONDITIONS
 from tests.differential.pair import Exchange, Pair
 
-TABLE = Path(__file__).with_name("differences.toml")
+TABLES = ("differences.toml", "reference.toml")
+"""The tables: beside swtpm, and beside a peer that follows the TCG's reference code."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,9 @@ class Difference:
         )
 
 
-def table() -> list[Difference]:
-    """All explained differences, in order."""
-    rows = tomllib.loads(TABLE.read_text())["difference"]
+def table(name: str) -> list[Difference]:
+    """All explained differences of a table, in order."""
+    rows = tomllib.loads(Path(__file__).with_name(name).read_text())["difference"]
     return [
         Difference(
             name=row["name"],

@@ -1,4 +1,4 @@
-"""swtpm on a TCP port, as the other opinion on what a TPM answers."""
+"""The other opinion on what a TPM answers: swtpm on a TCP port, or a peer that the caller names."""
 
 import shutil
 import socket
@@ -6,9 +6,11 @@ import struct
 import subprocess
 import tempfile
 import time
+from abc import abstractmethod
 from pathlib import Path
 
 from tests.scenarios import Caller
+from vtpm.state.profile import SWTPM_COMPATIBLE, Profile
 
 START_SECONDS = 10.0
 ANSWER_SECONDS = 60.0
@@ -38,11 +40,42 @@ def free_ports() -> tuple[int, int]:
 def version() -> str:
     """What `swtpm --version` says first."""
     said = subprocess.run(["swtpm", "--version"], capture_output=True, text=True, check=True).stdout
-    return said.splitlines()[0].split(",")[0].removeprefix("TPM emulator version ")
+    return "swtpm " + said.splitlines()[0].split(",")[0].removeprefix("TPM emulator version ")
 
 
-class Swtpm(Caller):
+class Judge(Caller):
+    """Another TPM, beside which this one is put."""
+
+    title: str
+    """What reports call it."""
+    table: str
+    """The table of explained differences, beside this module."""
+    shares_seeds: bool
+    """Can its seeds and proofs be read, so that this TPM takes them over?"""
+    profile: Profile
+    """What this TPM has to be to be compared with it."""
+
+    @abstractmethod
+    def lose_power(self) -> None:
+        """Power goes and comes again."""
+
+    @abstractmethod
+    def renew(self) -> None:
+        """Be like a TPM that comes from the manufacturer, before its first TPM2_Startup."""
+
+    @abstractmethod
+    def restart(self) -> None:
+        """Go on after the program has ended by itself."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End the connection."""
+
+
+class Swtpm(Judge):
     """A started swtpm with a state of its own."""
+
+    title, table, shares_seeds, profile = "swtpm", "differences.toml", True, SWTPM_COMPATIBLE
 
     def __init__(self) -> None:
         self.names: dict[int, bytes] = {}

@@ -2,18 +2,21 @@
 
 from typing import TYPE_CHECKING, Any
 
-from tests.differential.pair import Request
+from tests.differential.pair import Request, Split
 from tests.differential.salts import salt_for
 from tests.scenarios import Reply
 from tests.sessions import NO_CIPHER, CallerSession, kdf_a
 from vtpm.spec.algorithms import TPMT_SYM_DEF
 from vtpm.spec.constants import TPM_ALG, TPM_RH, TPM_SE
+from vtpm.spec.objects import TPMT_PUBLIC
 from vtpm.state.object import Object
+from vtpm.wire.structure import marshal, unmarshal
 
 if TYPE_CHECKING:
     from tests.differential.stream import Stream
 
 NONCE = bytes(range(16))
+NO_SALTS = (b"", b"")
 SIZES = {TPM_ALG.SHA1: 20, TPM_ALG.SHA256: 32, TPM_ALG.SHA384: 48, TPM_ALG.SHA512: 64}
 
 
@@ -29,10 +32,10 @@ def opening(
     """StartAuthSession; the callers have the session from then on."""
     entity = stream.entity(bind)
     auth = stream.value_of(entity) if bind != TPM_RH.NULL else b""
-    salt, encrypted = salted(stream, tpm_key)
+    salts, encrypted = salted(stream, tpm_key)
 
     def after(theirs: Reply, ours: Reply) -> None:
-        for side, reply in zip(stream.pair.sides, (theirs, ours), strict=True):
+        for side, reply, salt in zip(stream.pair.sides, (theirs, ours), salts, strict=True):
             nonce, secret = reply.nonce_tpm, auth + salt
             has_key = bind != TPM_RH.NULL or tpm_key != TPM_RH.NULL
             key = kdf_a(alg, secret, b"ATH", nonce, NONCE, 8 * SIZES[alg]) if has_key else b""
@@ -49,11 +52,18 @@ def opening(
     return request
 
 
-def salted(stream: "Stream", tpm_key: int) -> tuple[bytes, bytes]:
-    """A salt for a key and its encrypted form; both empty without a key, or if there is none for it."""
+def salted(stream: "Stream", tpm_key: int) -> tuple[tuple[bytes, bytes], Any]:
+    """Salts for the key of each, and their encrypted forms; empty if there can be none."""
     if tpm_key == TPM_RH.NULL:
-        return b"", b""
+        return NO_SALTS, b""
     item = stream.pair.tpm.volatile.objects.get(tpm_key) or stream.pair.tpm.persistent.get(tpm_key)
     if not isinstance(item, Object):
-        return b"", b""
-    return salt_for(item.public, stream.dice.random) or (b"", b"")
+        return NO_SALTS, b""
+    salt, encrypted = salt_for(item.public, stream.dice.random) or (b"", b"")
+    if stream.pair.judge.shares_seeds:
+        return (salt, salt), encrypted
+    octets = marshal(item.public)
+    translated = stream.pair.counterparts.translated(octets)
+    public = item.public if translated == octets else unmarshal(TPMT_PUBLIC, translated)
+    their_salt, their_encrypted = salt_for(public, stream.dice.random) or (b"", b"")
+    return (their_salt, salt), Split(their_encrypted, encrypted)

@@ -7,16 +7,17 @@ from typing import Any
 
 from tests.differential.audits import Audits, Executed
 from tests.differential.comparison import comparable
-from tests.differential.judge import Swtpm
+from tests.differential.counterparts import Counterparts
+from tests.differential.judge import Judge, Swtpm
+from tests.differential.peer import Peer
 from tests.differential.seeds import adopt_factory, adopt_null, adopt_permanent
-from tests.scenarios import Caller, Client, Reply, reply_of, request_of
+from tests.scenarios import HEADER, Caller, Client, Reply, reply_of, request_of
 from tests.sessions import CallerSession, ResponseError
 from vtpm.commands import COMMANDS, Command
 from vtpm.engine.handles import entity_of
 from vtpm.engine.tpm import Tpm
 from vtpm.spec.attributes import TPMA_SESSION
 from vtpm.spec.constants import TPM_CC, TPM_HT, TPM_RH, TPM_ST, TPM_SU
-from vtpm.state.profile import SWTPM_COMPATIBLE
 from vtpm.state.session import Session, binding_of
 from vtpm.wire.error import TPM_RC, TpmError, decode
 
@@ -65,6 +66,14 @@ class Request:
 
 
 @dataclass
+class Split:
+    """A parameter with one value for the other TPM and another for this one."""
+
+    theirs: Any
+    ours: Any
+
+
+@dataclass
 class Exchange:
     """What both have answered."""
 
@@ -86,6 +95,14 @@ def code_name(rc: int) -> str:
     return str(decode(rc)).removeprefix("TPM_RC_").removeprefix("TPM_RC.")
 
 
+def answer_of(command: Command, response: bytes) -> Reply:
+    """A response; a refusal by the tag may have either tag itself."""
+    tag, size, rc = HEADER.unpack_from(response)
+    if rc == TPM_RC.BAD_TAG and size == len(response) == HEADER.size and tag == TPM_ST.NO_SESSIONS:
+        return Reply(rc, response, command=command.name)
+    return reply_of(command, response)
+
+
 @dataclass
 class Side:
     """One of the two: how to reach it, and the caller's side of its sessions."""
@@ -101,14 +118,13 @@ class Side:
 
 
 class Pair:
-    """The two TPMs with the same seeds."""
+    """The two TPMs: with the same seeds, if those of the other can be read."""
 
-    def __init__(self, judge: Swtpm, seed: int) -> None:
+    def __init__(self, judge: Judge, seed: int) -> None:
         self.judge = judge
         judge.renew()
-        self.own = Client(
-            profile=SWTPM_COMPATIBLE, seed=b"differential" + seed.to_bytes(8, "big"), start=False
-        )
+        self.own = Client(profile=judge.profile, seed=b"differential" + seed.to_bytes(8, "big"), start=False)
+        self.counterparts = Counterparts()
         self.sides = (Side(judge), Side(self.own))
         self.began = time.monotonic()
         self.has_lost_allocation = False
@@ -120,11 +136,24 @@ class Pair:
         self.sent = b""
         self.has_reset_by_policy = False
         """Has lockout's policy authorized a DictionaryAttackLockReset?"""
-        adopt_factory(self.own)
-        adopt_permanent(self.own, judge)
+        if isinstance(judge, Peer):
+            judge.adopt(self.own)
+        else:
+            adopt_factory(self.own)
+        self.adopt_permanent()
         for side in self.sides:
             side.caller.startup(startup_type=TPM_SU.CLEAR).check()
-        adopt_null(self.own, judge)
+        self.adopt_null()
+
+    def adopt_permanent(self) -> None:
+        """Keep the seeds of the permanent hierarchies equal."""
+        if isinstance(self.judge, Swtpm):
+            adopt_permanent(self.own, self.judge)
+
+    def adopt_null(self) -> None:
+        """Keep the seed of the null hierarchy equal."""
+        if isinstance(self.judge, Swtpm):
+            adopt_null(self.own, self.judge)
 
     @property
     def tpm(self) -> Tpm:
@@ -138,13 +167,14 @@ class Pair:
 
     def exchange(self, request: Request) -> Exchange:
         """Send a command to both and compare."""
-        names = [self.own.name_of(handle) for handle in request.handles]
+        own_names = [self.own.name_of(handle) for handle in request.handles]
+        all_names = [[self.counterparts.translated(name) for name in own_names], own_names]
         sent, replies, faults, executions = [], [], [], []
         is_shut_down, audit_alg = self.tpm.permanent.shutdown is not None, self.tpm.permanent.audit_alg
         is_audited = request.command.code in self.tpm.permanent.audited
         is_part = self.is_part_of_pin(request)
         self.own.now = int(1000 * (time.monotonic() - self.began))
-        for side, plain in zip(self.sides, request.parameters, strict=True):
+        for side, plain, names in zip(self.sides, request.parameters, all_names, strict=True):
             octets, parameters = self.octets_of(side, request, names, plain)
             sent.append(octets)
             self.command, self.sent = request.command, octets
@@ -153,7 +183,7 @@ class Pair:
             if response[6:10] == TPM_RC.RETRY.to_bytes(4, "big"):
                 # What libtpms 0.9 answers to the first use of a protected entity.
                 response = side.caller.send(octets, request.locality)
-            reply = reply_of(command, response)
+            reply = answer_of(command, response)
             replies.append(reply)
             executed = Executed(command, request.handles, names, parameters, reply.parameters)
             executions.append(executed)
@@ -168,6 +198,8 @@ class Pair:
             if is_shut_down and request.command.code != TPM_CC.Startup:
                 is_stale = self.tpm.permanent.shutdown is None
                 self.has_gone_on |= is_stale or request.command.code in AFTER_SHUTDOWN
+            if not self.judge.shares_seeds:
+                self.counterparts.learn(theirs, ours)
             self.follow(request)
             if self.tpm.permanent.audit_alg is audit_alg:
                 for side, executed in zip(self.sides, executions, strict=True):
@@ -183,18 +215,18 @@ class Pair:
 
     def is_part_of_pin(self, request: Request) -> bool:
         """Will it be the first write to a PIN Index, and not of all of it?"""
-        index = self.tpm.nv.get(request.handles[1]) if request.command.code == TPM_CC.NV_Write else None
+        is_write = request.command.code == TPM_CC.NV_Write and self.judge.shares_seeds
+        index = self.tpm.nv.get(request.handles[1]) if is_write else None
         size = int.from_bytes(request.parameters[1][:2], "big")
         return index is not None and index.is_pin and not index.attributes.WRITTEN and size < PIN_SIZE
 
     def divergence(self, request: Request) -> str:
-        """What makes the states of the two differ from this Startup on."""
-        if request.command.code != TPM_CC.Startup:
+        """What makes the states of the two differ from this Startup on, if the other is swtpm."""
+        if request.command.code != TPM_CC.Startup or not self.judge.shares_seeds:
             return ""
         return "saved state" if self.has_gone_on else "allocation" if self.has_lost_allocation else ""
 
-    @staticmethod
-    def difference(theirs: Reply, ours: Reply, faults: list[str]) -> str:
+    def difference(self, theirs: Reply, ours: Reply, faults: list[str]) -> str:
         """The name of the first field that must be equal and is not; nothing if there is none."""
         if any(faults):
             return " and ".join(fault or "nothing" for fault in faults)
@@ -202,9 +234,13 @@ class Pair:
             return "tag"
         if [auth[1] for auth in theirs.auths] != [auth[1] for auth in ours.auths]:
             return "session attributes"
-        first, second = comparable(theirs), comparable(ours)
+        by_fields = not self.judge.shares_seeds
+        first, second = (comparable(reply, by_fields=by_fields) for reply in (theirs, ours))
         for name in first:
-            if first[name] != second.get(name):
+            if first[name] == second.get(name):
+                continue
+            shares = self.judge.shares_seeds or name not in second
+            if shares or not self.counterparts.are_alike(theirs.command, name, first[name], second[name]):
                 return name
         return "" if len(first) == len(second) else "fields"
 
@@ -343,9 +379,9 @@ class Pair:
             self.has_reset_by_policy |= request.auths[0].session >> 24 == TPM_HT.POLICY_SESSION
         if request.command.code in REMAKERS:
             self.has_lost_allocation |= self.tpm.volatile.pcr_reconfigured
-            adopt_permanent(self.own, self.judge)
+            self.adopt_permanent()
         if request.command.code == TPM_CC.Startup:
-            adopt_null(self.own, self.judge)
+            self.adopt_null()
 
     def forget(self, session: int) -> None:
         """A session is flushed."""

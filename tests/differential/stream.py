@@ -7,9 +7,9 @@ from typing import Any
 
 from tests.differential.damage import damage
 from tests.differential.dice import Dice
-from tests.differential.judge import Swtpm
+from tests.differential.judge import Judge
 from tests.differential.openings import SIZES, opening
-from tests.differential.pair import Auth, Exchange, Pair, Request, code_name
+from tests.differential.pair import Auth, Exchange, Pair, Request, Split, code_name
 from tests.differential.recipes import BOOK
 from tests.scenarios import BY_HANDLER, Reply, parameters_of
 from vtpm.commands import Command
@@ -30,14 +30,6 @@ KEPT = 24
 
 
 @dataclass
-class Split:
-    """A parameter with one value for swtpm and another for this TPM."""
-
-    theirs: Any
-    ours: Any
-
-
-@dataclass
 class Blob:
     """What Create made, to be loaded."""
 
@@ -50,7 +42,7 @@ class Blob:
 class Stream(ABC):
     """A stream by its seed; `moves` has the kinds of commands and how often they come."""
 
-    def __init__(self, judge: Swtpm, seed: int) -> None:
+    def __init__(self, judge: Judge, seed: int) -> None:
         self.seed = seed
         self.dice = Dice(seed)
         self.pair = Pair(judge, seed)
@@ -93,7 +85,13 @@ class Stream(ABC):
             auths = [self.auth_for(*pair) for pair in zip(handles, roles, strict=False)]
             if command.sessions.name != "FORBIDDEN" and self.dice.chance(0.05):
                 auths += self.extra()
-        return Request(command, handles, parameters, auths)
+        theirs, ours = parameters
+        return Request(command, handles, (self.pair.counterparts.translated(theirs), ours), auths)
+
+    def shown(self, theirs: Reply, ours: Reply) -> Reply:
+        """What either has made, if both can read it; else what this TPM has made."""
+        either: Reply = self.pick([theirs, ours])
+        return either if self.pair.judge.shares_seeds else ours
 
     def entity(self, handle: int) -> Entity | None:
         """What a handle refers to, if anything."""

@@ -4,7 +4,7 @@ import pytest
 
 from tests.differential.campaign import Result, run
 from tests.differential.conditions import CONDITIONS
-from tests.differential.differences import table
+from tests.differential.differences import TABLES, table
 from tests.differential.judge import HAS_SWTPM, Swtpm
 
 PARTS = 4
@@ -30,13 +30,14 @@ def test_streams(part: int) -> None:
     assert result.successes > result.commands // 5
 
 
-class TestTable:
-    """differences.toml"""
+class TestTables:
+    """differences.toml and reference.toml"""
 
     def test_conditions(self) -> None:
-        """Every condition is named by a row, and every row has its reason."""
-        rows = table()
+        """Every condition is named by a row, and every row has its reason and a name of its own."""
+        tables = [table(name) for name in TABLES]
 
-        assert {row.condition for row in rows} == set(CONDITIONS)
-        assert all(row.clause and row.reason for row in rows)
-        assert len({row.name for row in rows}) == len(rows)
+        assert {row.condition for rows in tables for row in rows} == set(CONDITIONS)
+        for rows in tables:
+            assert all(row.clause and row.reason for row in rows)
+            assert len({row.name for row in rows}) == len(rows)

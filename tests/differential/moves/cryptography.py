@@ -77,7 +77,7 @@ def sign(stream: Stream) -> Request:
     text = stream.pick([bytes(20), bytes(32), bytes(48), bytes(64), b""])
 
     def after(theirs: Reply, ours: Reply) -> None:
-        shown = stream.pick([theirs, ours]).signature
+        shown = stream.shown(theirs, ours).signature
         stream.send(stream.request("verify_signature", key, digest=text, signature=shown))
 
     request = stream.request("sign", key, digest=text, in_scheme=scheme(stream), validation=NO_TICKET)
@@ -135,7 +135,7 @@ def agreement(stream: Stream) -> Request:
         return stream.request(way, curve_id=curve)
 
     def after(theirs: Reply, ours: Reply) -> None:
-        point = stream.pick([theirs, ours]).pub_point
+        point = stream.shown(theirs, ours).pub_point
         stream.send(stream.request("ecdh_z_gen", key, in_point=point))
 
     request = stream.request(way, key)

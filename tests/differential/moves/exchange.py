@@ -129,7 +129,7 @@ def encrypt_rsa(stream: Stream) -> Request:
     label = stream.pick([b"", b"", b"label\0", b"no end"])
 
     def after(theirs: Reply, ours: Reply) -> None:
-        octets = stream.pick([theirs, ours]).out_data
+        octets = stream.shown(theirs, ours).out_data
         stream.send(stream.request("rsa_decrypt", key, cipher_text=octets, in_scheme=how, label=label))
 
     message = stream.pick([b"message", b"", bytes(20), b"\1" * 128, b"\xff" * 128, bytes(64), b"\0\0x"])

@@ -1,14 +1,13 @@
 """What takes several commands to come to: approvals, PIN Indices, lockout, many sessions, exclusive audit."""
 
-import hashlib
 from typing import Any
 
 from tests.differential.moves.move import move
 from tests.differential.moves.policies import session
 from tests.differential.openings import SIZES, opening
-from tests.differential.pair import Auth, Request
+from tests.differential.pair import Auth, Request, Split
 from tests.differential.recipes import Recipe, for_command, for_duplication
-from tests.differential.stream import Split, Stream
+from tests.differential.stream import Stream
 from tests.keys import NULL_SIGNATURE_SCHEME
 from tests.scenarios import Reply
 from tests.sessions import HASHES
@@ -26,7 +25,7 @@ NV_CODES = ("OWNERWRITE", "AUTHWRITE", "OWNERREAD", "AUTHREAD")
 def run(stream: Stream, request: Request) -> Reply | None:
     """Send one command of a flow; its reply if both have succeeded."""
     exchange = stream.send(request)
-    return exchange.theirs if stream.is_success(exchange) else None
+    return exchange.ours if stream.is_success(exchange) else None
 
 
 @move(2)
@@ -39,7 +38,7 @@ def approve(stream: Stream) -> Request | None:
     item = stream.item(key)
     alg = item.public.name_alg if item.public.name_alg in SIZES else A.SHA256
     approved = stream.pick([digest.policy_digest] * 3 + [bytes(32)])
-    text = hashlib.new(HASHES[alg], approved + ref).digest()
+    text = stream.pair.counterparts.hashed(HASHES[alg], approved, ref)
     given: dict[str, Any] = {"in_scheme": NULL_SIGNATURE_SCHEME, "validation": NO_TICKET}
     signed = run(stream, stream.request("sign", key, digest=text, **given))
     if signed is None:
@@ -103,7 +102,10 @@ def administer_index(stream: Stream) -> Request | None:
         )
         policy = Recipe((for_command(code),)).digest(A.SHA256)
         public = TPMS_NV_PUBLIC(SPECIAL, A.SHA256, attributes, policy, 8)
-        run(stream, stream.request("nv_define_space", TPM_RH.PLATFORM, auth=b"old", public_info=public))
+        request = stream.request("nv_define_space", TPM_RH.PLATFORM, auth=b"old", public_info=public)
+        # With another policy a peer would keep the Index for good.
+        request.fixed = not stream.pair.judge.shares_seeds
+        run(stream, request)
     if code == TPM_CC.NV_ChangeAuth:
         return stream.request("nv_change_auth", SPECIAL, new_auth=stream.pick([b"new", bytes(33), b"n" * 40]))
     return stream.request("nv_undefine_space_special", SPECIAL, TPM_RH.PLATFORM)
@@ -184,7 +186,11 @@ def prefer_parent(stream: Stream) -> Request | None:
         handle for handle in stream.objects() if stream.item(handle).public.object_attributes.restricted
     ]
     if parents:
-        stream.recipes.append(for_duplication(stream.item(stream.pick(parents)).name))
+        name = stream.item(stream.pick(parents)).name
+        recipe, theirs = for_duplication(name), for_duplication(stream.pair.counterparts.translated(name))
+        for alg in SIZES:
+            stream.pair.counterparts.note(theirs.digest(alg), recipe.digest(alg))
+        stream.recipes.append(recipe)
     return None
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from tests.differential.moves.move import move
 from tests.differential.moves.storage import selection
-from tests.differential.pair import Request
+from tests.differential.pair import Request, Split
 from tests.differential.recipes import DUPLICATE
-from tests.differential.stream import Blob, Split, Stream
+from tests.differential.stream import Blob, Stream
 from tests.differential.test_templates import Dice as Templates
 from tests.keys import NO_SYMMETRIC
 from tests.objects import SEALED, SIGN_ECC, STORAGE_ECC, template
@@ -67,7 +67,7 @@ def content(stream: Stream, made: TPMT_PUBLIC) -> TPMS_SENSITIVE_CREATE:
 
 @move(5)
 def create_primary(stream: Stream) -> Request:
-    """All of it is the same for both, since the seeds are."""
+    """All of it is the same for both, if the seeds are."""
     made = public(stream, parent=stream.dice.chance(0.5))
     given: dict[str, Any] = {
         "in_sensitive": content(stream, made),
@@ -75,8 +75,8 @@ def create_primary(stream: Stream) -> Request:
         "creation_pcr": selection(stream),
     }
 
-    def after(theirs: Reply, _: Reply) -> None:
-        stream.creations.append((theirs.name, theirs.creation_hash, theirs.creation_ticket))
+    def after(_: Reply, ours: Reply) -> None:
+        stream.creations.append((ours.name, ours.creation_hash, ours.creation_ticket))
 
     request = stream.request(
         "create_primary", stream.hierarchy(), outside_info=stream.pick([b"", b"o"]), **given
@@ -96,7 +96,7 @@ def create(stream: Stream) -> Request:
     handle, made = parent(stream), public(stream)
 
     def after(theirs: Reply, ours: Reply) -> None:
-        reply = stream.pick([theirs, ours])
+        reply = stream.shown(theirs, ours)
         if handle in stream.objects():
             stream.blobs.append(Blob(stream.item(handle).name, reply.out_private, reply.out_public))
 
@@ -139,7 +139,7 @@ def raise_child(stream: Stream) -> Request | None:
     answer = stream.send(stream.request("create", handle, outside_info=b"", **given))
     if not stream.is_success(answer):
         return None
-    reply = stream.pick([answer.theirs, answer.ours])
+    reply = stream.shown(answer.theirs, answer.ours)
     stream.blobs.append(Blob(stream.item(handle).name, reply.out_private, reply.out_public))
     stream.creations.append((name_of(reply.out_public), reply.creation_hash, reply.creation_ticket))
     blob = {"in_private": reply.out_private, "in_public": reply.out_public}
@@ -266,8 +266,13 @@ def spoil(stream: Stream, given: dict[str, Any]) -> None:
     octets = given[name]
     if octets:
         place = stream.dice.random.randrange(len(octets))
-        changed = octets[:place] + bytes([octets[place] ^ 1]) + octets[place + 1 :]
-        given[name] = stream.pick([changed, changed, octets[:-1], octets + b"x", b""])
+        way = stream.pick(["change", "change", "cut", "longer", "none"])
+
+        def spoiled(octets: bytes) -> bytes:
+            changed = octets[:place] + bytes([octets[place] ^ 1]) + octets[place + 1 :]
+            return {"change": changed, "cut": octets[:-1], "longer": octets + b"x", "none": b""}[way]
+
+        given[name] = Split(spoiled(stream.pair.counterparts.translated(octets)), spoiled(octets))
 
 
 def rewrap(stream: Stream, item: int, old_parent: int, given: dict[str, Any]) -> int:
@@ -278,7 +283,7 @@ def rewrap(stream: Stream, item: int, old_parent: int, given: dict[str, Any]) ->
         stream.request("rewrap", old_parent, new_parent, name=stream.pair.own.name_of(item), **old)
     )
     if stream.is_success(answer):
-        reply = stream.pick([answer.theirs, answer.ours])
+        reply = stream.shown(answer.theirs, answer.ours)
         given["duplicate"], given["in_sym_seed"] = reply.out_duplicate, reply.out_sym_seed
     return new_parent
 
@@ -295,7 +300,7 @@ def duplicated(stream: Stream, item: int, target: int) -> Request:
     inner = stream.pick([NO_SYMMETRIC, AES_CFB])
 
     def after(theirs: Reply, ours: Reply) -> None:
-        reply = stream.pick([theirs, ours])
+        reply = stream.shown(theirs, ours)
         if item in stream.objects():
             given = {"encryption_key": reply.encryption_key_out, "duplicate": reply.duplicate}
             given |= {"in_sym_seed": reply.out_sym_seed, "symmetric_alg": inner}
@@ -319,7 +324,7 @@ def credential(stream: Stream) -> Request:
     name = stream.pair.own.name_of(named)
 
     def after(theirs: Reply, ours: Reply) -> None:
-        reply = stream.pick([theirs, ours])
+        reply = stream.shown(theirs, ours)
         given = {"credential_blob": reply.credential_blob, "secret": reply.secret}
         stream.send(stream.request("activate_credential", named, key, **given))
 

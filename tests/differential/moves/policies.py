@@ -7,8 +7,8 @@ from typing import Any
 from tests.differential.moves.move import move
 from tests.differential.moves.storage import authority, selection
 from tests.differential.openings import NONCE, SIZES, opening
-from tests.differential.pair import Request
-from tests.differential.stream import Split, Stream
+from tests.differential.pair import Request, Split
+from tests.differential.stream import Stream
 from tests.scenarios import Reply
 from tests.sessions import AES_128, AES_256, HASHES, NO_CIPHER, XOR_SHA256
 from vtpm.spec.algorithms import TPMT_SIGNATURE, TPMT_SYM_DEF
@@ -103,8 +103,8 @@ def assertion(stream: Stream) -> Request:
 def digest_of(stream: Stream) -> Request:
     """What a session has come to."""
 
-    def after(theirs: Reply, _: Reply) -> None:
-        stream.digests.append(theirs.policy_digest)
+    def after(_: Reply, ours: Reply) -> None:
+        stream.digests.append(ours.policy_digest)
 
     request = stream.request("policy_get_digest", session(stream))
     request.after = after
@@ -180,6 +180,9 @@ def signed(stream: Stream) -> Request | None:
     """PolicySigned with an HMAC key whose value is known."""
     keys = [h for h in stream.objects() if stream.item(h).public.type is A.KEYEDHASH]
     keys = [h for h in keys if stream.item(h).sensitive is not None]
+    if not stream.pair.judge.shares_seeds:
+        # What one of the two has chosen itself, the other does not have.
+        keys = [h for h in keys if not stream.item(h).public.object_attributes.sensitiveDataOrigin]
     if not keys:
         return None
     key, handle = stream.pick(keys), session(stream)

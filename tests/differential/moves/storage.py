@@ -28,6 +28,9 @@ def define(stream: Stream) -> Request:
     chosen |= {name: chance(0.25) for name in SELDOM + LOCKS} | {name: chance(0.03) for name in RARE}
     # A lock for good is durable at once here; libtpms writes what is orderly with the next Shutdown.
     chosen["WRITEDEFINE"] &= not chosen["ORDERLY"]
+    if not stream.pair.judge.shares_seeds:
+        # Only a new TPM could be rid of it, and a peer cannot be made one.
+        chosen["POLICY_DELETE"] = False
     creator = stream.pick([TPM_RH.OWNER, TPM_RH.OWNER, TPM_RH.PLATFORM])
     by_platform = (creator == TPM_RH.PLATFORM) ^ chance(0.05)
     kind = stream.pick([TPM_NT.ORDINARY] * 3 + list(TPM_NT))
