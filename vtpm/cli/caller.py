@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from nvstore.courier import CourierFiles
     from nvstore.files import OsFiles
 
+EXTRAS = ("tpm2_pytss", "kmip", "encodings.idna")
+"""What is loaded by name where it is needed."""
+
 _dropped: "CourierFiles | None" = None
 
 
@@ -36,12 +39,11 @@ def load_all() -> None:
     import nvstore  # noqa: PLC0415
     import vtpm  # noqa: PLC0415
 
+    names = [*EXTRAS]
     for package in (nvstore, vtpm):
-        for module in walk_packages(package.__path__, f"{package.__name__}.", onerror=lambda _: None):
-            with suppress(ImportError):  # an extra that is not installed
-                import_module(module.name)
-    for name in ("tpm2_pytss", "kmip", "encodings.idna"):
-        with suppress(ImportError):
+        names += [module.name for module in walk_packages(package.__path__, f"{package.__name__}.")]
+    for name in names:
+        with suppress(Exception):  # an extra that is not installed, or does not load: its user says so
             import_module(name)
 
 
