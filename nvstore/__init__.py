@@ -30,6 +30,7 @@ from nvstore.doctor import Checkup, Finding, examine
 from nvstore.drill import DrillReport
 from nvstore.errors import (
     AlteredState,
+    AnchorLeft,
     AnchorMissing,
     AnchorUnavailable,
     AuditBroken,
@@ -49,6 +50,7 @@ from nvstore.errors import (
     Locked,
     MarkDamaged,
     MarkMissing,
+    NameDiffers,
     NothingToRepair,
     NvstoreError,
     PassphraseNeeded,
@@ -123,6 +125,7 @@ from nvstore.vault import SecretStatus, Vault
 
 __all__ = [
     "AlteredState",
+    "AnchorLeft",
     "AnchorMissing",
     "AnchorUnavailable",
     "Audit",
@@ -169,6 +172,7 @@ __all__ = [
     "MarkDamaged",
     "MarkMissing",
     "MemoryStore",
+    "NameDiffers",
     "NoSealOpens",
     "NothingToRepair",
     "NvstoreError",

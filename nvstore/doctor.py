@@ -130,6 +130,10 @@ def _of_state(host: "Host", state: StateStatus, provider: ProviderStatus | None)
         if isinstance(error, StateError):
             remedy += f" (vtpm state history {state.name})"
         findings.append(Finding(Level.ERROR, subject, error.cause, remedy))
+    if not problem and (differing := host.index_differences(state.vm)):
+        what = f"vms/{state.vm}.vm differs from the state in {', '.join(differing)}"
+        remedy = "find out who changed it; opening the state puts it right"
+        findings.append(Finding(Level.WARNING, subject, what, remedy))
     if provider and not problem and state.kdk_id != provider.kdk_id:
         findings.append(
             Finding(

@@ -198,6 +198,30 @@ class AnchorMissing(StateError):
         )
 
 
+class AnchorLeft(StateError):
+    """The TPM of this host remembers a state that is not anchored here."""
+
+    code = "anchor-left"
+
+    def __init__(self, vm: UUID) -> None:
+        super().__init__(
+            f"the TPM of this host remembers VM {vm}, and the state here is from before it was anchored",
+            "put the newest state back; or, if this is the newest: vtpm state anchor VM --off",
+        )
+
+
+class NameDiffers(StateError):
+    """The index of this host calls a VM by another name than its state does."""
+
+    code = "name-differs"
+
+    def __init__(self, vm: UUID, known: str, name: str) -> None:
+        super().__init__(
+            f"the state of VM {vm} is that of {name!r}, and vms/{vm}.vm calls it {known!r}",
+            "try again: opening it puts that file right; find out who changed it",
+        )
+
+
 class AnchorUnavailable(NvstoreError):
     """The TPM of this host does not do what is asked of it."""
 

@@ -2,12 +2,14 @@
 
 import os
 import time
-from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 from nvstore.audit import Audit, Root, Witness
 from nvstore.document import timestamp
@@ -17,6 +19,8 @@ from nvstore.errors import (
     MarkDamaged,
     NvstoreError,
     RevertRefused,
+    StateError,
+    TctiRefused,
 )
 from nvstore.files import Files
 from nvstore.keys import Entropy, KeySource
@@ -28,6 +32,7 @@ from nvstore.provider.providers import Providers
 from nvstore.provider.rotation import Rotations
 from nvstore.provider.setting import Setting
 from nvstore.provider.steps import Steps
+from nvstore.provider_errors import ProviderLocked
 from nvstore.registry import Registry, anchor_at
 from nvstore.rekeying import Rekeying, States
 from nvstore.seal.passphrase import BACKUP_COST, HOST_COST, Cost
@@ -38,6 +43,7 @@ from nvstore.state.place import (
     Still,
     check_free,
     describe_owner,
+    find_current,
     find_newest,
     lock_state,
     read_mark,
@@ -46,6 +52,7 @@ from nvstore.state.place import (
 )
 from nvstore.state.repair import repair, revert
 from nvstore.state.vm import StateStatus, Vm, check_vm_name
+from nvstore.tcti import host_tcti
 from nvstore.transfer import Surroundings, Transfers
 from nvstore.vault import Vault
 
@@ -94,7 +101,11 @@ class Host:
             self._files,
             entropy,
             clock,
+            self._note,
+            self._peek,
         )
+        self._stores: WeakValueDictionary[UUID, FileStore] = WeakValueDictionary()
+        """The states that are open in this process."""
         self.audit = Audit(self.directory / "audit", self._files, clock, entropy, witness=witness)
         self._files.make_directory(self.directory / "keys")
         book, ring = ProviderFiles(self.directory / "providers", self._files), Keyring(self._files, entropy)
@@ -141,7 +152,7 @@ class Host:
                 self._registry.locate,
                 self._create,
                 self._check_revertible,
-                self._registry.existing,
+                self._word,
             )
         )
 
@@ -150,6 +161,35 @@ class Host:
 
     def _users_of(self, kdk_ids: Collection[bytes], provider: str) -> list[str]:
         return [*self._registry.users_of(kdk_ids, provider), *self.vault.users_of(kdk_ids)]
+
+    def _note(self, operation: str, vm: UUID, facts: dict[str, Any]) -> None:
+        with self.audit.entry(operation, vm=vm, **facts):
+            pass
+
+    def _peek(self, vm: UUID) -> Vm:
+        """Return what the state of a VM says of it, or raise what is in the way."""
+        place = self._registry.place(vm)
+        return find_newest(place, vm, self.providers, reader=Still(place)).registration(place)
+
+    def _word(self, vm: UUID) -> tuple[Vm, bytes]:
+        """Return what the state of a VM says of it, and the id of its key; from memory if it is open here."""
+        store = self._stores.get(vm)
+        if store is not None and not store.is_closed:
+            return store.registration, store.kdk_id
+        place = self._registry.place(vm)
+        found = find_newest(place, vm, self.providers, reader=Still(place))
+        return found.registration(place), found.record.header.kdk_id
+
+    @contextmanager
+    def _at_hand(self, vm: UUID, *, ask_anchor: bool = True) -> Iterator[FileStore]:
+        """Give the store of a state: the one that is open in this process, or opened meanwhile; Locked."""
+        open_here = self._stores.get(vm)
+        if open_here is not None and not open_here.is_closed:
+            yield open_here
+            return
+        place = self._registry.place(vm)
+        with FileStore.open(place, vm, self.providers, ask_anchor=ask_anchor) as store:
+            yield store
 
     def create_state(
         self,
@@ -191,10 +231,10 @@ class Host:
                 self._registry.check_name(name, vm)
                 place, created = self._registry.place(vm), timestamp(self._clock())
                 check_free(place, vm)
-                self._registry.register(
-                    Vm(vm, name, chosen, created, allow_unverified, group=group, lineage=lineage)
-                )
-                store = FileStore.create(place, vm, chosen, self.providers, blobs)
+                registration = Vm(vm, name, chosen, created, allow_unverified, group=group, lineage=lineage)
+                self._registry.register(registration)
+                store = FileStore.create(place, registration, self.providers, blobs)
+            self._stores[vm] = store
             facts |= {"provider": chosen, "kdk_id": store.kdk_id.hex(), "generation": store.generation}
         return store
 
@@ -211,6 +251,7 @@ class Host:
         except NvstoreError:
             with self.audit.entry("open", vm=uuid):
                 raise
+        self._stores[uuid] = store
         if adopt:
             with self.audit.entry("adopt", vm=uuid, provider=store.provider, generation=store.generation):
                 pass
@@ -252,14 +293,44 @@ class Host:
         """Read a state as opening would, and raise what opening would raise; it may be in use."""
         uuid = self._registry.uuid_of(vm)
         place = self._registry.place(uuid)
-        find_newest(place, uuid, self.providers, reader=Still(place))
+        find_current(place, uuid, self.providers)
         return self._status(uuid)
+
+    def inspect_state(self, vm: UUID | str) -> StateStatus:
+        """
+        Return the status of a state as `show_state` does, and what its content and its anchor say, too.
+
+        Where they cannot be asked, a warning says so.
+        """
+        uuid = self._registry.uuid_of(vm)
+        status, warnings = self._status(uuid), []
+        try:
+            self.verify_state(uuid)
+            if differing := self.index_differences(uuid):
+                warnings.append(f"vms/{uuid}.vm differs from the state in {', '.join(differing)}")
+        except ProviderLocked as error:
+            warnings.append(f"neither content nor anchor was asked: {error}")
+        except NvstoreError as error:
+            if status.problem == "":
+                status = replace(status, problem=error.code)
+                warnings.append(str(error))
+        return replace(status, warnings=(*status.warnings, *warnings))
+
+    def index_differences(self, vm: UUID | str) -> list[str]:
+        """Return the fields in which the file of a registration differs from what the state says."""
+        uuid = self._registry.uuid_of(vm)
+        place = self._registry.place(uuid)
+        found = find_newest(place, uuid, self.providers, reader=Still(place))
+        if found.metadata is None:
+            return []
+        said = found.metadata.registration
+        return said.differences(place.registration) if place.registration else ["all"]
 
     def read_state(self, vm: UUID | str) -> dict[str, bytes]:
         """Return the blobs of a state, which may be in use, or raise what opening it would raise."""
         uuid = self._registry.uuid_of(vm)
         place = self._registry.place(uuid)
-        return find_newest(place, uuid, self.providers, reader=Still(place)).blobs.as_dict()
+        return find_current(place, uuid, self.providers).blobs.as_dict()
 
     def repair_state(self, vm: UUID | str, *, generation: int | None = None, reason: str) -> StateStatus:
         """
@@ -299,42 +370,71 @@ class Host:
         """Give a VM another name; StateExists where that is another's."""
         check_vm_name(name)
         uuid = self._registry.uuid_of(vm)
-        with self._registry.exclusive(), self.audit.entry("rename", vm=uuid, name=name) as facts:
-            registration = self._registry.existing(uuid)
+        with (
+            self.audit.entry("rename", vm=uuid, name=name) as facts,
+            self._at_hand(uuid) as store,
+            self._registry.exclusive(),
+        ):
             self._registry.check_name(name, uuid)
-            facts |= {"formerly": registration.name}
-            self._registry.register(replace(registration, name=name))
+            facts |= {"formerly": store.registration.name}
+            store.register(replace(store.registration, name=name))
+            self._registry.register(store.registration)
 
     def _check_revertible(self, vm: UUID) -> None:
-        registration = self._registry.registration(vm)
-        if registration is not None and not registration.reverts:
+        """Raise RevertRefused if the state forbids it, or, where it does not open, anything kept of it."""
+        try:
+            allowed = [self._word(vm)[0].reverts]
+        except StateError:
+            allowed = [known.reverts for known in self._said_of(vm)]
+        if not all(allowed):
             raise RevertRefused(vm)
+
+    def _said_of(self, vm: UUID) -> Iterator[Vm]:
+        """Give all that the index and the records of a state say of its VM, as far as they can be read."""
+        place = self._registry.place(vm)
+        if place.registration is not None:
+            yield place.registration
+        with suppress(StateError):
+            history = read_state(place, vm, Still(place))
+            for record in history.records():
+                with suppress(StateError):
+                    metadata = history.content(record, self.providers).metadata
+                    if metadata is not None:
+                        yield metadata.registration
 
     def set_policy(self, vm: UUID | str, *, reverts: bool) -> None:
         """Say whether states of this VM may be reverted."""
         uuid = self._registry.uuid_of(vm)
-        with self._registry.exclusive(), self.audit.entry("policy", vm=uuid, reverts=reverts):
-            registration = self._registry.existing(uuid)
-            self._registry.register(replace(registration, reverts=reverts))
+        with self.audit.entry("policy", vm=uuid, reverts=reverts), self._at_hand(uuid) as store:
+            if store.registration.reverts != reverts:
+                store.register(replace(store.registration, reverts=reverts))
+            with self._registry.exclusive():
+                self._registry.register(store.registration)
 
     def set_anchor(self, vm: UUID | str, tcti: str) -> None:
         """
         Have the TPM at this TCTI remember the state of a VM outside of any disk; an empty one ends that.
 
-        The state must be closed, and is taken as it is: so it is also accepted after the TPM was replaced.
+        The state is taken as it is: so it is also accepted after the TPM was replaced.
         """
         uuid = self._registry.uuid_of(vm)
-        with self._registry.exclusive(), self.audit.entry("anchor", vm=uuid, tcti=tcti) as facts:
-            registration = self._registry.existing(uuid)
-            place = replace(self._registry.place(uuid), anchor=None)
-            with FileStore.open(place, uuid, self.providers) as store:
-                facts |= {"generation": store.generation}
-                store.move_anchor(anchor_at(tcti))
-                self._registry.register(replace(registration, anchor=tcti))
-        former = anchor_at(registration.anchor) if registration.anchor != tcti else None
-        if former is not None:
-            with suppress(AnchorUnavailable):  # a TPM that is gone remembers in vain
-                former.remove(uuid)
+        with (
+            self.audit.entry("anchor", vm=uuid, tcti=tcti) as facts,
+            self._at_hand(uuid, ask_anchor=False) as store,
+        ):
+            former = store.registration.anchor
+            store.move_anchor(tcti)
+            facts |= {"generation": store.generation, "formerly": former}
+            with self._registry.exclusive():
+                self._registry.register(store.registration)
+        self._forget_anchored(uuid, {former, host_tcti()} - {tcti, ""})
+
+    def _forget_anchored(self, vm: UUID, places: Collection[str]) -> None:
+        for tcti in places:
+            with suppress(AnchorUnavailable, TctiRefused):  # a TPM that is gone remembers in vain
+                anchor = anchor_at(tcti)
+                if anchor is not None:
+                    anchor.remove(vm)
 
     def _put_in_force(
         self,
@@ -354,6 +454,10 @@ class Host:
                 "generation": store.generation,
             }
         return self._status(uuid)
+
+    def uuids(self) -> dict[str, UUID]:
+        """Return the UUIDs of all VMs of this host by their names in the index."""
+        return {name: vm for vm, name in sorted(self._registry.known().items(), key=str)}
 
     def names(self) -> list[str]:
         """Return the names of all VMs of this host, without reading their states."""
@@ -379,8 +483,8 @@ class Host:
         with self.audit.entry("delete", begun=True, vm=uuid):
             lock = lock_state(place)
             try:
-                if place.anchor is not None:
-                    place.anchor.remove(uuid)
+                known = [known.anchor for known in self._said_of(uuid)]
+                self._forget_anchored(uuid, {*known, host_tcti()} - {""})
                 _overwrite(place)
                 remove_state(place)
                 self._registry.forget(uuid)
@@ -428,7 +532,10 @@ class Host:
 
 
 def _freshness(place: Place) -> str:
-    tiers = [("host's mark", place.files.exists(place.mark)), ("host's TPM", place.anchor is not None)]
+    tiers = [
+        ("host's mark", place.files.exists(place.mark)),
+        ("host's TPM", bool(place.registration and place.registration.anchor)),
+    ]
     return ", ".join(tier for tier, there in tiers if there) or "none"
 
 

@@ -105,3 +105,10 @@ def kek_of(kdk: bytes, vm_salt: bytes, provider: str, kdk_id: bytes, vm: UUID, i
 def mark_key_of(kdk: bytes, kdk_id: bytes, vm: UUID) -> Prf:
     """Return what authenticates the host's high-water mark of one VM."""
     return Prf(expand(kdk, KEY_SIZE, MARK, kdk_id, vm.bytes))
+
+
+def check_succession(keys: KeySource, provider: str, before: bytes, after: bytes) -> None:
+    """Raise what a key source that knows successions raises where `after` is no successor of `before`."""
+    check = getattr(keys, "check_succession", None)
+    if check is not None and before != after:
+        check(provider, before, after)

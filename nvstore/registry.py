@@ -3,11 +3,20 @@
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
-from nvstore.errors import MarkDamaged, StateError, StateExists, UnknownState
+from nvstore.errors import (
+    CorruptState,
+    MarkDamaged,
+    NvstoreError,
+    StateError,
+    StateExists,
+    StoreUnavailable,
+    UnknownState,
+)
 from nvstore.files import Files, read_file, replace_file
 from nvstore.keys import Entropy
 from nvstore.names import Names
@@ -15,6 +24,7 @@ from nvstore.state.anchor import TpmAnchor
 from nvstore.state.place import Place, read_mark, read_state
 from nvstore.state.record import Header
 from nvstore.state.vm import Vm, read_vm
+from nvstore.tcti import host_tcti
 
 _SUFFIX: Final = ".vm"
 
@@ -35,9 +45,13 @@ class Registry:
         files: Files,
         entropy: Entropy,
         clock: Callable[[], float],
+        note: Callable[[str, UUID, dict[str, Any]], None],
+        peek: Callable[[UUID], Vm],
     ) -> None:
+        """`note` writes to the audit log; `peek` gives what a state says of its VM."""
         self._vms, self._states, self._marks = vms, states, marks
         self._files, self._entropy, self._clock = files, entropy, clock
+        self._note, self._peek = note, peek
         for path in (vms, states, marks):
             files.make_directory(path)
         self._names = Names(vms / "names", files)
@@ -64,8 +78,11 @@ class Registry:
 
     def place(self, vm: UUID) -> Place:
         """Return where the state of a VM is, or would be."""
-        registration = self.registration(vm)
-        anchor = anchor_at(registration.anchor) if registration else None
+        registration, damage = None, None
+        try:
+            registration = self.registration(vm)
+        except CorruptState as error:
+            damage = error
         return Place(
             self._states / f"{vm}.state",
             self._marks / f"{vm}.mark",
@@ -73,8 +90,49 @@ class Registry:
             self._files,
             self._entropy,
             self._clock,
-            anchor,
+            registration,
+            damage,
+            anchor_at,
+            anchor_at(host_tcti()),
+            partial(self._note_of, vm),
+            self.mend,
         )
+
+    def _note_of(self, vm: UUID, operation: str, facts: dict[str, Any]) -> None:
+        self._note(operation, vm, facts)
+
+    def mend(self, vm: Vm) -> None:
+        """
+        Make the registration of a VM what its state says, and note which fields differed.
+
+        Where its name was another's in the index, that one's state is asked, too, if its key is at hand.
+        """
+        with self.exclusive():
+            wrong, seen = [vm], {vm.uuid}
+            while wrong:
+                right = wrong.pop()
+                try:
+                    self._put_right(right)
+                except OSError as error:
+                    raise StoreUnavailable(self._path_of(right.uuid), str(error), 0) from error
+                for other in self.uuids() - seen:
+                    with suppress(NvstoreError):
+                        known = self.registration(other)
+                        if known is not None and known.name == right.name:
+                            seen.add(other)
+                            wrong.append(self._peek(other))
+
+    def _put_right(self, vm: Vm) -> None:
+        before = None
+        with suppress(CorruptState):
+            before = self.registration(vm.uuid)
+        if before != vm:
+            differed = vm.differences(before) if before else ["all"]
+            self._note("index", vm.uuid, {"name": vm.name, "differed": " ".join(differed)})
+            self._names.note(vm.name, vm.uuid)
+            replace_file(self._files, self._path_of(vm.uuid), vm.encode())
+        if before is not None and before.name != vm.name:
+            self._names.forget(before.name, vm.uuid)
 
     def locate(self, vm: UUID | str) -> tuple[UUID, str, Place]:
         """Return the UUID, the name and the place of a VM, given by name or UUID."""

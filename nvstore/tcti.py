@@ -18,6 +18,9 @@ from nvstore.errors import TctiRefused
 VARIABLE: Final = "NVSTORE_TCTI"
 """The environment variable with TCTI of simulators that are taken besides devices, separated by spaces."""
 
+ANCHOR: Final = "NVSTORE_ANCHOR"
+"""The environment variable with the TCTI of the TPM that anchors states of this host, if one does."""
+
 _DEVICE: Final = re.compile(r"device:/dev/tpm(rm)?[0-9]{1,5}")
 _SIMULATOR: Final = re.compile(
     r"(swtpm|mssim):((host=(localhost|127\.0\.0\.1|::1),)?port=[0-9]{1,5}|path=/[A-Za-z0-9_./-]{1,107})"
@@ -29,6 +32,11 @@ def is_allowed(tcti: str) -> bool:
     if _DEVICE.fullmatch(tcti):
         return True
     return _SIMULATOR.fullmatch(tcti) is not None and tcti in os.environ.get(VARIABLE, "").split()
+
+
+def host_tcti() -> str:
+    """Return the TCTI of the TPM that anchors states of this host, as its configuration says; or nothing."""
+    return os.environ.get(ANCHOR, "")
 
 
 def check_tcti(tcti: str) -> str:

@@ -11,7 +11,7 @@ from nvstore.audit import Audit
 from nvstore.document import timestamp
 from nvstore.errors import BundleExists, BundleMissing, BundleOfOther, NvstoreError
 from nvstore.files import Files, create_file, host_name, read_file
-from nvstore.keys import Entropy, KeySource
+from nvstore.keys import Entropy, KeySource, check_succession
 from nvstore.seal.passphrase import Cost
 from nvstore.state.bundle import (
     Bundle,
@@ -22,7 +22,7 @@ from nvstore.state.bundle import (
     write_bundle,
 )
 from nvstore.state.file import FileStore
-from nvstore.state.place import Place, Still, find_newest
+from nvstore.state.place import Place, find_current
 from nvstore.state.record import Record
 from nvstore.state.stream import Part, is_sealed, open_part, seal_part
 from nvstore.state.vm import Vm
@@ -66,8 +66,8 @@ class Surroundings:
     create: Creator
     check_revertible: Callable[[UUID], None]
     """Raises RevertRefused."""
-    registration: Callable[[UUID], Vm]
-    """Gives what is noted of a VM, or raises UnknownState."""
+    word: Callable[[UUID], tuple[Vm, bytes]]
+    """Gives what a state says of its VM, and the id of its key."""
 
 
 class Transfers:
@@ -233,8 +233,14 @@ class Transfers:
                 facts |= {"provider": store.provider, "generation": store.generation}
 
     def wrap(self, vm: UUID, content: bytes) -> bytes:
-        """Seal a part of a VM's state that leaves with it, under its provider's current key."""
-        known = self._host.registration(vm)
+        """
+        Seal a part of a VM's state that leaves with it, under its provider's current key.
+
+        The state itself says which provider, and what its policy is.
+        """
+        known, kdk_id = self._host.word(vm)
+        current = self._host.keys.current(known.provider)
+        check_succession(self._host.keys, known.provider, kdk_id, current)
         return seal_part(self._host.keys, known.provider, vm, Part(content, not known.reverts))
 
     @staticmethod
@@ -247,7 +253,7 @@ class Transfers:
         return open_part(self._host.keys, vm, octets)
 
     def _newest(self, vm: UUID, place: Place) -> tuple[Record, dict[str, bytes]]:
-        found = find_newest(place, vm, self._host.keys, reader=Still(place))
+        found = find_current(place, vm, self._host.keys)
         return found.record, found.blobs.as_dict()
 
     def _open(self, path: Path, passphrase: bytes | None) -> tuple[Bundle, bool]:

@@ -90,6 +90,10 @@ class Anchor(Protocol):
         """Forget the VM; AnchorUnavailable."""
         ...
 
+    def remembers(self, vm: UUID) -> bool:
+        """Tell whether anything is remembered of the VM; AnchorUnavailable."""
+        ...
+
 
 @dataclass(frozen=True)
 class TpmAnchor:
@@ -127,6 +131,11 @@ class TpmAnchor:
             index = self._index(tss, esys, vm)
             if index is not None:
                 esys.nv_undefine_space(index, auth_handle=tss.ESYS_TR.OWNER)
+
+    def remembers(self, vm: UUID) -> bool:
+        """Tell whether there is an Index of the VM; needs no key; AnchorUnavailable."""
+        with self._opened() as (tss, esys):
+            return self._index(tss, esys, vm) is not None
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[_Tss, _Tss]]:

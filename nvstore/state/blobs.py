@@ -85,9 +85,9 @@ class Blobs:
         """Return the blobs by name."""
         return {name: self._pieces[i + 1] for name, i in self._at.items()}
 
-    def encode(self, size: int) -> bytes:
-        """Return the encoding, padded with zeros to this size."""
-        return b"".join((*self._pieces, bytes(size - self.size)))
+    def encode(self, size: int, front: bytes = b"") -> bytes:
+        """Return the encoding after what stands in front of it, padded with zeros to this size."""
+        return b"".join((front, *self._pieces, bytes(size - self.size - len(front))))
 
     @classmethod
     def decode(cls, octets: bytes) -> Self:

@@ -14,27 +14,33 @@ from dataclasses import replace
 from typing import NamedTuple, Self
 from uuid import UUID
 
+from nvstore.document import timestamp
 from nvstore.errors import (
+    AnchorMissing,
+    AnchorUnavailable,
     MarkDamaged,
     NvstoreError,
     StoreClosed,
     StoreUnavailable,
+    TctiRefused,
 )
 from nvstore.files import File, Lock, create_file
-from nvstore.keys import KeySource, Prf, mark_key_of
-from nvstore.state.anchor import NO_MARK, Anchor, Anchored, digest_of
+from nvstore.keys import KeySource, Prf, check_succession, mark_key_of
+from nvstore.state.anchor import NO_MARK, NO_OPENING, Anchored, digest_of
 from nvstore.state.blobs import Blobs
 from nvstore.state.mark import Mark, MarkFile
+from nvstore.state.metadata import Content, Metadata
 from nvstore.state.place import Place, beside, check_free, find_newest, lock_state, read_mark, remove_state
-from nvstore.state.record import Damaged, Opening, Record, UnknownSuite, read_record
-from nvstore.state.ring import Ring, pages
+from nvstore.state.record import SUITE, WITHOUT_METADATA, Damaged, Opening, Record, UnknownSuite, read_record
+from nvstore.state.ring import SLOTS, Ring, pages
+from nvstore.state.vm import Vm
 
 
 class Base(NamedTuple):
     """What a store continues from that is not the newest acknowledged generation."""
 
     record: Record
-    blobs: Blobs
+    content: Content
     generation: int
     """The number that the next record comes after."""
     open_epoch: int
@@ -53,13 +59,18 @@ class FileStore:
         marks: MarkFile | None,
         blobs: Blobs,
         last: Mark,
-        provider: str,
+        registration: Vm,
+        complete_since: int | None,
     ) -> None:
         """Not to be called from outside: `last` is the record that the store continues."""
         self._place, self._lock, self._keys, self._marks = place, lock, keys, marks
         self._blobs, self._last = blobs, last
         self.vm, self.incarnation = last.vm, last.incarnation
-        self.provider = provider
+        self.registration = registration
+        """What the state says of its VM."""
+        self._since = complete_since
+        """Since which generation the file is complete; None where an earlier version did not say it."""
+        self._anchor = place.anchor_at(registration.anchor)
         self.notes: list[str] = []
         """What was noticed at opening and is no error."""
         self.failure = ""
@@ -69,6 +80,11 @@ class FileStore:
         self._file: File | None = None
         self._opening: Opening | None = None
         self._mark_key = Prf(b"")
+        self._front: tuple[Metadata | None, bytes] = None, b""
+        self._suite = SUITE
+        """That of the newest record; an earlier one ends with the next."""
+        self._written_under: str | None = None
+        """The provider of the newest record; None before the first."""
         self._closed = False
 
     def __repr__(self) -> str:
@@ -81,15 +97,14 @@ class FileStore:
         self.close()
 
     @classmethod
-    def create(
-        cls, place: Place, vm: UUID, provider: str, keys: KeySource, blobs: Mapping[str, bytes]
-    ) -> Self:
+    def create(cls, place: Place, registration: Vm, keys: KeySource, blobs: Mapping[str, bytes]) -> Self:
         """Make a state whose first generation is these blobs; StateExists where one is or ever was."""
+        vm = registration.uuid
         lock = lock_state(place)
         try:
             check_free(place, vm)
             last = Mark(b"", vm, place.entropy(16), 0, b"")
-            store = cls(place, lock, keys, None, Blobs({}), last, provider)
+            store = cls(place, lock, keys, None, Blobs({}), last, registration, 1)
             store._vm_salt = place.entropy(32)
             store._write(Blobs(blobs))
             store._write_mark()
@@ -103,31 +118,52 @@ class FileStore:
 
     @classmethod
     def open(
-        cls, place: Place, vm: UUID, keys: KeySource, *, adopt: bool = False, lock: int | None = None
+        cls,
+        place: Place,
+        vm: UUID,
+        keys: KeySource,
+        *,
+        adopt: bool = False,
+        lock: int | None = None,
+        ask_anchor: bool = True,
     ) -> Self:
         """
         Open the newest generation, or raise the error that names what is wrong.
 
         `adopt` takes the newest record that authenticates when the host has no usable mark of this VM.
+        Without `ask_anchor` the state is taken as it is, whatever remembers another one.
         `lock` is the `lock_descriptor` of a store that another process has open and commits to no more:
         nothing is written before `take_over`, and until then that process may go on instead.
         """
         held = lock_state(place, lock)
         try:
-            return cls.open_locked(place, vm, keys, held, adopt=adopt)
+            return cls.open_locked(place, vm, keys, held, adopt=adopt, ask_anchor=ask_anchor)
         except BaseException:
             held.release()
             raise
 
     @classmethod
-    def open_locked(cls, place: Place, vm: UUID, keys: KeySource, lock: Lock, *, adopt: bool = False) -> Self:
+    def open_locked(
+        cls,
+        place: Place,
+        vm: UUID,
+        keys: KeySource,
+        lock: Lock,
+        *,
+        adopt: bool = False,
+        ask_anchor: bool = True,
+    ) -> Self:
         """Open it under a lock that is held already, and that the store lets go when it is closed."""
         found = find_newest(place, vm, keys, adopt=adopt)
-        header = found.record.header
-        if place.anchor is not None and found.marks is not None and not adopt:
-            mark = found.marks.mark
-            key = mark_key_of(keys.key(header.provider, mark.kdk_id), mark.kdk_id, vm)
-            place.anchor.read(vm, key).check(mark)
+        header, registration = found.record.header, found.registration(place)
+        if ask_anchor and not adopt:
+            found.check_anchor(place, keys)
+        if found.metadata is not None:
+            if registration != place.registration:
+                place.mend(registration)
+            if found.notes:
+                place.note("notice", {"generation": header.generation, "notice": "; ".join(found.notes)})
+            found.check_name(place)
         last = Mark(
             header.kdk_id,
             vm,
@@ -137,7 +173,9 @@ class FileStore:
             header.generation,
             found.record.link,
         )
-        store = cls(place, lock, keys, found.marks, found.blobs, last, header.provider)
+        since = found.metadata.complete_since if found.metadata else None
+        store = cls(place, lock, keys, found.marks, found.blobs, last, registration, since)
+        store._suite, store._written_under = header.suite, header.provider
         store._vm_salt, store._ring, store.notes = header.vm_salt, found.history.ring, found.notes
         place.files.remove(beside(place.state))
         store._file = place.files.open(place.state)
@@ -181,11 +219,18 @@ class FileStore:
         marks = None
         with suppress(MarkDamaged):
             marks = read_mark(place)
-        store = cls(place, lock, keys, marks, base.blobs, last, header.provider)
+        known = base.content.metadata.registration if base.content.metadata else place.registration
+        known = known or Vm(header.vm, str(header.vm), header.provider, timestamp(place.clock()))
+        # an older record may be from before a policy or an anchor: what is stricter holds
+        if place.registration is not None:
+            known = place.registration.stricter(known)
+        registration = replace(known, provider=header.provider)
+        store = cls(place, lock, keys, marks, base.content.blobs, last, registration, base.generation + 1)
         store._vm_salt = header.vm_salt
+        store._written_under = header.provider
         if base.ring is not None:
             store._ring, store._file = base.ring, place.files.open(place.state)
-        store._write(base.blobs)
+        store._write(base.content.blobs)
         return store
 
     @property
@@ -196,6 +241,16 @@ class FileStore:
     def take_over(self) -> None:
         """Go on in the place of the process whose lock this is; the state's owner is this process now."""
         self._lock.record()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was let go."""
+        return self._closed
+
+    @property
+    def provider(self) -> str:
+        """The provider that the state is under."""
+        return self.registration.provider
 
     @property
     def generation(self) -> int:
@@ -240,27 +295,56 @@ class FileStore:
         Interrupted at any point, the state opens with the old key or with the new one.
         """
         self._check_open()
-        before = self.provider, self._opening
-        self.provider, self._opening = provider or self.provider, None
+        before = self.registration, self._opening
+        self.registration, self._opening = (
+            replace(self.registration, provider=provider or self.provider),
+            None,
+        )
         try:
             self._write(self._blobs, anew=deep)
         except OSError as error:
             self.failure = error.strerror or str(error)
             raise StoreUnavailable(self._place.state, self.failure, self.generation) from error
         except NvstoreError:  # a key is missing, and nothing was written yet
-            self.provider, self._opening = before
+            self.registration, self._opening = before
             raise
         self.failure = ""
 
-    def move_anchor(self, anchor: Anchor | None) -> None:
-        """Have the state remembered there from now on, or nowhere; what remembered it before is not told."""
+    def register(self, registration: Vm) -> None:
+        """Have the state say this of its VM from now on, durable on return; its provider is `rekey`'s."""
+        self._check_open()
+        before = self.registration
+        self.registration = replace(registration, uuid=self.vm, provider=self.provider)
+        try:
+            self.rewrite(self._blobs)
+        except BaseException:
+            self.registration = before
+            raise
+
+    def move_anchor(self, tcti: str) -> None:
+        """
+        Have the state remembered by the TPM there from now on, or by none; it says so itself.
+
+        What remembered it before is not told.
+        """
         self._check_open()
         assert self._marks is not None
+        anchor, before = self._place.anchor_at(tcti), self._anchor
+        if before is not None and self._opening is None:
+            with suppress(AnchorMissing, AnchorUnavailable, TctiRefused):  # it may be gone, and is given up
+                self._begin()
         mark = self._marks.mark
         if anchor is not None:
             key = mark_key_of(self._keys.key(self.provider, mark.kdk_id), mark.kdk_id, self.vm)
-            anchor.write(Anchored.at(mark), key, anew=True)
-        self._place = replace(self._place, anchor=anchor)
+            opening = self._opening.identity if self._opening else NO_OPENING
+            anchor.write(Anchored.at(mark)._replace(opening=opening), key, anew=True)
+        since = self.generation + 1 if anchor is not None else 0
+        self._anchor = anchor
+        try:
+            self.register(replace(self.registration, anchor=tcti, anchored_since=since))
+        except BaseException:
+            self._anchor = before
+            raise
 
     def erase(self) -> None:
         """Overwrite and remove the state, its mark and its lock, and close."""
@@ -282,8 +366,8 @@ class FileStore:
         self._closed = True
         try:
             if self._opening is not None:
-                self._write_mark()
-                self._anchor(Anchored.at(self._last))
+                self._write_mark(closed=True)
+                self._remember(Anchored.at(self._last))
         except OSError as error:
             raise StoreUnavailable(self._place.mark, str(error), self.generation) from error
         finally:
@@ -303,6 +387,7 @@ class FileStore:
     def _begin(self) -> Opening:
         """Begin to write: a fresh DEK, and its opening in the durable mark before any record of it."""
         kdk_id = self._keys.current(self.provider)
+        self._check_key(kdk_id)
         kdk = self._keys.key(self.provider, kdk_id)
         opening = Opening(
             kdk,
@@ -319,13 +404,27 @@ class FileStore:
         anchored = Anchored(self.vm, self._last.generation, opening=opening.identity)
         self._announce(anchored)
         self._write_mark()
-        self._anchor(anchored)
+        self._remember(anchored)
         self._opening = opening
+        if self._suite == WITHOUT_METADATA:
+            facts = {
+                name: value for name, value in self.registration.fields().items() if value not in {"", 0}
+            }
+            self._place.note("upgrade", facts)
+            self._suite = SUITE
         return opening
+
+    def _check_key(self, kdk_id: bytes) -> None:
+        """Raise KeyUncertified where the state is to go under a key that is no successor of its own."""
+        moves = self._written_under is not None and self._written_under != self.provider
+        if (
+            self._last.kdk_id not in {b"", kdk_id} and not moves
+        ):  # an operator moves it, and names the provider
+            check_succession(self._keys, self.provider, self._last.kdk_id, kdk_id)
 
     def _announce(self, anchored: Anchored) -> None:
         """Have the anchor accept what is there and what comes, so that power may be lost between the two."""
-        anchor, marks = self._place.anchor, self._marks
+        anchor, marks = self._anchor, self._marks
         if anchor is None:
             return
         before = marks.mark if marks and not marks.failed else None
@@ -333,17 +432,19 @@ class FileStore:
         is_new_key = before is not None and before.kdk_id != self._last.kdk_id
         anchor.write(anchored._replace(exact=exact), self._mark_key, anew=is_new_key)
 
-    def _anchor(self, anchored: Anchored) -> None:
-        if self._place.anchor is not None:
-            self._place.anchor.write(anchored, self._mark_key)
+    def _remember(self, anchored: Anchored) -> None:
+        if self._anchor is not None:
+            self._anchor.write(anchored, self._mark_key)
 
-    def _write_mark(self) -> None:
+    def _write_mark(self, *, closed: bool = False) -> None:
         if self._marks is None:
             self._marks = MarkFile.make(self._place.files, self._place.mark, self._last, self._mark_key)
-        elif self._marks.failed:
+        elif self._marks.failed or self._marks.is_of_first_version:
             self._marks.replace(self._last, self._mark_key)
+            if closed:
+                self._marks.write(self._last, self._mark_key, closed=True)
         else:
-            self._marks.write(self._last, self._mark_key)
+            self._marks.write(self._last, self._mark_key, closed=closed)
 
     def _write(self, blobs: Blobs, *, anew: bool = False) -> None:
         """Write these blobs as the next generation, durable on return; then the mark, left to the kernel."""
@@ -353,18 +454,26 @@ class FileStore:
         if marks.failed:
             self._write_mark()  # it may hold a generation that was never acknowledged
         generation = self._last.generation + 1
-        size = pages(blobs.size + opening.overhead)
-        plaintext = blobs.encode(size - opening.overhead)
-        written = int(self._place.clock() * 1000)
-        front, ciphertext, link = opening.record(generation, self._last.link, written, plaintext)
+        front = self._front_of(generation)
+        size = pages(len(front) + blobs.size + opening.overhead)
+        older: dict[int, bytes] | None = None
         if anew or self._file is None or size > self._ring.slot_size:
-            self._write_new_file(generation, front, ciphertext, anew=anew)
+            older = {} if anew else self._older(generation)
+            self._since = generation
+            while self._since - 1 in older:
+                self._since -= 1
+            front = self._front_of(generation)
+        plaintext = blobs.encode(size - opening.overhead, front)
+        written = int(self._place.clock() * 1000)
+        head, ciphertext, link = opening.record(generation, self._last.link, written, plaintext)
+        if older is not None or self._file is None:
+            self._write_new_file(generation, head, ciphertext, older or {}, erase=anew)
             last = self._last._replace(generation=generation, link=link)
             mark = marks.prepare(last, self._mark_key)
         else:
             try:
                 offset = self._ring.offset(generation)
-                self._file.write(offset, [front, ciphertext])
+                self._file.write(offset, [head, ciphertext])
                 self._file.begin_flush(offset, size)
                 last = self._last._replace(generation=generation, link=link)
                 mark = marks.prepare(last, self._mark_key)
@@ -374,7 +483,21 @@ class FileStore:
                 self._abandon_file()
                 raise
         marks.write_lazily(mark)
-        self._blobs, self._last = blobs, last
+        self._blobs, self._last, self._written_under = blobs, last, self.provider
+
+    def _front_of(self, generation: int) -> bytes:
+        """Return what stands in front of the blobs, made anew only when it differs from the record before."""
+        if self._since is None:  # what an earlier version left in the file is not known
+            self._since = generation
+        known = self._front[0]
+        if (
+            known is None
+            or known.registration is not self.registration
+            or known.complete_since != self._since
+        ):
+            metadata = Metadata(self.registration, self._since)
+            self._front = metadata, metadata.encode()
+        return self._front[1]
 
     def _abandon_file(self) -> None:
         if self._file is not None:
@@ -382,15 +505,14 @@ class FileStore:
             self._file = None
 
     def _write_new_file(
-        self, generation: int, front: bytes, ciphertext: bytes, *, anew: bool = False
+        self, generation: int, head: bytes, ciphertext: bytes, older: Mapping[int, bytes], *, erase: bool
     ) -> None:
-        """Write a file with this record and, unless `anew`, the history, in place of the old one."""
+        """Write a file with this record and the history in place of the old one, which it may erase."""
         files, path = self._place.files, self._place.state
-        size = len(front) + len(ciphertext)
+        size = max(len(head) + len(ciphertext), *map(len, older.values()), 0)
         ring = self._ring if size <= self._ring.slot_size else Ring.for_record(self.vm, size)
-        older = {} if anew else self._older(generation, ring)
         slots = {n % ring.slots: [octets] for n, octets in older.items()}
-        slots[generation % ring.slots] = [front, ciphertext]
+        slots[generation % ring.slots] = [head, ciphertext]
         pieces = [ring.encode()]
         for i in range(ring.slots):
             slot = slots.get(i, [])
@@ -404,14 +526,14 @@ class FileStore:
             file.close()
             self._abandon_file()
             raise
-        if anew and self._file is not None:
+        if erase and self._file is not None:
             with suppress(OSError):  # the file has no name any more: this is for the disk's blocks alone
                 self._file.write(0, [bytes(self._ring.size)])
                 self._file.flush()
         self._abandon_file()
         self._file, self._ring = file, ring
 
-    def _older(self, generation: int, ring: Ring) -> dict[int, bytes]:
+    def _older(self, generation: int) -> dict[int, bytes]:
         """Return the records that stay as history in a new file, as far as they can still be read."""
         older: dict[int, bytes] = {}
         try:
@@ -419,7 +541,7 @@ class FileStore:
         except OSError:
             return older
         try:
-            for number in range(max(1, generation - ring.slots + 1), generation):
+            for number in range(max(1, generation - SLOTS + 1), generation):
                 with suppress(OSError, Damaged, UnknownSuite):
                     record = read_record(file.read(self._ring.offset(number), self._ring.slot_size))
                     if record.header.generation == number:

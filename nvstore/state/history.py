@@ -24,6 +24,7 @@ from nvstore.files import ReadFile
 from nvstore.keys import KeySource
 from nvstore.state.blobs import Blobs, MalformedBlobs
 from nvstore.state.mark import Mark
+from nvstore.state.metadata import Content
 from nvstore.state.record import MIN_HEADER, PAGE, Damaged, Record, UnknownSuite, read_record
 from nvstore.state.ring import Ring, read_ring
 
@@ -86,13 +87,13 @@ class History:
         written = timestamp(header.written / 1000)
         return Entry(header.generation, acknowledged, written, header.kdk_id.hex(), names, problem)
 
-    def choose(self, generation: int | None, keys: KeySource) -> tuple[Record, Blobs]:
+    def choose(self, generation: int | None, keys: KeySource) -> tuple[Record, Content]:
         """Return the record of this generation, or the newest that authenticates, whatever the mark says."""
         failure: NvstoreError = CorruptState(self.path, "no record in it can be used")
         for record in self.records():
             if generation in {None, record.header.generation}:
                 try:
-                    return record, self.decrypt(record, keys)
+                    return record, self.content(record, keys)
                 except NvstoreError as error:
                     failure = error
         if generation is not None and generation not in {r.header.generation for r in self.records()}:
@@ -100,19 +101,23 @@ class History:
             raise GenerationMissing(self.vm, generation, kept)
         raise failure
 
-    def newest(self, mark: Mark | None, keys: KeySource) -> tuple[Record, Blobs, list[str]]:
+    def newest(
+        self, mark: Mark | None, keys: KeySource, *, lags: bool = False
+    ) -> tuple[Record, Content, list[str]]:
         """
-        Return the state's record, its blobs, and notes of what was passed over.
+        Return the state's record, its content, and notes of what was passed over.
 
         A record newer than the mark that does not decrypt is a write that power loss interrupted.
         It was never acknowledged, so the one before it counts.
         Without a mark, the newest record that decrypts is taken.
+        If the mark `lags`, or is older than the record, a slot that lacks what was in it is damage:
+        a newer generation may have been there.
         """
         notes = []
         for record in self._candidates(mark):
             generation = record.header.generation
             try:
-                blobs = self.decrypt(record, keys)
+                content = self.content(record, keys)
             except AlteredState:
                 if mark and generation <= mark.generation:
                     raise
@@ -120,7 +125,11 @@ class History:
                 continue
             if mark:
                 self._check_continues(record, mark, keys)
-            return record, blobs, notes
+                if content.metadata and (damage := self._lacks(generation, content.metadata.complete_since)):
+                    if lags or generation != mark.generation:
+                        raise CorruptState(self.path, damage)
+                    notes.append(damage)
+            return record, content, notes
         raise self._nothing_usable(mark, keys)
 
     def check_mark(self, mark: Mark | None, path: Path) -> None:
@@ -141,11 +150,34 @@ class History:
                 return
             yield record
 
+    def _lacks(self, newest: int, since: int) -> str:
+        """
+        Return which slot lacks what this program left in it, or nothing.
+
+        The slot of the generation after the newest one may hold a write that was interrupted.
+        It is never empty again once it was used.
+        """
+        for generation in range(max(since, newest + 1 - self.ring.slots), newest):
+            slot = self.slots[generation % self.ring.slots]
+            is_next = generation == newest + 1 - self.ring.slots
+            own = slot.record is not None and slot.record.header.vm == self.vm
+            if is_next and (slot.damage or own):
+                continue
+            if not own or not slot.record or slot.record.header.generation != generation:
+                found = slot.damage or ("there is another record" if slot.record else "it is empty")
+                what = f"slot {slot.number} must hold generation {generation}"
+                return f"{what}{' or a newer one' if is_next else ''}: {found}"
+        return ""
+
     def decrypt(self, record: Record, keys: KeySource) -> Blobs:
         """Return the blobs of a record, or raise AlteredState or what the key source raises."""
+        return self.content(record, keys).blobs
+
+    def content(self, record: Record, keys: KeySource) -> Content:
+        """Return what a record holds, or raise AlteredState or what the key source raises."""
         header = record.header
         try:
-            return Blobs.decode(record.decrypt(keys.key(header.provider, header.kdk_id)))
+            return Content.decode(record.decrypt(keys.key(header.provider, header.kdk_id)), header)
         except OtherKey:
             raise AlteredState(self.path, header.generation, "its key does not open it") from None
         except BoxError:

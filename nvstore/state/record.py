@@ -1,14 +1,17 @@
 """
 A record: one generation of one VM's state, encrypted.
 
-    header ‖ CRC-32 of the header ‖ box of the blobs, whose associated data are header and CRC
+    header ‖ CRC-32 of the header ‖ box of the plaintext, whose associated data are header and CRC
+
+The plaintext is the state's metadata and its blobs; see `metadata` and `blobs`.
+Records of suite 1, which earlier versions wrote, have the blobs alone.
 
 Field by field, and why it is there:
 
 | field | octets | why |
 |---|---|---|
 | magic | 8 | `nvrecord` |
-| suite | 2 | the algorithms; 1 is HKDF-SHA-512 with AES-256-GCM as in `box`; others are refused, not tried |
+| suite | 2 | 2: HKDF-SHA-512 with AES-256-GCM as in `box`; 1: so, too, without metadata; others are refused |
 | kind | 2 | what the plaintext is; 1 is the state of a running VM |
 | header size | 4 | from the magic to the end of the CRC, so that the provider's name may have any length |
 | box size | 8 | from the end of the CRC to the end of the record |
@@ -42,7 +45,10 @@ from nvstore import box
 from nvstore.keys import DEK, KEY_SIZE, RECORD, Entropy, context, kek_of
 
 MAGIC: Final = b"nvrecord"
-SUITE: Final = 1
+SUITE: Final = 2
+WITHOUT_METADATA: Final = 1
+"""The suite of earlier versions."""
+
 STATE: Final = 1
 LINK_SIZE: Final = box.SALT_SIZE + box.TAG_SIZE
 FIRST_PREVIOUS: Final = bytes(LINK_SIZE)
@@ -147,13 +153,13 @@ class Opening:
         self._next = self._sealer.begin(self._entropy(box.SALT_SIZE))
 
     def record(
-        self, generation: int, previous: bytes, written: int, plaintext: bytes
+        self, generation: int, previous: bytes, written: int, plaintext: bytes, suite: int = SUITE
     ) -> tuple[bytes, bytes, bytes]:
-        """Return the next record in two pieces, and its link."""
+        """Return the next record in two pieces, and its link; `suite` says what the plaintext is."""
         sealing = self._next or self._sealer.begin(self._entropy(box.SALT_SIZE))
         self._next = None
         box_size = len(plaintext) + box.OVERHEAD
-        fields = (MAGIC, SUITE, STATE, self._header_size, box_size, generation, previous, written)
+        fields = (MAGIC, suite, STATE, self._header_size, box_size, generation, previous, written)
         header = _RECORD.pack(*fields) + self._fields
         header += _CRC.pack(zlib.crc32(header))
         ciphertext = sealing.seal(plaintext, header)
@@ -187,7 +193,7 @@ def read_record(octets: bytes) -> Record:
     if _CRC.unpack_from(octets, header_size - _CRC.size) != (zlib.crc32(header),):
         msg = "the checksum of the header is wrong"
         raise Damaged(msg)
-    if suite != SUITE or kind != STATE:
+    if suite not in {SUITE, WITHOUT_METADATA} or kind != STATE:
         msg = f"suite {suite}, kind {kind}"
         raise UnknownSuite(msg)
     name = header[_FIXED:]

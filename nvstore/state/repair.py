@@ -52,7 +52,7 @@ def _revert(place: Place, vm: UUID, keys: KeySource, lock: Lock, base: Base) -> 
         store = FileStore.open_locked(place, vm, keys, lock)
     except StateError:  # the file itself was put back, and does not fit the mark
         return FileStore.resume(place, lock, keys, base)
-    store.rewrite(base.blobs)
+    store.rewrite(base.content.blobs)
     return store
 
 
@@ -70,7 +70,7 @@ def _base(place: Place, vm: UUID, keys: KeySource, generation: int | None) -> Ba
         history, whole = _read(file, place, vm)
     finally:
         file.close()
-    record, blobs = history.choose(generation, keys)
+    record, content = history.choose(generation, keys)
     newest, epoch = record.header.generation, record.header.open_epoch
     for known in history.records():
         with suppress(AlteredState, CorruptState):  # numbers that nobody authenticated count for nothing
@@ -79,7 +79,7 @@ def _base(place: Place, vm: UUID, keys: KeySource, generation: int | None) -> Ba
     with suppress(MarkDamaged):  # a new one is made
         if marks := read_mark(place):
             newest, epoch = max(newest, marks.mark.generation), max(epoch, marks.mark.open_epoch)
-    return Base(record, blobs, newest, epoch, history.ring if whole else None)
+    return Base(record, content, newest, epoch, history.ring if whole else None)
 
 
 def _read(file: ReadFile, place: Place, vm: UUID) -> tuple[History, bool]:

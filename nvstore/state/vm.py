@@ -1,6 +1,12 @@
-"""What a host notes of a VM besides its state: its name, its provider, and what the operator allowed."""
+"""
+What is noted of a VM besides its TPM: its name, its provider, and what the operator allowed.
 
-from dataclasses import dataclass
+The state itself holds it, encrypted and authenticated (see `metadata`), and its word counts.
+The file of a registration is an index of that, to find a state by its name, and without a key.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from uuid import UUID
 
@@ -27,6 +33,22 @@ class Vm:
     """Where the state came from, if it was not made here from nothing."""
     anchor: str = ""
     """The TCTI of the TPM that remembers the state, if one does."""
+    anchored_since: int = 0
+    """The generation since which it does."""
+
+    def fields(self) -> dict[str, Any]:
+        """Return all but the UUID, as documents have it."""
+        return {name: value for name, value in vars(self).items() if name != "uuid"}
+
+    def differences(self, other: "Vm") -> list[str]:
+        """Return the names of the fields in which another registration differs."""
+        return [name for name, value in vars(self).items() if getattr(other, name) != value]
+
+    def stricter(self, other: "Vm") -> "Vm":
+        """Return this registration, but for reverts and an anchor as whichever of both is stricter."""
+        reverts, anchor = self.reverts and other.reverts, self.anchor or other.anchor
+        since = self.anchored_since if self.anchor else other.anchored_since
+        return replace(self, reverts=reverts, anchor=anchor, anchored_since=since)
 
     def encode(self) -> bytes:
         """Return the content of its file."""
@@ -37,24 +59,28 @@ def read_vm(octets: bytes, path: object) -> Vm:
     """Return the registration of a file, or raise CorruptState."""
     try:
         document = read_document(octets, FORMAT)
-        vm, name, provider, created = (
-            str(document[field]) for field in ("uuid", "name", "provider", "created")
-        )
-        return Vm(
-            UUID(vm),
-            name,
-            provider,
-            created,
-            allow_unverified=bool(document["allow_unverified"]),
-            reverts=bool(document.get("reverts", True)),
-            group=str(document.get("group", "")),
-            lineage=str(document.get("lineage", "")),
-            anchor=str(document.get("anchor", "")),
-        )
+        return vm_of(UUID(str(document["uuid"])), document)
     except BadDocument as error:
         raise CorruptState(path, str(error)) from None
     except (KeyError, TypeError, ValueError):
         raise CorruptState(path, "fields are missing or malformed") from None
+
+
+def vm_of(vm: UUID, document: Mapping[str, Any]) -> Vm:
+    """Return the registration that a document has; KeyError, TypeError or ValueError if it has none."""
+    name, provider, created = (str(document[field]) for field in ("name", "provider", "created"))
+    return Vm(
+        vm,
+        name,
+        provider,
+        created,
+        allow_unverified=bool(document["allow_unverified"]),
+        reverts=bool(document.get("reverts", True)),
+        group=str(document.get("group", "")),
+        lineage=str(document.get("lineage", "")),
+        anchor=str(document.get("anchor", "")),
+        anchored_since=int(document.get("anchored_since", 0)),
+    )
 
 
 def check_vm_name(name: str) -> None:

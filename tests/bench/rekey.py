@@ -9,6 +9,7 @@ from pathlib import Path
 from nvstore import FileStore, Host
 from nvstore.files import OsFiles
 from nvstore.state.place import Place
+from nvstore.state.vm import Vm
 
 STATE_SIZE = 12_000
 """Octets of a TPM's state after a Windows guest has provisioned it, roughly."""
@@ -32,7 +33,7 @@ def time_rekey(directory: Path, vms: int = 1000, *, deep: bool = False) -> float
             time.time,
         )
         blobs = {"permanent": vm.bytes * (STATE_SIZE // 16)}
-        FileStore.create(place, vm, "bench", host.providers, blobs).close()
+        FileStore.create(place, Vm(vm, str(vm), "bench", ""), host.providers, blobs).close()
     host.rotations.begin("bench")
     host.providers.backup("bench", host.directory / "second.backup", passphrase)
     host.providers.verify(host.directory / "second.backup", passphrase)

@@ -95,14 +95,19 @@ class Guest:
     def __init__(self, path: Path) -> None:
         self.control = socket.socket(socket.AF_UNIX)
         self.control.settimeout(LIMIT)
-        self.control.connect(str(path))
         self.data, theirs = socket.socketpair()
         self.data.settimeout(LIMIT)
-        socket.send_fds(self.control, [bytes.fromhex("00000010")], [theirs.fileno()])
-        theirs.close()
-        assert self.control.recv(4) == bytes(4)
-        self.control.sendall(bytes.fromhex("0000000200000000"))
-        assert self.control.recv(4) == bytes(4)
+        try:
+            self.control.connect(str(path))
+            socket.send_fds(self.control, [bytes.fromhex("00000010")], [theirs.fileno()])
+            assert self.control.recv(4) == bytes(4)
+            self.control.sendall(bytes.fromhex("0000000200000000"))
+            assert self.control.recv(4) == bytes(4)
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            theirs.close()
 
     def execute(self, command: bytes) -> bytes:
         """The response; empty if the daemon is gone."""

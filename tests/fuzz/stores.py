@@ -10,7 +10,7 @@ from uuid import UUID
 
 from nvstore import Cost, Host, NvstoreError
 from nvstore.files import OsFiles
-from nvstore.keys import KeySource, kdk_id_of
+from nvstore.keys import KeySource, Prf, kdk_id_of
 from nvstore.provider.backup_file import open_backup
 from nvstore.provider.exchange import read_identity
 from nvstore.provider.provider import read_provider
@@ -21,11 +21,12 @@ from nvstore.state.anchor import Anchored
 from nvstore.state.blobs import Blobs, MalformedBlobs
 from nvstore.state.bundle import is_under_passphrase, open_bundle
 from nvstore.state.history import read_history, salvage
-from nvstore.state.mark import MarkFile
+from nvstore.state.mark import MAGIC, PLACE, MarkFile
+from nvstore.state.metadata import Metadata
 from nvstore.state.place import StillFile
 from nvstore.state.record import MAX_HEADER, Damaged, UnknownSuite, read_record
 from nvstore.state.ring import read_ring
-from nvstore.state.vm import read_vm
+from nvstore.state.vm import Vm, read_vm
 from tests.fuzz.target import Finding, Target
 
 CHEAP = Cost(64, 1, 1)
@@ -103,9 +104,28 @@ def blobs(octets: bytes) -> None:
         raise Finding("blobs are encoded otherwise")
 
 
+def metadata(octets: bytes) -> None:
+    """What stands in front of the blobs."""
+    try:
+        found, end = Metadata.decode(octets, VM)
+    except MalformedBlobs as error:
+        raise Refused from error
+    if found.encode() != octets[:end]:
+        raise Finding("metadata are encoded otherwise")
+
+
 def mark(octets: bytes) -> None:
-    """The mark of a VM on its host."""
-    MarkFile(OsFiles(), PATH, octets)
+    """The mark of a VM on its host, as it is and with the checksums that belong to it."""
+    places = [bytearray(octets[at : at + PLACE]) for at in range(0, 3 * PLACE, PLACE)]
+    for place in places:
+        end = 216 if place.startswith(MAGIC) else 208
+        if len(place) >= end + 4:
+            place[end : end + 4] = zlib.crc32(place[:end]).to_bytes(4)
+    for content in (b"".join(places), octets):
+        found = MarkFile(OsFiles(), PATH, content)
+        if found.lags not in {True, False}:
+            raise Finding("it is not told whether the mark lags")
+        found.authenticate(lambda _: None if octets[-1:] == b"\0" else Prf(bytes(32)))
 
 
 def anchored(octets: bytes) -> None:
@@ -153,7 +173,7 @@ class Refused(Exception):  # noqa: N818 - what happened to the input
 
 
 READERS: tuple[Callable[[bytes], None], ...] = (
-    record, ring, blobs, mark, anchored, bundle, backup, provider, vm, share, identity,
+    record, ring, blobs, mark, anchored, bundle, backup, provider, vm, share, identity, metadata,
 )  # fmt: skip
 
 
@@ -204,6 +224,7 @@ class Stores(Target):
             (record, state[5 * PAGE : 9 * PAGE]),
             (record, state[9 * PAGE : 13 * PAGE]),
             (blobs, Blobs(contents).encode(512)),
+            (metadata, Metadata(Vm(VM, "guest", "main", "2026-01-01T00:00:00Z"), 1).encode()),
             (backup, (directory / "main.backup").read_bytes()),
             (bundle, (directory / "plain.bundle").read_bytes()),
             (bundle, (directory / "secret.bundle").read_bytes()),

@@ -46,6 +46,10 @@ class MemoryAnchor:
         """See Anchor."""
         MEMORY.pop((self._tcti, vm), None)
 
+    def remembers(self, vm: UUID) -> bool:
+        """See Anchor."""
+        return (self._tcti, vm) in MEMORY
+
 
 class Remembering:
     """A TPM for the host, and how it is lost."""
@@ -78,7 +82,7 @@ def tpm(
 
 @pytest.fixture
 def anchored(host: Host, state: Path, tpm: Remembering) -> Path:
-    """The file of a state at generation 5 that is anchored."""
+    """The file of a state at generation 6 that is anchored."""
     host.set_anchor("guest", tpm.tcti())
     return state
 
@@ -99,12 +103,12 @@ class TestDisk:
         shutil.copytree(directory, tmp_path / "new")
         shutil.rmtree(directory)
         shutil.copytree(tmp_path / "old", directory)
-        with pytest.raises(RolledBack, match="the TPM of this host has seen generation 6"):
+        with pytest.raises(RolledBack, match="the TPM of this host has seen generation 7"):
             host_at(directory).open_state(VM)
         shutil.rmtree(directory)
         shutil.copytree(tmp_path / "new", directory)
         with host_at(directory).open_state(VM) as store:
-            assert (store.generation, store.load()["a"]) == (6, b"1")
+            assert (store.generation, store.load()["a"]) == (7, b"1")
         assert anchored.exists()
 
     def test_after_crash(self, host: Host, anchored: Path, directory: Path, tmp_path: Path) -> None:
@@ -159,7 +163,7 @@ class TestLife:
         """A granted revert is remembered as what is newest."""
         host.revert_state(VM, generation=3, reason=REASON)
         with host.open_state(VM) as store:
-            assert store.generation == 6
+            assert store.generation == 7
         assert anchored.exists()
 
     def test_delete(self, host: Host, anchored: Path, tpm: Remembering) -> None:

@@ -327,7 +327,7 @@ class TestAttack:
         content = bytearray(mark.read_bytes())
         for begin in (0, 512, 1024):
             content[begin + 95] = 1  # the low octet of the generation
-            end = begin + 144 + 64
+            end = begin + 152 + 64
             content[end : end + 4] = struct.pack(">I", zlib.crc32(content[begin:end]))
         mark.write_bytes(content)
         with pytest.raises(MarkDamaged, match="altered"):

@@ -100,6 +100,10 @@ def independent(record: bytes, kdk: bytes) -> dict[str, bytes]:
     kek = hmac.digest(hmac.digest(record[160:192], kdk, "sha512"), info + b"\1", "sha512")[:32]
     dek = unbox(kek, b"nvstore v1 dek", record[192:304], fields(record[136:144], record[144:160]))
     plaintext = unbox(dek, b"nvstore v1 record", record[size:], record[:size])
+    if record[8:10] == b"\0\2":
+        n = int.from_bytes(plaintext[:4])
+        assert json.loads(plaintext[4 : 4 + n])["name"] == "guest \u00e9"
+        plaintext = plaintext[4 + n + 8 :]
     blobs, at = {}, 4
     for _ in range(int.from_bytes(plaintext[:4])):
         n = int.from_bytes(plaintext[at : at + 2])

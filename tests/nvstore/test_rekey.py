@@ -1,5 +1,6 @@
 """Rekeying: a state under another key, without its guest noticing, whatever happens meanwhile."""
 
+import contextlib
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -145,6 +146,8 @@ def test_io_errors(disk: Image, *, deep: bool) -> None:
                 store.commit({"b": b"3"})
         except NvstoreError:  # at opening, or at closing
             failed += 1
+        with contextlib.suppress(NvstoreError):  # what opening puts right could not be noted
+            host.open_state(VM).close()
         with host.open_state(VM) as store:
             assert store.load() in ({**BLOBS, "a": b"2", "b": b"3"}, {**BLOBS, "a": b"2"})
     assert failed > 2

@@ -212,10 +212,10 @@ class TestRevert:
 
     def test_forbidden(self, host: Host, state: Path) -> None:
         """A VM's policy may forbid it."""
-        before = state.read_bytes()
         host.set_policy("guest", reverts=False)
+        before = state.read_bytes()
         with pytest.raises(RevertRefused):
             host.revert_state("guest", generation=3, reason=REASON)
         assert state.read_bytes() == before
         host.set_policy("guest", reverts=True)
-        host.revert_state("guest", generation=3, reason=REASON)
+        host.revert_state("guest", generation=5, reason=REASON)

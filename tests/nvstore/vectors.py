@@ -11,13 +11,16 @@ import struct
 import sys
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from nvstore.keys import kdk_id_of
 from nvstore.state.blobs import Blobs
-from nvstore.state.record import FIRST_PREVIOUS, Opening
+from nvstore.state.metadata import Metadata
+from nvstore.state.record import FIRST_PREVIOUS, SUITE, WITHOUT_METADATA, Opening
+from nvstore.state.vm import Vm
 
 DIRECTORY = Path(__file__).with_name("vectors")
 VM = UUID("6c1f3d6e-54d0-4d6a-8f0e-3b1d4a7c9e21")
@@ -57,8 +60,15 @@ def read_vector(text: str) -> Vector:
     return Vector(bytes.fromhex(body), fields["expect"], fields["comment"], vm, kdk, blobs)
 
 
-def record_of(blobs: dict[str, bytes], *, provider: str = "main", generation: int = 1, pad: int = 0) -> bytes:
-    """Write a record with entropy that is the same every time."""
+def record_of(
+    blobs: dict[str, bytes],
+    *,
+    provider: str = "main",
+    generation: int = 1,
+    pad: int = 0,
+    metadata: bytes | None = None,
+) -> bytes:
+    """Write a record with entropy that is the same every time; of suite 2 if it has metadata."""
     rng = random.Random(sum(map(len, blobs)) + generation)
     opening = Opening(
         KDK,
@@ -71,8 +81,10 @@ def record_of(blobs: dict[str, bytes], *, provider: str = "main", generation: in
         entropy=rng.randbytes,
     )
     encoded = Blobs(blobs)
-    plaintext = encoded.encode(encoded.size + pad)
-    return b"".join(opening.record(generation, FIRST_PREVIOUS, 1_700_000_000_000, plaintext)[:2])
+    front = metadata or b""
+    plaintext = encoded.encode(len(front) + encoded.size + pad, front)
+    suite = WITHOUT_METADATA if metadata is None else SUITE
+    return b"".join(opening.record(generation, FIRST_PREVIOUS, 1_700_000_000_000, plaintext, suite)[:2])
 
 
 def with_field(record: bytes, at: int, octets: bytes, *, checksum: bool = True) -> bytes:
@@ -181,7 +193,46 @@ def truncated() -> Vector:
 @scenario
 def unknown_suite() -> Vector:
     """A suite that is not known is refused before any key is used."""
-    return Vector(with_field(record_of(ONE), 8, struct.pack(">H", 2)), "suite-refused")
+    return Vector(with_field(record_of(ONE), 8, struct.pack(">H", 3)), "suite-refused")
+
+
+def metadata_of(**fields: Any) -> bytes:
+    """Return metadata of a VM."""
+    vm = Vm(VM, "guest \u00e9", "main", "2026-01-01T00:00:00Z", lineage="made here")
+    return Metadata(replace(vm, **fields), 3).encode()
+
+
+@scenario
+def metadata() -> Vector:
+    """Suite 2: what the state says of itself stands in front of the blobs."""
+    return Vector(record_of(ONE, generation=4, pad=50, metadata=metadata_of()), blobs=ONE)
+
+
+@scenario
+def metadata_anchored() -> Vector:
+    """A state that a TPM remembers, and that must not be reverted."""
+    front = metadata_of(anchor="device:/dev/tpmrm0", anchored_since=2, reverts=False)
+    return Vector(record_of(ONE, generation=4, metadata=front), blobs=ONE)
+
+
+@scenario
+def metadata_not_canonical() -> Vector:
+    """The document has one encoding only."""
+    front = metadata_of().replace(b'"reverts":true', b'"reverts": 1 ')
+    return Vector(record_of(ONE, metadata=front), "corrupt-state")
+
+
+@scenario
+def metadata_missing() -> Vector:
+    """A record of suite 2 without metadata is none."""
+    return Vector(record_of(ONE, metadata=b"\0\0\0\0"), "corrupt-state")
+
+
+@scenario
+def suite_lowered() -> Vector:
+    """The suite is authenticated: metadata are not cut off by it."""
+    record = record_of(ONE, metadata=metadata_of())
+    return Vector(with_field(record, 8, struct.pack(">H", 1)), "altered-state")
 
 
 @scenario

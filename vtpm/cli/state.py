@@ -25,6 +25,21 @@ def state() -> None:
     """Manage the stored states of VMs' TPMs; every change is noted in the audit log."""
 
 
+def noted(place: Place, vm: str, what: str, value: str) -> None:
+    """Change what is noted of a VM; by the daemon, if it has the state open."""
+    from nvstore import Locked  # noqa: PLC0415 - help needs no store
+    from vtpm.daemon.admin import ask  # noqa: PLC0415
+    from vtpm.daemon.noting import changed  # noqa: PLC0415
+
+    host = place.host()
+    try:
+        changed(host, vm, what, value)
+    except Locked:
+        name = host.show_state(vm).name
+        if ask(place.run_dir, "note", name=name, what=what, value=value) is not True:
+            raise
+
+
 for command in (offer, expect, reclaim):
     state.add_command(command)
 
@@ -65,7 +80,11 @@ def verify(place: Place, vm: str | None, *, as_json: bool) -> None:
 def history(place: Place, vm: str, *, as_json: bool) -> None:
     """List the generations that the state of a VM still holds."""
     with explained():
-        entries = place.host().history(vm)
+        host = place.host()
+        entries = host.history(vm)
+        warnings = host.inspect_state(vm).warnings
+    for warning in warnings:
+        click.echo(warning, err=True)
     if as_json:
         click.echo(json.dumps([entry._asdict() for entry in entries]))
         return
@@ -140,7 +159,7 @@ def revert(
 def policy(place: Place, vm: str, reverts: str) -> None:
     """Say whether a VM's state may be reverted."""
     with explained():
-        place.host().set_policy(vm, reverts=reverts == "allow")
+        noted(place, vm, "reverts", reverts)
     click.echo(f"{vm}: reverts are {'allowed' if reverts == 'allow' else 'denied'}")
 
 
@@ -158,7 +177,7 @@ def anchor(place: Place, vm: str, tcti: str | None, *, off: bool) -> None:
     if off is (tcti is not None):
         raise click.UsageError("give --tcti or --off")
     with explained():
-        place.host().set_anchor(vm, tcti or "")
+        noted(place, vm, "anchor", tcti or "")
     click.echo(f"{vm}: anchored in the TPM at {tcti}" if tcti else f"{vm}: no longer anchored")
 
 

@@ -149,7 +149,7 @@ def unlock(host: Any, provider: str | None, passphrase: bytes | None) -> None:
 
 def describe(place: Place, vm: str) -> dict[str, Any]:
     """What is known of a VM's TPM."""
-    status: dict[str, Any] = place.host().show_state(vm).to_json()
+    status: dict[str, Any] = place.host().inspect_state(vm).to_json()
     return {**with_socket(place, status), **daemon_status(place).get(status["name"], {})}
 
 

@@ -50,6 +50,7 @@ class Server:
                 "rekey": self._rekey,
                 "view": self._supervisor.view,
                 "change": self._supervisor.change,
+                "note": self._supervisor.note,
                 "expect": self._supervisor.expect,
                 "withdraw": self._supervisor.withdraw,
                 "custody": self._supervisor.custody,

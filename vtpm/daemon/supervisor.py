@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
-from nvstore import Host, NvstoreError
+from nvstore import FileStore, Host, NameDiffers, NvstoreError, UnknownState
 from vtpm.daemon.carried import Carried
 from vtpm.daemon.device.changes import alteration
 from vtpm.daemon.device.views import copy_of, shown
@@ -21,6 +21,7 @@ from vtpm.daemon.endpoint import Endpoint, passed_socket
 from vtpm.daemon.errors import OperatorError
 from vtpm.daemon.handover import ProviderForm, change_custody, expect, is_expected
 from vtpm.daemon.lane import DEFECT, Lane
+from vtpm.daemon.noting import changed
 from vtpm.daemon.process import Process
 from vtpm.daemon.sockets import Access, SocketError, listen_unix, socket_path, unlink_socket
 from vtpm.daemon.tap import device_for
@@ -56,6 +57,8 @@ class Supervisor:
         self._traces = traces
         self._passed = dict(passed or {})
         self._endpoints: dict[str, Endpoint] = {}
+        self._vms: dict[str, UUID] = {}
+        """Whose state each socket is of, by the names in the index."""
         self._foreign: set[str] = set()
         """The VMs whose sockets somebody else has made, and removes."""
         self._broken: set[str] = set()
@@ -66,14 +69,23 @@ class Supervisor:
         """Serve the VMs that have come, and forget those that have gone and are not in use."""
         if self._is_paused:  # whoever goes on will do it
             return
-        present = set(self._host.names())
-        for name in sorted(present - self._endpoints.keys()):
+        present = self._host.uuids()
+        for name in sorted(present.keys() - self._endpoints.keys()):
             self._serve(name)
-        for name in self._endpoints.keys() - present:
-            if not self._endpoints[name].is_in_use:
-                task = self._process.loop.create_task(self._forget(name))
+        for name, endpoint in list(self._endpoints.items()):
+            if self._vms.get(name) == present.get(name) or endpoint.device.is_running:
+                continue
+            is_another = name in present  # the index of this host had the name at another VM
+            if is_another or not endpoint.is_in_use:
+                task = self._process.loop.create_task(self._forget_and_follow(name, follow=is_another))
                 self._forgetting.add(task)
                 task.add_done_callback(self._forgetting.discard)
+
+    async def _forget_and_follow(self, name: str, *, follow: bool) -> None:
+        """Forget what is served under a name, and serve it again where another VM has the name."""
+        await self._forget(name)
+        if follow:
+            self.rescan()
 
     def status(self) -> dict[str, dict[str, Any]]:
         """What the VMs do, by name."""
@@ -104,6 +116,13 @@ class Supervisor:
             return False
         work = partial(endpoint.device.rekey, deep=deep, provider=provider)
         return await self._between_commands(endpoint, work) is True
+
+    async def note(self, name: str, what: str, value: str) -> bool:
+        """Change what is noted of a VM whose state is open here; False if it has none open."""
+        endpoint = self._endpoints.get(name)
+        if endpoint is None:
+            return False
+        return await self._between_commands(endpoint, partial(changed, self._host, name, what, value)) is True
 
     async def change(self, name: str, change: str, **arguments: Any) -> Any:
         """Make an operator's change to a TPM; what it gives, or None if the VM has none loaded here."""
@@ -281,9 +300,27 @@ class Supervisor:
         self._foreign.add(name)
         return passed
 
+    def _open(self, name: str, vm: UUID) -> FileStore:
+        """
+        Open the state that a socket is of; SupervisorError if its name is another VM's.
+
+        The index of this host was wrong then, and is right by now: the sockets follow.
+        """
+        try:
+            store = self._host.open_state(name)
+        except (NameDiffers, UnknownState):
+            self._process.loop.call_soon_threadsafe(self.rescan)
+            raise
+        if store.vm != vm:
+            store.close()
+            self._process.loop.call_soon_threadsafe(self.rescan)
+            raise SupervisorError(f"the VM {name} is not {vm}, whose socket this was; connect again")
+        return store
+
     def _endpoint(self, name: str, listener: socket.socket, vm: UUID) -> Endpoint:
         trace = None if self._traces is None else self._traces / f"{name}.pcapng"
-        open_store = partial(self._host.open_state, name)
+        self._vms[name] = vm
+        open_store = partial(self._open, name, vm)
         device = device_for(
             trace,
             name,
