@@ -16,6 +16,7 @@ from tests.daemon.fake import FakeTpm, LastingStore
 from vtpm.daemon.device.device import Device
 from vtpm.daemon.endpoint import Endpoint, Policy
 from vtpm.daemon.lane import Lane
+from vtpm.daemon.peer import Gate
 from vtpm.daemon.sockets import Access, listen_unix
 
 DEFAULT_POLICY = Policy()
@@ -131,6 +132,7 @@ async def serving(
     store: Store | None = None,
     others_wait: bool = False,
     policy: Policy = DEFAULT_POLICY,
+    gate: Gate | None = None,
 ) -> AsyncIterator[Served]:
     """Serve a device at a socket in a directory."""
     loop = asyncio.get_running_loop()
@@ -146,6 +148,7 @@ async def serving(
             lane,
             listen_unix(path, Access()),
             policy=policy,
+            gate=gate,
             others_wait=lambda: others_wait,
             ended=ended.append,
         )

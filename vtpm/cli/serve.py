@@ -16,6 +16,7 @@ from vtpm.cli.place import Place
 from vtpm.daemon.activation import passed_sockets
 from vtpm.daemon.admin import NAME, admin_path
 from vtpm.daemon.loading import loading
+from vtpm.daemon.peer import Peers
 from vtpm.daemon.readiness import tell_ready
 from vtpm.daemon.replacement.detachment import detached
 from vtpm.daemon.replacement.successor import successor_of
@@ -30,6 +31,13 @@ RUN_DIR_MODE = 0o711
 @click.option("--owner", help="User who owns the sockets, as QEMU's.")
 @click.option("--group", help="Group of the sockets.")
 @click.option("--mode", default="0600", show_default=True, help="Mode of the sockets, in octal.")
+@click.option(
+    "--peers",
+    type=click.Choice([kind.value for kind in Peers]),
+    default=Peers.AUTO.value,
+    show_default=True,
+    help="Who may connect: only a TPM's own domain, besides processes of no known domain, or any process.",
+)
 @click.option(
     "--provider", help="The provider that the passphrase unlocks; the default one if it is not given."
 )
@@ -48,6 +56,7 @@ def serve(
     owner: str | None,
     group: str | None,
     mode: str,
+    peers: str,
     provider: str | None,
     passphrase_file: Path | None,
     passphrase_fd: int | None,
@@ -85,7 +94,7 @@ def serve(
 
         host = place.host()
         unlock(host, provider, passphrase_of(passphrase_file, passphrase_fd))
-        server = Server(host, place.run_dir, access, trace_dir, passed)
+        server = Server(host, place.run_dir, access, trace_dir, passed, Peers(peers))
         if successor is not None:
             admin = server.succeed(successor)
     assert admin is not None

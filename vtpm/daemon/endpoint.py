@@ -2,6 +2,7 @@
 One VM's sockets: the control channel that QEMU connects to, and the data channel whose descriptor it passes.
 
 A client is served at a time; another one waits until it has gone, as with swtpm.
+Where a gate keeps the socket, it waits for a while only: see `vtpm.daemon.door`.
 """
 
 import asyncio
@@ -20,7 +21,9 @@ from vtpm.daemon.carried import Carried
 from vtpm.daemon.channel import DataChannel
 from vtpm.daemon.control_client import ControlClient
 from vtpm.daemon.device.device import Device
+from vtpm.daemon.door import Door
 from vtpm.daemon.lane import Lane
+from vtpm.daemon.peer import Gate
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +45,7 @@ class Endpoint:
 
     `ended` is called when the control client has gone; with True, after SHUTDOWN.
     `data_ended` is called when the data client has gone.
+    `gate` says who may connect; without one, everybody whom the socket's mode lets connect.
     """
 
     def __init__(
@@ -52,6 +56,7 @@ class Endpoint:
         listener: socket.socket | None,
         *,
         policy: Policy = Policy(),
+        gate: Gate | None = None,
         others_wait: Callable[[], bool],
         ended: Callable[[bool], None] = lambda _: None,
         data_ended: Callable[[], None] = lambda: None,
@@ -66,6 +71,11 @@ class Endpoint:
         self._ended = ended
         self._data_ended = data_ended
         self._client: ControlClient | None = None
+        self._door = (
+            None
+            if gate is None
+            else Door(loop, gate, is_served=lambda: self._client is not None, serve=self.serve)
+        )
         self._accepting = False
         self._is_closed = False
         self._is_paused = False
@@ -85,6 +95,8 @@ class Endpoint:
         """Read nothing from anybody for now; what has come already is carried out."""
         self._is_paused = True
         self._stop_listening()
+        if self._door is not None:
+            self._door.pause()
         for connection in (self._client, self.data):
             if connection is not None:
                 connection.pause()
@@ -97,7 +109,11 @@ class Endpoint:
         for connection in (self._client, self.data):
             if connection is not None:
                 connection.proceed()
-        if self._client is None:
+        if self._door is not None:
+            self._door.go_on()
+            self._door.proceed()
+            self._limit_silence()
+        if self._client is None or self._door is not None:
             self._listen()
 
     def hand_over(self) -> Carried:
@@ -108,13 +124,16 @@ class Endpoint:
         """
         assert self._listener is not None
         device = self.device.hand_over()
-        facts = {"device": device.facts}
+        facts: dict[str, Any] = {"device": device.facts}
         descriptors = {"listener": self._listener.fileno(), **device.descriptors}
         for name, connection in (("control", self._client), ("data", self.data)):
             if connection is not None:
                 part = connection.hand_over()
                 facts[name] = part.facts
                 descriptors |= part.descriptors
+        waiting = [] if self._door is None else self._door.waiting
+        facts["waiting"] = len(waiting)
+        descriptors |= {f"waiting{number}": sock.fileno() for number, sock in enumerate(waiting)}
         return Carried(facts, descriptors)
 
     def go_on(self, carried: Carried, store: Store | None) -> None:
@@ -129,11 +148,21 @@ class Endpoint:
             self.serve_data(passed_socket(carried, "data"))
             assert self.data is not None
             self.data.go_on(facts["data"])
+        for number in range(facts.get("waiting", 0)):  # a daemon of before let them wait at the socket
+            sock = passed_socket(carried, f"waiting{number}")
+            if self._door is None:
+                sock.close()
+            else:
+                self._door.keep(sock)
+        if self._door is not None:
+            self._door.pause()
 
     def serve(self, sock: socket.socket) -> None:
         """Serve a client that is connected already."""
-        self._stop_listening()
+        if self._door is None:
+            self._stop_listening()
         self._client = ControlClient(self._loop, sock, self)
+        self._limit_silence()
 
     def serve_data(self, sock: socket.socket, closed: Callable[[], None] = lambda: None) -> bool:
         """Take a socket for the data channel; False if there is one."""
@@ -164,6 +193,8 @@ class Endpoint:
         self._stop_listening()
         if self._listener is not None:
             self._listener.close()
+        if self._door is not None:
+            self._door.close()
         await self.lane.idle()
         if self._client is not None:
             self._client.close()
@@ -199,7 +230,19 @@ class Endpoint:
                 partial(self.lane.run, self.device.close, self._run_over, on_thread=self._others_wait())
             )
         self._listen()
+        if self._door is not None:
+            self._door.client_gone()
+            if not self._is_closed and not self._is_paused:
+                self._door.proceed()
         self._ended(shut_down)
+
+    def _limit_silence(self) -> None:
+        """Disconnect the client in time if it neither gives a data channel nor has the TPM powered."""
+        client = self._client
+        if self._door is not None and client is not None:
+            self._door.listen_for(
+                lambda: self.data is not None or self.device.is_running or self.lane.is_busy, client.close
+            )
 
     def _run_over(self, _result: Any) -> None:
         log.info("%s: the TPM's run has ended", self.device.name)
@@ -233,7 +276,10 @@ class Endpoint:
         except OSError as error:
             log.warning("%s: a client could not be accepted: %s", self.device.name, error)
             return
-        self.serve(sock)
+        if self._door is None:
+            self.serve(sock)
+        else:
+            self._door.enter(sock)
 
 
 def passed_socket(carried: Carried, name: str) -> socket.socket:

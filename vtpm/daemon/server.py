@@ -13,6 +13,7 @@ from vtpm.daemon.alarm import Alarm
 from vtpm.daemon.carried import Carried
 from vtpm.daemon.endpoint import passed_socket
 from vtpm.daemon.errors import OperatorError
+from vtpm.daemon.peer import Peers
 from vtpm.daemon.process import Process
 from vtpm.daemon.replacement.messages import REQUEST, ReplacementError
 from vtpm.daemon.replacement.predecessor import Predecessor
@@ -31,12 +32,13 @@ class Server:
         access: Access,
         traces: Path | None = None,
         passed: Mapping[str, socket.socket] | None = None,
+        peers: Peers = Peers.AUTO,
     ) -> None:
         self._process = Process()
         self._run_dir = run_dir
         vms = dict(passed or {})
         self._is_foreign = vms.pop(NAME, None) is not None
-        self._supervisor = Supervisor(self._process, host, run_dir, access, traces, vms)
+        self._supervisor = Supervisor(self._process, host, run_dir, access, traces, vms, peers)
         self._predecessor = Predecessor(
             self._process.loop, self._supervisor, lambda: self._admin, self._facts, self._process.stop
         )

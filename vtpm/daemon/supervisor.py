@@ -22,6 +22,7 @@ from vtpm.daemon.errors import OperatorError
 from vtpm.daemon.handover import ProviderForm, change_custody, expect, is_expected
 from vtpm.daemon.lane import DEFECT, Lane
 from vtpm.daemon.noting import changed
+from vtpm.daemon.peer import Gate, Peers
 from vtpm.daemon.process import Process
 from vtpm.daemon.sockets import Access, SocketError, listen_unix, socket_path, unlink_socket
 from vtpm.daemon.tap import device_for
@@ -49,12 +50,14 @@ class Supervisor:
         access: Access,
         traces: Path | None = None,
         passed: Mapping[str, socket.socket] | None = None,
+        peers: Peers = Peers.AUTO,
     ) -> None:
         self._process = process
         self._host = host
         self._run_dir = run_dir
         self._access = access
         self._traces = traces
+        self._peers = peers
         self._passed = dict(passed or {})
         self._endpoints: dict[str, Endpoint] = {}
         self._vms: dict[str, UUID] = {}
@@ -331,7 +334,14 @@ class Supervisor:
             admit_revert=partial(self._host.admit_revert, name),
         )
         lane = Lane(self._process.loop, self._process.executor, device.fail)
-        endpoint = Endpoint(self._process.loop, device, lane, listener, others_wait=self._others_wait(name))
+        endpoint = Endpoint(
+            self._process.loop,
+            device,
+            lane,
+            listener,
+            gate=Gate(name, vm, self._peers, self._process.loop.time),
+            others_wait=self._others_wait(name),
+        )
         self._endpoints[name] = endpoint
         return endpoint
 
