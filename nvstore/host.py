@@ -293,8 +293,9 @@ class Host:
         """Read a state as opening would, and raise what opening would raise; it may be in use."""
         uuid = self._registry.uuid_of(vm)
         place = self._registry.place(uuid)
-        find_current(place, uuid, self.providers)
-        return self._status(uuid)
+        found = find_current(place, uuid, self.providers)
+        status = self._status(uuid)
+        return replace(status, warnings=(*status.warnings, *found.notes))
 
     def inspect_state(self, vm: UUID | str) -> StateStatus:
         """
@@ -305,7 +306,7 @@ class Host:
         uuid = self._registry.uuid_of(vm)
         status, warnings = self._status(uuid), []
         try:
-            self.verify_state(uuid)
+            status = self.verify_state(uuid)
             if differing := self.index_differences(uuid):
                 warnings.append(f"vms/{uuid}.vm differs from the state in {', '.join(differing)}")
         except ProviderLocked as error:

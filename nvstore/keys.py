@@ -112,3 +112,10 @@ def check_succession(keys: KeySource, provider: str, before: bytes, after: bytes
     check = getattr(keys, "check_succession", None)
     if check is not None and before != after:
         check(provider, before, after)
+
+
+def check_authenticated(keys: KeySource, provider: str, kdk_id: bytes) -> None:
+    """Raise what a key source raises that has this key from a file which nothing protects."""
+    check = getattr(keys, "check_authenticated", None)
+    if check is not None:
+        check(provider, kdk_id)

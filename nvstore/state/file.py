@@ -41,6 +41,8 @@ class Base(NamedTuple):
 
     record: Record
     content: Content
+    registration: Vm | None
+    """What the newest record that authenticates says of the VM; None if that is of an earlier version."""
     generation: int
     """The number that the next record comes after."""
     open_epoch: int
@@ -219,18 +221,18 @@ class FileStore:
         marks = None
         with suppress(MarkDamaged):
             marks = read_mark(place)
-        known = base.content.metadata.registration if base.content.metadata else place.registration
+        known = base.registration or place.registration
         known = known or Vm(header.vm, str(header.vm), header.provider, timestamp(place.clock()))
-        # an older record may be from before a policy or an anchor: what is stricter holds
-        if place.registration is not None:
-            known = place.registration.stricter(known)
-        registration = replace(known, provider=header.provider)
+        denied = place.registration is not None and not place.registration.reverts
+        registration = replace(known, provider=header.provider, reverts=known.reverts and not denied)
         store = cls(place, lock, keys, marks, base.content.blobs, last, registration, base.generation + 1)
         store._vm_salt = header.vm_salt
         store._written_under = header.provider
         if base.ring is not None:
             store._ring, store._file = base.ring, place.files.open(place.state)
         store._write(base.content.blobs)
+        if registration != place.registration:
+            place.mend(registration)
         return store
 
     @property
@@ -388,6 +390,7 @@ class FileStore:
         """Begin to write: a fresh DEK, and its opening in the durable mark before any record of it."""
         kdk_id = self._keys.current(self.provider)
         self._check_key(kdk_id)
+        self._note_upgrade()
         kdk = self._keys.key(self.provider, kdk_id)
         opening = Opening(
             kdk,
@@ -406,20 +409,22 @@ class FileStore:
         self._write_mark()
         self._remember(anchored)
         self._opening = opening
+        return opening
+
+    def _note_upgrade(self) -> None:
+        """Note, before it is so, what a state of an earlier version takes over from the index."""
         if self._suite == WITHOUT_METADATA:
-            facts = {
+            taken = {
                 name: value for name, value in self.registration.fields().items() if value not in {"", 0}
             }
-            self._place.note("upgrade", facts)
+            self._place.note("upgrade", taken)
             self._suite = SUITE
-        return opening
 
     def _check_key(self, kdk_id: bytes) -> None:
         """Raise KeyUncertified where the state is to go under a key that is no successor of its own."""
-        moves = self._written_under is not None and self._written_under != self.provider
-        if (
-            self._last.kdk_id not in {b"", kdk_id} and not moves
-        ):  # an operator moves it, and names the provider
+        is_new = self._last.kdk_id in {b"", kdk_id}
+        moves = self._written_under not in {None, self.provider}  # an operator named the other provider
+        if not is_new and not moves:
             check_succession(self._keys, self.provider, self._last.kdk_id, kdk_id)
 
     def _announce(self, anchored: Anchored) -> None:

@@ -71,15 +71,16 @@ def _base(place: Place, vm: UUID, keys: KeySource, generation: int | None) -> Ba
     finally:
         file.close()
     record, content = history.choose(generation, keys)
-    newest, epoch = record.header.generation, record.header.open_epoch
+    newest, epoch, said = record.header.generation, record.header.open_epoch, None
     for known in history.records():
         with suppress(AlteredState, CorruptState):  # numbers that nobody authenticated count for nothing
-            history.decrypt(known, keys)
+            metadata = history.content(known, keys).metadata
+            said = said or (metadata.registration if metadata else None)
             newest, epoch = max(newest, known.header.generation), max(epoch, known.header.open_epoch)
     with suppress(MarkDamaged):  # a new one is made
         if marks := read_mark(place):
             newest, epoch = max(newest, marks.mark.generation), max(epoch, marks.mark.open_epoch)
-    return Base(record, content, newest, epoch, history.ring if whole else None)
+    return Base(record, content, said, newest, epoch, history.ring if whole else None)
 
 
 def _read(file: ReadFile, place: Place, vm: UUID) -> tuple[History, bool]:

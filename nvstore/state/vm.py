@@ -6,7 +6,7 @@ The file of a registration is an index of that, to find a state by its name, and
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
@@ -43,12 +43,6 @@ class Vm:
     def differences(self, other: "Vm") -> list[str]:
         """Return the names of the fields in which another registration differs."""
         return [name for name, value in vars(self).items() if getattr(other, name) != value]
-
-    def stricter(self, other: "Vm") -> "Vm":
-        """Return this registration, but for reverts and an anchor as whichever of both is stricter."""
-        reverts, anchor = self.reverts and other.reverts, self.anchor or other.anchor
-        since = self.anchored_since if self.anchor else other.anchored_since
-        return replace(self, reverts=reverts, anchor=anchor, anchored_since=since)
 
     def encode(self) -> bytes:
         """Return the content of its file."""

@@ -9,8 +9,19 @@ from typing import Any
 import pytest
 
 import nvstore.registry
-from nvstore import AnchorLeft, Host, NameDiffers, NvstoreError, RevertRefused, RolledBack, UnknownState
+from nvstore import (
+    AnchorLeft,
+    FileStore,
+    Host,
+    KeyMissing,
+    NameDiffers,
+    NvstoreError,
+    RevertRefused,
+    RolledBack,
+    UnknownState,
+)
 from nvstore.doctor import examine
+from nvstore.state.ring import read_ring
 from nvstore.state.stream import FRONT
 from nvstore.tcti import ANCHOR
 from tests.nvstore.conftest import BLOBS, OTHER, VM, host_at, verify
@@ -281,6 +292,90 @@ class TestUpgrade:
         with host_at(root).open_state("golden") as store:
             assert store.registration.reverts
             assert store.load()["new"] == b"2"
+
+
+class Doubting:
+    """The providers of a host, in whose eyes no key succeeds another, or one is out of a file that is not."""
+
+    def __init__(self, host: Host, *, authentic: bool = True) -> None:
+        self._providers, self._authentic = host.providers, authentic
+        self.asked: list[tuple[str, bytes, bytes]] = []
+
+    def key(self, provider: str, kdk_id: bytes) -> bytes:
+        """See KeySource."""
+        return self._providers.key(provider, kdk_id)
+
+    def current(self, provider: str) -> bytes:
+        """See KeySource."""
+        return self._providers.current(provider)
+
+    def check_succession(self, provider: str, before: bytes, after: bytes) -> None:
+        """See KeySource."""
+        self.asked.append((provider, before, after))
+        if before != after:
+            raise KeyMissing(after, provider, None, [])
+
+    def check_authenticated(self, provider: str, kdk_id: bytes) -> None:
+        """See KeySource."""
+        if not self._authentic:
+            raise KeyMissing(kdk_id, provider, None, [])
+
+
+class TestSuccession:
+    """No record is written under a key that does not succeed the state's own."""
+
+    def rotate(self, host: Host, tmp_path: Path) -> tuple[bytes, bytes]:
+        """Rotate the provider; the old key's id and the new one's."""
+        old = bytes.fromhex(host.providers.show("main").kdk_id)
+        host.rotations.begin("main")
+        verify(host, "main", tmp_path / "rotated.backup")
+        host.rotations.promote("main")
+        return old, host.providers.current("main")
+
+    @pytest.mark.usefixtures("state")
+    def test_refused(self, host: Host, tmp_path: Path) -> None:
+        """The commit ends with the error, nothing is written, and the state opens as it was."""
+        before, after = self.rotate(host, tmp_path)
+        keys = Doubting(host)
+        path = host.directory / f"states/{VM}.state"
+        content = path.read_bytes()
+        place = host._registry.place(VM)
+        with FileStore.open(place, VM, keys) as store:
+            for _ in range(2):
+                with pytest.raises(KeyMissing):
+                    store.commit({"a": b"1"})
+            with pytest.raises(KeyMissing):
+                store.rekey()
+            with pytest.raises(KeyMissing):
+                store.rekey(deep=True, provider="main")
+        assert keys.asked[0] == ("main", before, after)
+        assert path.read_bytes() == content
+        with host.open_state(VM) as store:
+            assert store.kdk_id == before
+
+    @pytest.mark.usefixtures("state")
+    def test_a_file_that_nothing_protects(self, host: Host) -> None:
+        """A state with metadata does not open with it."""
+        with pytest.raises(KeyMissing):
+            FileStore.open(host._registry.place(VM), VM, Doubting(host, authentic=False))
+
+
+def test_repair_keeps_what_is_noted(host: Host, strict: Path) -> None:
+    """A repair takes the registration of the newest record, not the file's or an older one's."""
+    with host.open_state(VM) as store:
+        host.rename(VM, "renamed")
+        store.commit({"a": b"1"})
+    alter(strict, name="evil", provider="evil", anchor="", reverts=True)
+    state = host.directory / f"states/{VM}.state"
+    content = bytearray(state.read_bytes())
+    ring = read_ring(bytes(content))
+    content[ring.offset(9) + 500] ^= 1
+    state.write_bytes(content)
+    host_at(host.directory).repair_state(VM, reason="a disk error")
+    with host_at(host.directory).open_state("renamed") as store:
+        said = store.registration
+        assert (said.name, said.provider, said.anchor, said.reverts) == ("renamed", "main", TCTI, False)
+        assert store.generation == 10
 
 
 def test_blobs_are_all(host: Host, state: Path) -> None:
