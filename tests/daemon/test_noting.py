@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from nvstore import Host as Store
-from tests.daemon.living import STARTUP, Guest, Host
+from tests.daemon.living import STARTUP, Guest, Host, is_ready
+from vtpm.cli.domains import rename_tpm
+from vtpm.cli.place import Place
 
 pytestmark = pytest.mark.slow
 
@@ -67,3 +69,26 @@ def test_names_exchanged(installation: Host) -> None:
     after = {name: Store(installation.state).show_state(vm).generation for name, vm in uuids.items()}
     assert after["vm"] > before["vm"]
     assert after["other"] == before["other"]
+
+
+def test_a_locked_provider(tmp_path: Path) -> None:
+    """Where the daemon alone has the key, it changes policy and name, and the socket follows."""
+    host, secret = Host(tmp_path), tmp_path / "secret"
+    secret.write_text("correct horse battery staple")
+    secret.chmod(0o600)
+    host.vtpm("provider", "init", "main", "--passphrase", "--seal-passphrase-file", str(secret))
+    host.vtpm("create", "vm", "--bare", "--allow-unverified", "--passphrase-file", str(secret))
+    with host.serve("--passphrase-file", str(secret)) as process:
+        try:
+            assert is_ready(process)
+            host.vtpm("state", "policy", "vm", "--reverts", "deny")
+            rename_tpm(Place(str(host.state), str(host.socket.parent)), "vm", "renamed")
+            guest = Guest(host.socket.with_name("renamed.sock"))
+            assert guest.execute(STARTUP)[6:] == bytes(4)
+            guest.close()
+            assert not host.socket.exists()
+        finally:
+            process.kill()
+    (index,) = (host.state / "vms").glob("*.vm")
+    noted = json.loads(index.read_text())
+    assert (noted["name"], noted["reverts"]) == ("renamed", False)

@@ -246,11 +246,16 @@ def ensure(place: Place, definition: "Definition", making: Making, *, is_session
 
 def rename_tpm(place: Place, former: str, name: str) -> None:
     """Give the TPM of a VM that is off another name."""
+    from nvstore import ProviderLocked  # noqa: PLC0415 - help needs no store
     from vtpm.daemon.admin import ask  # noqa: PLC0415 - help needs no daemon
 
     check_socket_name(name)
     ask(place.run_dir, "release", name=former)
     try:
         place.host().rename(former, name)
+    except ProviderLocked:  # the daemon may have the key
+        ask(place.run_dir, "rescan")
+        if ask(place.run_dir, "note", name=former, what="name", value=name) is not True:
+            raise
     finally:
         ask(place.run_dir, "rescan")

@@ -26,15 +26,15 @@ def state() -> None:
 
 
 def noted(place: Place, vm: str, what: str, value: str) -> None:
-    """Change what is noted of a VM; by the daemon, if it has the state open."""
-    from nvstore import Locked  # noqa: PLC0415 - help needs no store
+    """Change what is noted of a VM; by the daemon, if it has the state open, or the key."""
+    from nvstore import Locked, ProviderLocked  # noqa: PLC0415 - help needs no store
     from vtpm.daemon.admin import ask  # noqa: PLC0415
     from vtpm.daemon.noting import changed  # noqa: PLC0415
 
     host = place.host()
     try:
         changed(host, vm, what, value)
-    except Locked:
+    except (Locked, ProviderLocked):
         name = host.show_state(vm).name
         if ask(place.run_dir, "note", name=name, what=what, value=value) is not True:
             raise

@@ -1,4 +1,4 @@
-"""What an operator changes of what is noted of a VM: its policy, its anchor."""
+"""What an operator changes of what is noted of a VM: its name, its policy, its anchor."""
 
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -21,7 +21,15 @@ def _anchor(host: Host, vm: str, value: str) -> None:
     host.set_anchor(vm, value)
 
 
-NOTED: Final[Mapping[str, Callable[[Host, str, str], None]]] = {"reverts": _policy, "anchor": _anchor}
+def _name(host: Host, vm: str, value: str) -> None:
+    host.rename(vm, value)
+
+
+NOTED: Final[Mapping[str, Callable[[Host, str, str], None]]] = {
+    "reverts": _policy,
+    "anchor": _anchor,
+    "name": _name,
+}
 """What may be changed, by its name in requests."""
 
 
