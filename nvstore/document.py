@@ -28,12 +28,10 @@ def canonical(document: Mapping[str, Any]) -> bytes:
     return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def pretty(kind: str, fields: Mapping[str, Any]) -> bytes:
+def pretty(kind: str, fields: Mapping[str, Any], *, version: int = VERSION) -> bytes:
     """Return a document of this kind as it is written to a file."""
-    return (
-        json.dumps({"format": kind, "version": VERSION, **fields}, indent=2, ensure_ascii=False).encode()
-        + b"\n"
-    )
+    document = {"format": kind, "version": version, **fields}
+    return json.dumps(document, indent=2, ensure_ascii=False).encode() + b"\n"
 
 
 def read_json(octets: bytes) -> Any:
@@ -55,14 +53,15 @@ def _refuse(number: str) -> None:
     raise ValueError(msg)
 
 
-def read_document(octets: bytes, kind: str) -> Document:
+def read_document(octets: bytes, kind: str, *, newest: int = VERSION) -> Document:
     """Return the fields of a document of this kind, or raise BadDocument."""
     document = read_json(octets)
     if not isinstance(document, dict) or document.get("format") != kind:
         msg = f"it is no {kind}"
         raise BadDocument(msg)
-    if document.get("version") != VERSION:
-        msg = f"it has version {document.get('version')}, and this program reads version {VERSION}"
+    version = document.get("version")
+    if type(version) is not int or not VERSION <= version <= newest:
+        msg = f"it has version {version}, and this program reads up to version {newest}"
         raise BadDocument(msg)
     return document
 

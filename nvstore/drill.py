@@ -8,7 +8,7 @@ from typing import Any, Self
 from nvstore.errors import NvstoreError
 from nvstore.keys import KeySource
 from nvstore.provider.backup import Backup
-from nvstore.provider_errors import DrillFailed, KeyMissing
+from nvstore.provider_errors import DrillFailed, KeyMissing, KeyUncertified
 
 
 class BackupKeys:
@@ -31,6 +31,14 @@ class BackupKeys:
         """Return the id of the current key."""
         del provider
         return self._current
+
+    def check_succession(self, provider: str, before: bytes, after: bytes) -> None:
+        """Raise KeyUncertified unless they are the same key: a drill writes nothing."""
+        if before != after:
+            raise KeyUncertified(provider, before, after)
+
+    def check_authenticated(self, provider: str, kdk_id: bytes) -> None:
+        """Do nothing: a backup that opens is authenticated as a whole."""
 
 
 @dataclass(frozen=True)

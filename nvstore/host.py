@@ -25,6 +25,7 @@ from nvstore.errors import (
 from nvstore.files import Files
 from nvstore.keys import Entropy, KeySource
 from nvstore.owned import files_of
+from nvstore.provider.chain import Chain
 from nvstore.provider.exchange import Exchange
 from nvstore.provider.files import ProviderFiles
 from nvstore.provider.keyring import Keyring
@@ -114,12 +115,14 @@ class Host:
         setting = Setting(
             book,
             ring,
+            Chain(book, ring, self.audit),
             self._files,
             entropy,
             clock,
             self.audit,
             self._users_of,
             self.directory / "keys",
+            self.directory / "identity" / "host.identity",
             passphrase_cost,
             backup_cost,
         )
@@ -127,7 +130,7 @@ class Host:
         self.vault = Vault(self.directory / "vault", self._files, entropy, clock, self.audit, self.providers)
         self.rotations = Rotations(setting)
         self.steps = Steps(setting)
-        self.exchange = Exchange(setting, self.providers, self.directory / "identity")
+        self.exchange = Exchange(setting, self.providers)
         self.rekeying = Rekeying(
             States(
                 self._registry.known,

@@ -26,6 +26,8 @@ DEK: Final = b"nvstore v1 dek"
 RECORD: Final = b"nvstore v1 record"
 MARK: Final = b"nvstore v1 mark"
 HOST_SEAL: Final = b"nvstore v1 host seal"
+KEY_CERTIFICATE: Final = b"nvstore v1 key certificate"
+PROVIDER_DOCUMENT: Final = b"nvstore v1 provider document"
 PROVIDER_BACKUP: Final = b"nvstore v1 provider backup"
 PKCS12_BACKUP: Final = b"nvstore v1 pkcs12 backup"
 SHARE: Final = b"nvstore v1 share"
@@ -35,6 +37,8 @@ HOST_IDENTITY: Final = b"nvstore v1 host identity"
 PACKAGE: Final = b"nvstore v1 package"
 PACKAGE_MAC: Final = b"nvstore v1 package mac"
 ACKNOWLEDGMENT: Final = b"nvstore v1 acknowledgment"
+PACKAGE_SHOWN: Final = b"nvstore v1 package shown"
+ACKNOWLEDGMENT_WHOLE: Final = b"nvstore v1 whole acknowledgment"
 STATE_BUNDLE: Final = b"nvstore v1 state bundle"
 BUNDLE_KEY: Final = b"nvstore v1 state bundle key"
 SECRET: Final = b"nvstore v1 secret"
@@ -59,6 +63,22 @@ class KeySource(Protocol):
 
     def current(self, provider: str) -> bytes:
         """Return the id of the KDK under which this provider protects what is written now."""
+        ...
+
+    def check_succession(self, provider: str, before: bytes, after: bytes) -> None:
+        """
+        Raise KeyUncertified unless what is under the key `before` may be written under `after`.
+
+        It may if they are the same key, or the older one certifies the newer one, directly or through others.
+        """
+        ...
+
+    def check_authenticated(self, provider: str, kdk_id: bytes) -> None:
+        """
+        Raise ProviderAltered if the file that has this key is of the first version, which nothing protects.
+
+        Whatever was written when files were authenticated already must not be opened with such a file.
+        """
         ...
 
 

@@ -166,6 +166,33 @@ class ProviderDamaged(NvstoreError):
         )
 
 
+class ProviderAltered(NvstoreError):
+    """What a host keeps of a provider was changed by somebody who does not have its keys."""
+
+    code = "provider-altered"
+
+    def __init__(self, name: str, what: str) -> None:
+        super().__init__(
+            f"the file of provider {name!r} was altered: {what}",
+            "find out who could write it; then restore the provider from its backup"
+            " (`vtpm provider restore FILE`), which keeps the altered file beside it",
+        )
+
+
+class KeyUncertified(NvstoreError):
+    """A key that is no successor of the one that a state or secret is under."""
+
+    code = "key-uncertified"
+
+    def __init__(self, provider: str, before: bytes, after: bytes) -> None:
+        super().__init__(
+            f"the key {after.hex()}, current at provider {provider!r}, is no successor of {before.hex()},"
+            " under which this is: the provider's file is an older copy, or another key was put into it",
+            "restore the provider from its newest backup, or have it pushed again by a host that has"
+            f" {before.hex()} or a later key",
+        )
+
+
 class BackupDamaged(NvstoreError):
     """A file is no backup, or does not authenticate."""
 

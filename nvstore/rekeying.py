@@ -1,6 +1,7 @@
 """Rekeying of many states, which of them are behind, and how far it went; and the destruction of one."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, NamedTuple
@@ -10,6 +11,7 @@ from nvstore.audit import Audit
 from nvstore.errors import Locked, NvstoreError, UnknownState
 from nvstore.provider.providers import Providers
 from nvstore.provider.rotation import Rotations
+from nvstore.provider_errors import ProviderLocked
 from nvstore.state.file import FileStore
 from nvstore.state.place import Place
 from nvstore.state.record import Header
@@ -148,7 +150,8 @@ class Rekeying:
         """Note for each promoted rotation whether a state or secret of this host is still behind."""
         for status in self._providers.list():
             if status.successor and not self.stale(status.name) and not self._vault.stale(status.name):
-                self._rotations.finish(status.name)
+                with suppress(ProviderLocked):  # who unlocks it next can note it as well
+                    self._rotations.finish(status.name)
 
     def shred(self, vm: UUID | str) -> ShredReport:
         """Destroy the state of a VM as `Host.delete_state` does, and tell what that covers."""

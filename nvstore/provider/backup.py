@@ -1,13 +1,15 @@
 """What the backup of a provider holds, and what is told of it without the secret."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from nvstore.keys import KEY_SIZE, kdk_id_of
 from nvstore.provider_errors import HostTpmRequired
 from nvstore.seal.sealing_key import HOST_TPM, KEY_FILE
+
+LAST_EPOCH: Final = (1 << 64) - 1
 
 
 @dataclass(frozen=True)
@@ -17,15 +19,25 @@ class KeyEntry:
     kdk_id: bytes
     epoch: int
     created: str
+    certificates: Mapping[bytes, bytes] = field(default_factory=dict)
+    """By the ids of older keys, what each of them says of this one; see `chain`."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as it is stored."""
-        return {"kdk_id": self.kdk_id.hex(), "epoch": self.epoch, "created": self.created}
+        by_id = {kdk_id.hex(): mac.hex() for kdk_id, mac in self.certificates.items()}
+        fields = {"kdk_id": self.kdk_id.hex(), "epoch": self.epoch, "created": self.created}
+        return {**fields, **({"certificates": by_id} if by_id else {})}
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Self:
         """Return it from what is stored; KeyError, TypeError or ValueError if it is malformed."""
-        return cls(bytes.fromhex(fields["kdk_id"]), int(fields["epoch"]), str(fields["created"]))
+        by_id = fields.get("certificates", {}).items()
+        certificates = {bytes.fromhex(kdk_id): bytes.fromhex(mac) for kdk_id, mac in by_id}
+        epoch = int(fields["epoch"])
+        if not 0 < epoch <= LAST_EPOCH:
+            msg = "the epoch of a key is impossible"
+            raise ValueError(msg)
+        return cls(bytes.fromhex(fields["kdk_id"]), epoch, str(fields["created"]), certificates)
 
 
 @dataclass(frozen=True)
@@ -107,6 +119,8 @@ class BackupReport:
     host: str
     recorded: bool
     """The provider is on this host, and its backup counts as verified from now on."""
+    warnings: tuple[str, ...] = ()
+    """What an operator should know of what was restored."""
 
     @classmethod
     def of(cls, path: Path, backup: Backup, *, recorded: bool) -> Self:
@@ -117,7 +131,7 @@ class BackupReport:
 
     def to_json(self) -> dict[str, Any]:
         """Return it for programs."""
-        return {**vars(self), "keys": list(self.keys)}
+        return {**vars(self), "keys": list(self.keys), "warnings": list(self.warnings)}
 
 
 def check_host_tpm(provider: str, kinds: Collection[str]) -> None:

@@ -5,8 +5,8 @@ A host is enrolled once: it makes an X25519 key pair, its identity, whose privat
 The id of a host is the fingerprint of its public key.
 A package is a JSON object for one host: what people may read of a provider, and its KDKs by HPKE (RFC 9180).
 Whoever knows the public key of a host can write a package to it, so that it must be authenticated:
-by a MAC under a KDK that the host has already, or, the first time, by an operator who compares the kdk_id.
-An acknowledgment has, for each KDK, a MAC under it, which nobody makes who does not have the key.
+by a MAC under the KDK that is current there, or, the first time, by an operator who compares the kdk_id.
+An acknowledgment repeats the package's challenge, and has MACs of all of it under each KDK that it names.
 From then on the host needs nothing from the origin.
 """
 
@@ -26,25 +26,29 @@ from nvstore.document import BadDocument, canonical, pretty, read_document
 from nvstore.files import create_file, host_name, read_file, replace_file
 from nvstore.keys import (
     ACKNOWLEDGMENT,
+    ACKNOWLEDGMENT_WHOLE,
     HOST_ID,
     HOST_IDENTITY,
     KEY_SIZE,
     PACKAGE,
     PACKAGE_MAC,
+    PACKAGE_SHOWN,
     context,
     expand,
 )
 from nvstore.provider.backup import Backup, check_host_tpm
+from nvstore.provider.files import check_new_name
+from nvstore.provider.merge import known_by, received
 from nvstore.provider.provider import BackupEntry, HostEntry, Provider
 from nvstore.provider.providers import Providers
-from nvstore.provider.setting import Setting
+from nvstore.provider.setting import IDENTITY_FILE, Setting
 from nvstore.provider_errors import IdentityExists, IdentityMissing, PackageRefused, ProviderExists
 from nvstore.seal.sealer import Sealer, description_of, recover
 from nvstore.seal.sealing_key import SealingKey
 
-IDENTITY_FILE: Final = "nvstore host identity"
 PACKAGE_FILE: Final = "nvstore provider package"
 ACKNOWLEDGMENT_FILE: Final = "nvstore provider acknowledgment"
+CHALLENGE_SIZE: Final = 16
 _SUITE: Final = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
 
@@ -74,9 +78,10 @@ class Received(NamedTuple):
 class Exchange:
     """The identity of this host, and what it hands out and receives; `Host.exchange`."""
 
-    def __init__(self, setting: Setting, providers: Providers, directory: Path) -> None:
-        self._setting, self._providers, self._path = setting, providers, directory / "host.identity"
+    def __init__(self, setting: Setting, providers: Providers) -> None:
+        self._setting, self._providers, self._path = setting, providers, setting.identity
         self._book, self._ring, self._audit = setting.book, setting.ring, setting.audit
+        self._chain = setting.chain
 
     def __repr__(self) -> str:
         return f"Exchange({str(self._path)!r})"
@@ -104,36 +109,41 @@ class Exchange:
         """Return the identity of this host, or raise IdentityMissing."""
         return self._read()[0]
 
-    def push(self, name: str, to: Identity, out: Path) -> None:
-        """Write a provider's keys to a new file that only this host opens; it counts when acknowledged."""
+    def push(self, name: str, to: Identity, out: Path, *, host_id: str | None = None) -> None:
+        """
+        Write a provider's keys to a new file that only this host opens; it counts when acknowledged.
+
+        `host_id` is what the operator read on that host: needed unless the provider was pushed there before.
+        """
         with self._audit.entry("provider-push", begun=True, provider=name, host=to.host_id) as facts:
-            provider = self._book.read(name)
-            kdks = tuple(self._ring.kdk(name, key) for key in provider.keys)
-            entries = tuple(key.entry for key in provider.keys)
+            provider = self._chain.open(name)
+            known = _check_recipient(provider, to, host_id)
+            kdks = {kdk_id: self._ring[kdk_id] for kdk_id in provider.kdk_ids}
             backup = Backup(
                 name,
                 provider.current,
-                entries,
+                tuple(key.entry for key in provider.keys),
                 self._setting.now(),
                 host_name(),
-                kdks,
+                tuple(kdks.values()),
                 require_host_tpm=provider.require_host_tpm,
             )
-            shown = read_document(pretty(PACKAGE_FILE, _fields(backup, provider, to)), PACKAGE_FILE)
+            challenge = self._setting.entropy(CHALLENGE_SIZE).hex()
+            fields = {**_fields(backup, provider, to), "challenge": challenge}
+            shown = read_document(pretty(PACKAGE_FILE, fields), PACKAGE_FILE)
+            macs = {kdk_id.hex(): _shown_mac(kdk, shown).hex() for kdk_id, kdk in kdks.items()}
+            shown = {**shown, "macs": macs}
             public = X25519PublicKey.from_public_bytes(to.public)
             sealed = _SUITE.encrypt(backup.secret, public, info=context(PACKAGE, canonical(shown)))
             content = {**shown, "sealed": sealed.hex()}
-            mac = _package_mac(self._ring.kdk(name, provider.keys[_index(backup)]), content)
+            mac = _package_mac(kdks[provider.current], content)
+            with self._book.exclusive():
+                after = self._chain.open(name)
+                self._chain.write(after.with_host(replace(known, name=to.name, challenge=challenge)))
             create_file(
                 self._setting.files, out, [pretty(PACKAGE_FILE, {**content, "mac": mac.hex()})]
             ).close()
             self._setting.files.flush_directory(out.absolute().parent)
-            with self._book.exclusive():
-                known = self._book.read(name)
-                host = next(
-                    (h for h in known.hosts if h.host_id == to.host_id), HostEntry(to.host_id, to.name)
-                )
-                self._book.write(known.with_host(replace(host, name=to.name)))
             facts["kdk_id"] = provider.current.hex()
 
     def receive(
@@ -156,12 +166,15 @@ class Exchange:
             identity, seal = self._read()
             backup, backups = self._open(path, package, identity, seal)
             facts |= {"provider": backup.provider, "kdk_id": backup.current.hex()}
-            here = self._book.find(backup.provider)
+            here = self._here(backup)
             self._authenticate(path, package, backup, here, kdk_id)
+            after = received(here, backup, backup.provider, has_certificates="macs" in package)
+            if here is not None:
+                after = replace(after, default_for=here.default_for)
             sealing = self._sealing(backup, here, passphrase, key_file, seals)
-            self._providers.install(backup.provider, backup, sealing, backups)
+            self._providers.install(after, backup, sealing, backups)
         ids = tuple(kdk_id.hex() for kdk_id in backup.kdk_ids)
-        acknowledgment = self._acknowledgment(backup, identity)
+        acknowledgment = self._acknowledgment(backup, identity, str(package.get("challenge", "")))
         return Received(backup.provider, backup.current.hex(), ids, acknowledgment)
 
     def acknowledge(self, path: Path) -> HostEntry:
@@ -170,23 +183,38 @@ class Exchange:
             document = self._read_document(path, ACKNOWLEDGMENT_FILE)
             try:
                 name, host_id = str(document["provider"]), str(document["host_id"])
-                macs = {bytes.fromhex(k["kdk_id"]): bytes.fromhex(k["mac"]) for k in document["keys"]}
-            except (KeyError, TypeError, ValueError):
+                ids = [bytes.fromhex(key["kdk_id"]) for key in document["keys"]]
+                facts |= {"provider": name, "host": host_id}
+                macs = document.pop("macs", None)
+                if macs is None:
+                    remedy = "update vtpm on that host, push to it again and receive that there"
+                    raise PackageRefused(path, "an earlier version wrote it, which proves too little", remedy)
+                macs = {bytes.fromhex(kdk_id): bytes.fromhex(mac) for kdk_id, mac in macs.items()}
+                challenge = str(document["challenge"])
+            except (AttributeError, KeyError, TypeError, ValueError):
                 raise PackageRefused(path, "fields are missing or malformed", "ask for another one") from None
-            facts |= {"provider": name, "host": host_id}
             with self._book.exclusive():
-                provider = self._book.read(name)
+                provider = self._chain.open(name)
                 host = next((known for known in provider.hosts if known.host_id == host_id), None)
                 if host is None:
                     raise PackageRefused(path, f"nothing was pushed to host {host_id}", "push it there first")
-                for key in provider.keys:
-                    mac = macs.get(key.entry.kdk_id)
-                    expected = _acknowledgment_mac(self._ring.kdk(name, key), key.entry.kdk_id, host_id)
-                    if mac is not None and not hmac.compare_digest(mac, expected):
-                        raise PackageRefused(path, "it proves no key", "ask that host for another one")
-                ids = tuple(kdk_id for kdk_id in provider.kdk_ids if kdk_id in macs)
-                host = replace(host, kdk_ids=ids, acknowledged=self._setting.now())
-                self._book.write(provider.with_host(host))
+                current = self._ring[provider.current]
+                mac = macs.get(provider.current, b"")
+                if not hmac.compare_digest(mac, _whole_mac(current, document)) or provider.current not in ids:
+                    remedy = "push the provider to that host again"
+                    raise PackageRefused(path, "it does not prove that the host has the current key", remedy)
+                if not host.challenge or not hmac.compare_digest(challenge.encode(), host.challenge.encode()):
+                    why = "it answers an earlier push, or was noted already"
+                    raise PackageRefused(path, why, "acknowledge what the newest push led to, or push again")
+                proven = {
+                    kdk_id
+                    for kdk_id in provider.kdk_ids
+                    if kdk_id in ids
+                    and hmac.compare_digest(macs.get(kdk_id, b""), _whole_mac(self._ring[kdk_id], document))
+                }
+                had = tuple(kdk_id for kdk_id in provider.kdk_ids if kdk_id in proven | set(host.kdk_ids))
+                host = replace(host, kdk_ids=had, acknowledged=self._setting.now(), challenge="")
+                self._chain.write(provider.with_host(host))
         return host
 
     def _read(self) -> tuple[Identity, dict[str, Any]]:
@@ -232,6 +260,14 @@ class Exchange:
             raise PackageRefused(self._path, "the identity of this host does not open", remedy) from None
         return X25519PrivateKey.from_private_bytes(secret)
 
+    def _here(self, backup: Backup) -> Provider | None:
+        """Return the provider of this name, authenticated, or None if there is none."""
+        here = self._book.find(backup.provider)
+        if here is None:
+            check_new_name(backup.provider)
+            return None
+        return self._chain.checked(here)
+
     def _authenticate(
         self,
         path: Path,
@@ -240,19 +276,30 @@ class Exchange:
         here: Provider | None,
         kdk_id: bytes | None,
     ) -> None:
-        """Raise PackageRefused unless it is certain whose keys these are."""
-        known = next((key for key in here.keys if key.entry.kdk_id == backup.current), None) if here else None
-        if here is not None and here.current not in backup.kdk_ids and known is None:
-            raise ProviderExists(here.name, here.current, backup.current, here.holders(here.current))
-        if here is not None and known is not None:
-            content = {name: value for name, value in package.items() if name != "mac"}
-            expected = _package_mac(self._ring.kdk(here.name, known), content)
-            if not hmac.compare_digest(expected.hex(), str(package.get("mac"))):
-                raise PackageRefused(path, "it does not come from a host that has the key", "push it again")
-        elif kdk_id != backup.current:
+        """
+        Raise PackageRefused unless it is certain whose keys these are.
+
+        A key that was current once does not authenticate: its holder may be a host that was given up.
+        """
+        if here is None or not here.keys:
             found = backup.current.hex()
-            reason = f"nothing here proves where it comes from; the key in it is {found}"
-            raise PackageRefused(path, reason, f"compare {found} with the origin's, and give it as kdk_id")
+            if kdk_id != backup.current:
+                reason = f"nothing here proves where it comes from; the key in it is {found}"
+                raise PackageRefused(
+                    path, reason, f"compare {found} with the origin's, and give it as kdk_id"
+                )
+            if not _authenticates(package, backup, backup.current):
+                raise PackageRefused(path, "it does not come from a host that has the key", "push it again")
+            return
+        if here.current not in backup.kdk_ids:
+            if {*here.kdk_ids, *(entry.kdk_id for entry in here.retired)}.isdisjoint(backup.kdk_ids):
+                raise ProviderExists(here.name, here.current, backup.current, here.holders(here.current))
+            reason = f"it does not come from a host that has the key {here.current.hex()}, current here"
+            raise PackageRefused(path, reason, "bring that host up to date, and push it again")
+        if not _authenticates(package, backup, here.current):
+            reason = "it does not come from a host that has the key that is current here"
+            remedy = "push it again, after an update of vtpm there if that is of an earlier version"
+            raise PackageRefused(path, reason, remedy)
 
     def _sealing(
         self,
@@ -265,24 +312,30 @@ class Exchange:
         """Return the seals of what was received: those that are here, or else those that were asked for."""
         current = here.current_key if here else None
         if here is not None and current is not None:
+            if backup.require_host_tpm:
+                check_host_tpm(here.name, [seal["kind"] for seal in current.seals])
             return self._ring.sealing_of(here.name, current)
         sealers = self._setting.sealers(backup.provider, passphrase, key_file, seals)
         if backup.require_host_tpm:
             check_host_tpm(backup.provider, [sealer.kind for sealer in sealers])
         return self._ring.make(sealers, backup.provider)
 
-    def _acknowledgment(self, backup: Backup, identity: Identity) -> bytes:
+    def _acknowledgment(self, backup: Backup, identity: Identity, challenge: str) -> bytes:
+        kdks = known_by(backup)
         keys = [
             {"kdk_id": kdk_id.hex(), "mac": _acknowledgment_mac(kdk, kdk_id, identity.host_id).hex()}
-            for kdk_id, kdk in zip(backup.kdk_ids, backup.kdks, strict=True)
+            for kdk_id, kdk in kdks.items()
         ]
         fields = {
             "provider": backup.provider,
             "host_id": identity.host_id,
             "name": identity.name,
+            "challenge": challenge,
             "keys": keys,
         }
-        return pretty(ACKNOWLEDGMENT_FILE, fields)
+        shown = read_document(pretty(ACKNOWLEDGMENT_FILE, fields), ACKNOWLEDGMENT_FILE)
+        macs = {kdk_id.hex(): _whole_mac(kdk, shown).hex() for kdk_id, kdk in kdks.items()}
+        return pretty(ACKNOWLEDGMENT_FILE, {**fields, "macs": macs})
 
 
 def read_identity(octets: bytes, path: object) -> Identity:
@@ -308,8 +361,46 @@ def _fields(backup: Backup, provider: Provider, to: Identity) -> dict[str, Any]:
     return {**backup.fields(), "to": to.host_id, "backups": backups}
 
 
-def _index(backup: Backup) -> int:
-    return backup.kdk_ids.index(backup.current)
+def _check_recipient(provider: Provider, to: Identity, host_id: str | None) -> HostEntry:
+    """Return what is known of a host, or raise PackageRefused unless it is certain which one it is."""
+    if host_id is not None and host_id != to.host_id:
+        reason = f"it is the identity of host {to.host_id}, not {host_id}"
+        raise PackageRefused("the identity", reason, "bring the file from that host again")
+    known = next((host for host in provider.hosts if host.host_id == to.host_id), None)
+    if known is None and host_id is None:
+        namesake = next((host for host in provider.hosts if host.name == to.name), None)
+        other = f", and host {to.name} was {namesake.host_id} so far" if namesake else ""
+        reason = f"nothing was pushed to host {to.host_id} yet{other}"
+        remedy = "compare the id with what `vtpm provider enroll` shows there, and give it as --host-id"
+        raise PackageRefused("the identity", reason, remedy)
+    return known or HostEntry(to.host_id, to.name)
+
+
+def _authenticates(package: dict[str, Any], backup: Backup, kdk_id: bytes) -> bool:
+    """
+    Tell whether a package comes from who has its current key, and this one, which is current here.
+
+    One of an earlier version has no MAC under keys but its current one.
+    """
+    kdks = known_by(backup)
+    content = {name: value for name, value in package.items() if name != "mac"}
+    expected = _package_mac(kdks[backup.current], content).hex()
+    if not hmac.compare_digest(expected.encode(), str(package.get("mac")).encode()):
+        return False
+    macs = package.get("macs")
+    if macs is None:
+        return kdk_id == backup.current
+    shown = {name: package[name] for name in package.keys() - {"sealed", "mac", "macs"}}
+    made = str(macs.get(kdk_id.hex())) if isinstance(macs, dict) else ""
+    return hmac.compare_digest(_shown_mac(kdks[kdk_id], shown).hex().encode(), made.encode())
+
+
+def _shown_mac(kdk: bytes, shown: dict[str, Any]) -> bytes:
+    return expand(kdk, 32, PACKAGE_SHOWN, canonical(shown))
+
+
+def _whole_mac(kdk: bytes, document: dict[str, Any]) -> bytes:
+    return expand(kdk, 32, ACKNOWLEDGMENT_WHOLE, canonical(document))
 
 
 def _package_mac(kdk: bytes, content: dict[str, Any]) -> bytes:

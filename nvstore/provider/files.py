@@ -1,5 +1,6 @@
 """The files in which a host keeps its providers, and what it notes of them: defaults, and alarms."""
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,11 +11,13 @@ from nvstore.document import BadDocument, pretty, read_document
 from nvstore.errors import BadName
 from nvstore.files import Files, read_file, replace_file
 from nvstore.provider.provider import Provider, read_provider
-from nvstore.provider_errors import ProviderDamaged, ProviderMissing
+from nvstore.provider_errors import ProviderAltered, ProviderDamaged, ProviderMissing
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SUFFIX: Final = ".provider"
 _DEFAULT: Final = "nvstore default provider"
+RESERVED: Final = frozenset({"host"})
+"""Names that no new provider gets; `keys/host.key` seals the identity of the host."""
 _ALARMS: Final = "nvstore provider alarms"
 
 
@@ -22,6 +25,13 @@ def check_provider_name(name: str, what: str = "provider") -> None:
     """Raise BadName unless this can be the name of a provider, which is also the name of its file."""
     if not _NAME.fullmatch(name):
         raise BadName(what, name, "use up to 64 letters, digits, dots, hyphens and underscores")
+
+
+def check_new_name(name: str) -> None:
+    """Raise BadName unless a new provider can have this name: its key file must not be another thing's."""
+    check_provider_name(name)
+    if name.lower() in RESERVED:
+        raise BadName("provider", name, "choose another: the key file of this host's identity has this name")
 
 
 class ProviderFiles:
@@ -49,9 +59,12 @@ class ProviderFiles:
             return None
         path = self._path(name)
         try:
-            return read_provider(read_file(self._files, path), path)
+            provider = read_provider(read_file(self._files, path), path)
         except FileNotFoundError:
             return None
+        if provider.name != name:
+            raise ProviderAltered(name, f"it is the file of provider {provider.name!r}")
+        return provider
 
     def read(self, name: str) -> Provider:
         """Return a provider, or raise ProviderMissing."""
@@ -60,20 +73,61 @@ class ProviderFiles:
             raise ProviderMissing(name)
         return provider
 
-    def with_key(self, kdk_id: bytes) -> Provider | None:
-        """Return the provider that has this key, whatever its name."""
+    def with_key(self, kdk_id: bytes, likely: str = "") -> Provider | None:
+        """Return the provider that has this key, whatever its name; the likely one is asked first."""
+        named = self.find(likely)
+        if named is not None and named.key(kdk_id):
+            return named
         return next((provider for provider in self.all() if provider.key(kdk_id)), None)
 
     def holders(self, kdk_id: bytes) -> list[str]:
         """Return in words the backups and hosts that are known to hold a key."""
         return [holder for provider in self.all() for holder in provider.holders(kdk_id)]
 
-    def write(self, provider: Provider) -> None:
-        """Write a provider's file, durable on return; within `exclusive`."""
-        replace_file(self._files, self._path(provider.name), provider.encode())
+    def write(self, provider: Provider, mac: bytes) -> None:
+        """Write a provider's file, durable on return; within `exclusive`, and by `Chain.write` alone."""
+        replace_file(self._files, self._path(provider.name), provider.encode(mac))
+
+    def set_aside(self, name: str) -> Path | None:
+        """Give the file of a provider, if there is one, another name, under which nothing looks for it."""
+        path = self._path(name)
+        for number in itertools.count(1):
+            aside = self._directory / f"{name}.altered-{number}"
+            if not self._files.exists(aside):
+                break
+        try:
+            octets = read_file(self._files, path)
+        except FileNotFoundError:
+            return None
+        replace_file(self._files, aside, octets)
+        return aside
+
+    def claims(self) -> dict[str, list[str]]:
+        """
+        Return for each group of VMs which providers say that they are its default; "" is the default of all.
+
+        A provider's file says so itself, and is authenticated.
+        What the file of defaults says counts only for providers whose files are of the first version.
+        """
+        claims: dict[str, list[str]] = {}
+        providers = {provider.name: provider for provider in self.all()}
+        for provider in providers.values():
+            for group in provider.default_for:
+                claims.setdefault(group, []).append(provider.name)
+        default, groups = self.noted_defaults()
+        for group, name in {**groups, **({"": default} if default else {})}.items():
+            noted = providers.get(name)
+            if noted is not None and not noted.is_authenticated and name not in claims.get(group, []):
+                claims.setdefault(group, []).append(name)
+        return claims
 
     def defaults(self) -> tuple[str | None, dict[str, str]]:
-        """Return the default provider, and those of groups of VMs."""
+        """Return the default provider, and those of groups of VMs; `claims` tells whether that is certain."""
+        claims = {group: names[0] for group, names in self.claims().items()}
+        return claims.pop("", None), claims
+
+    def noted_defaults(self) -> tuple[str | None, dict[str, str]]:
+        """Return what the file of defaults says, which nothing authenticates."""
         document = self._document("default", _DEFAULT)
         if document is None:
             return None, {}

@@ -5,16 +5,18 @@ A provider is a name for a row of KDKs, of which one is current.
 The name is a label: what identifies a key is its fingerprint, `kdk_id`.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self
 
-from nvstore.document import BadDocument, pretty, read_document, read_timestamp
+from nvstore.document import BadDocument, canonical, pretty, read_document, read_timestamp
 from nvstore.provider.backup import KeyEntry
 from nvstore.provider.lifecycle import State, Step, state_after
-from nvstore.provider_errors import HostTpmRequired, ProviderDamaged
+from nvstore.provider_errors import HostTpmRequired, ProviderAltered, ProviderDamaged
 from nvstore.seal.sealing_key import HOST_TPM
 
 FORMAT: Final = "nvstore provider"
+VERSION: Final = 2
+"""The version that is authenticated; the first one is not."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class BackupEntry:
     verified: str | None = None
     drilled: str | None = None
     """When state of this host's VMs was last decrypted with the keys in it."""
+    current: bytes = b""
+    """The key that it makes current where it is restored; empty if that was not noted."""
 
     def describe(self) -> str:
         """Return in words where it is, and whether it is known to open."""
@@ -36,7 +40,8 @@ class BackupEntry:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as it is stored and shown."""
-        return {**vars(self), "kdk_ids": [kdk_id.hex() for kdk_id in self.kdk_ids]}
+        ids = [kdk_id.hex() for kdk_id in self.kdk_ids]
+        return {**vars(self), "kdk_ids": ids, "current": self.current.hex()}
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Self:
@@ -44,7 +49,7 @@ class BackupEntry:
         ids = tuple(map(bytes.fromhex, fields["kdk_ids"]))
         path, host, exported = str(fields["path"]), str(fields["host"]), str(fields["exported"])
         verified, drilled = read_timestamp(fields["verified"]), read_timestamp(fields.get("drilled"))
-        return cls(path, host, ids, exported, verified, drilled)
+        return cls(path, host, ids, exported, verified, drilled, bytes.fromhex(fields.get("current", "")))
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,8 @@ class HostEntry:
     kdk_ids: tuple[bytes, ...] = ()
     """The keys that it has acknowledged."""
     acknowledged: str | None = None
+    challenge: str = ""
+    """What the acknowledgment of the last push must repeat; empty once it was noted."""
 
     def describe(self) -> str:
         """Return in words which host it is."""
@@ -69,7 +76,8 @@ class HostEntry:
     def from_json(cls, fields: dict[str, Any]) -> Self:
         """Return it from what is stored."""
         ids = tuple(map(bytes.fromhex, fields["kdk_ids"]))
-        return cls(str(fields["host_id"]), str(fields["name"]), ids, read_timestamp(fields["acknowledged"]))
+        names, challenge = (str(fields["host_id"]), str(fields["name"])), str(fields.get("challenge", ""))
+        return cls(*names, ids, read_timestamp(fields["acknowledged"]), challenge)
 
 
 @dataclass(frozen=True)
@@ -132,6 +140,19 @@ class Provider:
     """When its keys may be destroyed, if that was asked for."""
     retired: tuple[KeyEntry, ...] = ()
     """Keys that were destroyed here."""
+    sequence: int = 0
+    """How often the file was changed."""
+    default_for: tuple[str, ...] = ()
+    """The groups of VMs whose default it is; an empty name stands for all that have no other one."""
+    mac: bytes = field(default=b"", compare=False, repr=False)
+    """What authenticates the file that it was read from; empty in the first version."""
+    signed: bytes = field(default=b"", compare=False, repr=False)
+    """What that authenticates: all other members in canonical form."""
+
+    @property
+    def is_authenticated(self) -> bool:
+        """Tell whether it was read from a file that its keys authenticate, or has none any more."""
+        return bool(self.mac) or not self.keys
 
     def key(self, kdk_id: bytes) -> SealedKey | None:
         """Return the key with this id, if it is one of this provider's."""
@@ -180,29 +201,33 @@ class Provider:
         backups = [f"the backup {backup.describe()}" for backup in self.backups if kdk_id in backup.kdk_ids]
         return backups + [host.describe() for host in self.hosts if kdk_id in host.kdk_ids]
 
-    def encode(self) -> bytes:
+    def fields(self) -> dict[str, Any]:
+        """Return the members of the provider's file, but for what authenticates them."""
+        return {
+            "name": self.name,
+            "sequence": self.sequence,
+            "default_for": list(self.default_for),
+            "state": self.state.value,
+            "current": self.current.hex(),
+            "require_host_tpm": self.require_host_tpm,
+            "keys": [key.to_json() for key in self.keys],
+            "backups": [backup.to_json() for backup in self.backups],
+            "hosts": [host.to_json() for host in self.hosts],
+            "rotation": self.rotation.to_json() if self.rotation else None,
+            "delete_after": self.delete_after,
+            "retired": [entry.to_json() for entry in self.retired],
+        }
+
+    def encode(self, mac: bytes) -> bytes:
         """Return the content of the provider's file."""
-        return pretty(
-            FORMAT,
-            {
-                "name": self.name,
-                "state": self.state.value,
-                "current": self.current.hex(),
-                "require_host_tpm": self.require_host_tpm,
-                "keys": [key.to_json() for key in self.keys],
-                "backups": [backup.to_json() for backup in self.backups],
-                "hosts": [host.to_json() for host in self.hosts],
-                "rotation": self.rotation.to_json() if self.rotation else None,
-                "delete_after": self.delete_after,
-                "retired": [entry.to_json() for entry in self.retired],
-            },
-        )
+        return pretty(FORMAT, {**self.fields(), "mac": mac.hex()}, version=VERSION)
 
 
 def read_provider(octets: bytes, path: object) -> Provider:
     """Return the provider of a file, or raise ProviderDamaged."""
     try:
-        fields = read_document(octets, FORMAT)
+        fields = read_document(octets, FORMAT, newest=VERSION)
+        mac = bytes.fromhex(fields.pop("mac", ""))
         provider = Provider(
             str(fields["name"]),
             bytes.fromhex(fields["current"]),
@@ -213,6 +238,10 @@ def read_provider(octets: bytes, path: object) -> Provider:
             rotation=Rotation.from_json(fields.get("rotation")),
             delete_after=read_timestamp(fields.get("delete_after")),
             retired=tuple(map(KeyEntry.from_json, fields.get("retired", []))),
+            sequence=int(fields.get("sequence", 0)),
+            default_for=tuple(map(str, fields.get("default_for", []))),
+            mac=mac,
+            signed=canonical(fields),
         )
         provider = replace(provider, state=_state_of(fields, provider))
     except BadDocument as error:
@@ -221,6 +250,10 @@ def read_provider(octets: bytes, path: object) -> Provider:
         raise ProviderDamaged(path, "fields are missing or malformed") from None
     if provider.current_key is None and provider.state is not State.DESTROYED:
         raise ProviderDamaged(path, "its current key is not among its keys")
+    if len(set(provider.kdk_ids)) != len(provider.keys):
+        raise ProviderDamaged(path, "it has a key twice")
+    if provider.keys and bool(provider.mac) is not (fields["version"] == VERSION):
+        raise ProviderAltered(provider.name, "what authenticates it was removed, or its version changed")
     return provider
 
 

@@ -1,16 +1,20 @@
 """The providers of one host: their life cycle, and the keys that stores ask of them."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Final
 
 from nvstore.document import seconds_of, timestamp
+from nvstore.errors import AuditBroken, AuditFailed, AuditUnwritable, NvstoreError
 from nvstore.files import create_file, host_name, read_file
 from nvstore.keys import KEY_SIZE, kdk_id_of
 from nvstore.provider.backup import Backup, BackupReport, KeyEntry, check_host_tpm
 from nvstore.provider.backup_file import Format, open_backup, write_backup
-from nvstore.provider.files import check_provider_name
+from nvstore.provider.files import check_new_name, check_provider_name
 from nvstore.provider.lifecycle import DAY, UNPROVEN, USABLE, State, Step
+from nvstore.provider.merge import known_by, restored
 from nvstore.provider.provider import BackupEntry, Provider, SealedKey, activated, obstacles_of
 from nvstore.provider.setting import Setting
 from nvstore.provider.shares import Share
@@ -18,15 +22,25 @@ from nvstore.provider.status import ProviderStatus, backup_warnings, status_of
 from nvstore.provider_errors import (
     BackupExists,
     BackupMissing,
+    KeyFileDamaged,
+    KeyFileMissing,
     KeyMissing,
+    NoSealOpens,
+    ProviderAltered,
+    ProviderDamaged,
     ProviderExists,
+    ProviderLocked,
     ProviderMissing,
     ProviderNotActive,
     ProviderUnverified,
+    SealFailed,
     WrongKey,
 )
-from nvstore.seal.sealer import Sealer
+from nvstore.seal.sealer import Sealer, description_of
 from nvstore.seal.sealing_key import PASSPHRASE, SealingKey
+
+UNOPENED: Final = (KeyFileMissing, KeyFileDamaged, SealFailed, NoSealOpens, WrongKey)
+"""What opening a provider ends with whose seals are lost."""
 
 
 class Providers:
@@ -35,6 +49,7 @@ class Providers:
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
         self._book, self._ring, self._audit = setting.book, setting.ring, setting.audit
+        self._chain = setting.chain
 
     def __repr__(self) -> str:
         return f"Providers({self._book!r}, {self._ring!r})"
@@ -54,7 +69,7 @@ class Providers:
         The key file is made if it is not there; its default place is the host's directory of keys.
         The first provider of a host becomes its default.
         """
-        check_provider_name(name)
+        check_new_name(name)
         with self._audit.entry("provider-init", provider=name) as facts, self._book.exclusive():
             if here := self._book.find(name):
                 raise ProviderExists(name, here.current, holders=here.holders(here.current))
@@ -63,19 +78,24 @@ class Providers:
                 check_host_tpm(name, [sealer.kind for sealer in sealers])
             kdk = self._setting.entropy(KEY_SIZE)
             entry = KeyEntry(kdk_id_of(kdk), 1, self._setting.now())
-            sealed = self._ring.seal(self._ring.make(sealers, name), name, kdk)
-            key = SealedKey(entry, sealed)
-            self._book.write(Provider(name, entry.kdk_id, (key,), require_host_tpm=require_host_tpm))
+            made = self._ring.make(sealers, name)
+            sealed = self._ring.seal(made, name, kdk, require_host_tpm=require_host_tpm)
             self._ring.put(entry.kdk_id, kdk)
-            self._adopt_default(name)
+            provider = Provider(
+                name, entry.kdk_id, (SealedKey(entry, sealed),), require_host_tpm=require_host_tpm
+            )
+            self._chain.write(self._as_default(provider))
             facts["kdk_id"] = entry.kdk_id.hex()
         return self.show(name)
 
     def unlock(self, name: str, passphrase: bytes) -> ProviderStatus:
         """Unseal the keys of a provider for this process; WrongPassphrase if it does not open them."""
-        for key in self._book.read(name).keys:
-            self._ring.kdk(name, key, passphrase)
+        self._chain.open(name, passphrase)
         return self.show(name)
+
+    def check(self, name: str) -> None:
+        """Raise ProviderAltered, or what keeps its keys sealed, unless its file is as it was written."""
+        self._chain.open(name)
 
     def forget_keys(self) -> None:
         """Drop all keys that this process has unsealed."""
@@ -89,15 +109,18 @@ class Providers:
         key_file: Path | None = None,
         seals: Sequence[Sealer] = (),
         keep: bool = False,
+        unlock: bytes | None = None,
     ) -> ProviderStatus:
-        """Put the keys of a provider into new seals, which replace the old ones unless `keep`."""
+        """
+        Put the keys of a provider into new seals, which replace the old ones unless `keep`.
+
+        `unlock` is the passphrase of a seal that is there: it opens here even what requires a TPM.
+        """
         with self._audit.entry("provider-reseal", provider=name) as facts, self._book.exclusive():
-            provider = self._book.read(name)
-            kdks = [self._ring.kdk(name, key) for key in provider.keys]
+            provider = self._chain.open(name, unlock, recovery=True)
             made = self._ring.make(self._setting.sealers(name, passphrase, key_file, seals), name)
             keys = tuple(
-                SealedKey(key.entry, (key.seals if keep else ()) + self._ring.seal(made, name, kdk))
-                for key, kdk in zip(provider.keys, kdks, strict=True)
+                SealedKey(key.entry, self._resealed(provider, key, made, keep=keep)) for key in provider.keys
             )
             if provider.require_host_tpm:
                 check_host_tpm(name, [seal["kind"] for key in keys for seal in key.seals])
@@ -105,8 +128,16 @@ class Providers:
                 "kdk_id": provider.current.hex(),
                 "seal": ", ".join(one.description["kind"] for one in made),
             }
-            self._book.write(activated(replace(provider, keys=keys)))
+            self._chain.write(activated(replace(provider, keys=keys)))
         return self.show(name)
+
+    def _resealed(
+        self, provider: Provider, key: SealedKey, made: Sequence[SealingKey], *, keep: bool
+    ) -> tuple[dict[str, Any], ...]:
+        descriptions = [one.description for one in made]
+        kept = [seal for seal in key.seals if description_of(seal) not in descriptions] if keep else []
+        kdk, required = self._ring[key.entry.kdk_id], provider.require_host_tpm
+        return (*kept, *self._ring.seal(made, provider.name, kdk, require_host_tpm=required))
 
     def backup(
         self,
@@ -123,12 +154,12 @@ class Providers:
         `shares` are those of a passphrase that `draw_passphrase` drew; the backup names their set.
         """
         with self._audit.entry("provider-backup", begun=True, provider=name, path=out.absolute()) as facts:
-            provider = self._book.read(name).after(Step.EXPORT)
+            provider = self._chain.open(name).after(Step.EXPORT)
             if self._setting.files.exists(out):
                 raise BackupExists(out)
             now = self._setting.now()
             entries = tuple(key.entry for key in provider.keys)
-            kdks = tuple(self._ring.kdk(name, key) for key in provider.keys)
+            kdks = tuple(self._ring[kdk_id] for kdk_id in provider.kdk_ids)
             backup = Backup(
                 name,
                 provider.current,
@@ -145,7 +176,8 @@ class Providers:
             self._setting.files.flush_directory(out.parent)
             with self._book.exclusive():
                 entry = BackupEntry(str(out.absolute()), host_name(), backup.kdk_ids, now)
-                self._book.write(self._book.read(name).after(Step.EXPORT).with_backup(entry))
+                entry = replace(entry, current=backup.current)
+                self._chain.write(self._chain.open(name).after(Step.EXPORT).with_backup(entry))
             facts["kdk_id"] = provider.current.hex()
         return self.show(name)
 
@@ -164,6 +196,7 @@ class Providers:
                 here = None
             if here is not None:
                 _check_holds(backup, here, path)
+                here = self._chain.checked(here, known=known_by(backup))
                 self._note_verified(here.name, path, backup)
         return BackupReport.of(path, backup, recorded=here is not None)
 
@@ -181,57 +214,87 @@ class Providers:
         """
         Put a provider on this host from its backup, sealed anew; `dry_run` tells whether that would succeed.
 
-        A provider that is here with the same key gets the new seal, which helps when its key file is lost.
-        ProviderExists: the name is taken by another key.
+        A provider that is here keeps what it has beyond the backup, and its current key if that is later.
+        Its seals are replaced if others are named, or if they are lost.
+        A file of it that was altered, or whose seals open nothing any more, is set aside.
+        ProviderExists: the name is taken by other keys.
         """
         with self._audit.entry("provider-restore", path=path.absolute(), dry_run=dry_run or None) as facts:
             backup = self.open_backup(path, passphrase)
             name = name or backup.provider
             facts |= {"provider": name, "kdk_id": backup.current.hex()}
             check_provider_name(name)
-            here = self._book.find(name)
-            if here is not None and here.current not in backup.kdk_ids:
-                raise ProviderExists(name, here.current, backup.current, here.holders(here.current))
+            asked = seal_passphrase is not None or key_file is not None or bool(seals)
             sealers = self._setting.sealers(name, seal_passphrase, key_file, seals)
-            if backup.require_host_tpm or (here is not None and here.require_host_tpm):
+            here, warnings = self._trusted(name, backup)
+            required = backup.require_host_tpm or (here is not None and here.require_host_tpm)
+            made = self._sealing_here(here) if here is not None and not asked else None
+            if required and made is None:
                 check_host_tpm(name, [sealer.kind for sealer in sealers])
             if not dry_run:
-                self.install(name, backup, self._ring.make(sealers, name))
+                if here is None and (aside := self._book.set_aside(name)):
+                    facts["aside"] = aside
+                    warnings.append(f"the file that was here is kept as {aside}")
+                merged = restored(here, backup, name)
+                warnings += merged.warnings
+                self.install(merged.provider, backup, made or self._ring.make(sealers, name))
                 self._note_verified(name, path, backup)
-        return BackupReport.of(path, backup, recorded=not dry_run)
+        return replace(BackupReport.of(path, backup, recorded=not dry_run), warnings=tuple(warnings))
+
+    def _trusted(self, name: str, backup: Backup) -> tuple[Provider | None, list[str]]:
+        """Return the provider that is here, if its file can be believed, and else what is wrong with it."""
+        try:
+            here = self._book.find(name)
+            if here is None:
+                check_new_name(name)
+                return None, []
+            known = {*here.kdk_ids, *(entry.kdk_id for entry in here.retired)}
+            if known.isdisjoint(backup.kdk_ids):
+                raise ProviderExists(name, here.current, backup.current, here.holders(here.current))
+            return self._chain.checked(here, known=known_by(backup)), []
+        except (ProviderAltered, ProviderDamaged, *UNOPENED) as error:
+            return None, [error.cause]
+
+    def _sealing_here(self, here: Provider) -> Sequence[SealingKey] | None:
+        """Return the seals that a provider has, or None if they are not to be had any more."""
+        current = here.current_key
+        if current is None:
+            return None
+        with suppress(NvstoreError):
+            return self._ring.sealing_of(here.name, current)
+        return None
 
     def install(
-        self, name: str, backup: Backup, made: Sequence[SealingKey], backups: Sequence[BackupEntry] = ()
+        self,
+        provider: Provider,
+        source: Backup,
+        made: Sequence[SealingKey],
+        backups: Sequence[BackupEntry] = (),
     ) -> None:
         """
-        Put the keys of a backup into these seals, under this name; what else is known of it here stays.
+        Put a provider, as `merge` made it with the keys of `source`, into these seals.
 
         `backups` are those that another host knows of.
         """
+        for known in backups:
+            provider = provider.with_backup(known)
+        for kdk_id, kdk in known_by(source).items():
+            self._ring.put(kdk_id, kdk)
         with self._book.exclusive():
+            required = provider.require_host_tpm
             keys = tuple(
-                SealedKey(entry, self._ring.seal(made, name, kdk))
-                for entry, kdk in zip(backup.keys, backup.kdks, strict=True)
+                SealedKey(
+                    key.entry,
+                    self._ring.seal(
+                        made, provider.name, self._ring[key.entry.kdk_id], require_host_tpm=required
+                    ),
+                )
+                for key in provider.keys
             )
-            here = self._book.find(name) or Provider(name, backup.current, keys)
-            others = tuple(key for key in here.keys if key.entry.kdk_id not in backup.kdk_ids)
-            after = replace(
-                here,
-                keys=tuple(sorted((*others, *keys), key=lambda key: key.entry.epoch)),
-                state=State.CREATED if here.state is State.DESTROYED else here.state,
-                require_host_tpm=here.require_host_tpm or backup.require_host_tpm,
-                retired=tuple(entry for entry in here.retired if entry.kdk_id not in backup.kdk_ids),
-            )
-            for known in backups:
-                after = after.with_backup(known)
-            if _epoch(after, backup.current) > _epoch(after, here.current):
-                after = replace(after, current=backup.current)
+            after = replace(provider, keys=keys)
             if after.state in {State.CREATED, State.EXPORTED} and after.last_verified():
                 after = after.after(Step.VERIFY)
-            self._book.write(activated(after))
-            for entry, kdk in zip(backup.keys, backup.kdks, strict=True):
-                self._ring.put(entry.kdk_id, kdk)
-            self._adopt_default(name)
+            self._chain.write(activated(self._as_default(after)))
 
     def show(self, name: str) -> ProviderStatus:
         """Return the status of one provider."""
@@ -265,19 +328,23 @@ class Providers:
     def set_default(self, name: str, *, group: str | None = None) -> None:
         """Make this provider the default, or that of a group of VMs."""
         with self._audit.entry("provider-default", provider=name, group=group), self._book.exclusive():
-            self._book.read(name)
-            default, groups = self._book.defaults()
-            if group is None:
-                self._book.write_defaults(name, groups)
-            else:
+            if group is not None:
                 check_provider_name(group, "group of VMs")
-                self._book.write_defaults(default, {**groups, group: name})
+            chosen, of = self._chain.open(name), group or ""
+            for former in self._book.claims().get(of, []):
+                if former != name:
+                    before = self._chain.open(former)
+                    left = tuple(one for one in before.default_for if one != of)
+                    self._chain.write(replace(before, default_for=left))
+            after = tuple(sorted({*chosen.default_for, of}))
+            self._chain.write(replace(chosen, default_for=after))
+            self._book.write_defaults(*self._book.defaults())
 
     def key(self, provider: str, kdk_id: bytes) -> bytes:
         """Return the KDK with this id, whatever the name of its provider; see KeySource."""
-        if kdk_id in self._ring:
-            return self._ring[kdk_id]
-        return self._ring.kdk(*self._sealed(provider, kdk_id))
+        if kdk_id not in self._ring:
+            self._chain.open(self._name_of(provider, kdk_id))
+        return self._ring[kdk_id]
 
     def having(self, provider: str, kdk_id: bytes) -> str:
         """
@@ -285,19 +352,18 @@ class Providers:
 
         KeyMissing, or the error with which unsealing it ends, where none has.
         """
-        name, _ = self._sealed(provider, kdk_id)
-        self.key(name, kdk_id)
+        name = self._name_of(provider, kdk_id)
+        self._chain.open(name)
         return name
 
-    def _sealed(self, provider: str, kdk_id: bytes) -> tuple[str, SealedKey]:
-        known = self._book.with_key(kdk_id)
-        sealed = known.key(kdk_id) if known else None
-        if known is None or sealed is None:
+    def _name_of(self, provider: str, kdk_id: bytes) -> str:
+        known = self._book.with_key(kdk_id, provider)
+        if known is None:
             namesake = self._book.find(provider)
             raise KeyMissing(
                 kdk_id, provider, namesake.current if namesake else None, self._book.holders(kdk_id)
             )
-        return known.name, sealed
+        return known.name
 
     def holders(self, kdk_id: bytes) -> Sequence[str]:
         """Return in words the backups and hosts that are known to hold a key."""
@@ -305,19 +371,49 @@ class Providers:
 
     def current(self, provider: str) -> bytes:
         """Return the id of the key that protects what is written now; see KeySource."""
-        return self._book.read(provider).current
+        opened = self._chain.open(provider)
+        if not opened.is_authenticated:
+            with suppress(OSError, AuditBroken, AuditFailed, AuditUnwritable):
+                self._chain.bring_forward(provider)
+        if opened.current_key is None:
+            raise KeyMissing(opened.current, provider, None, self._book.holders(opened.current))
+        return opened.current
+
+    def check_succession(self, provider: str, before: bytes, after: bytes) -> None:
+        """Raise KeyUncertified unless a key follows another; see KeySource."""
+        self._chain.check_succession(provider, before, after)
+
+    def check_authenticated(self, provider: str, kdk_id: bytes) -> None:
+        """Raise ProviderAltered if nothing protects the file that has this key; see KeySource."""
+        known = self._book.with_key(kdk_id, provider)
+        if known is not None and not known.is_authenticated:
+            said = "it is one of an earlier version, from before what is under its keys was written"
+            raise ProviderAltered(known.name, said)
 
     def choose(self, name: str | None, *, allow_unverified: bool, group: str = "") -> str:
         """Return the provider for a new state, or raise an error that says why there is none."""
-        chosen = name or self.default_of(group)
+        chosen = name or self._certain_default_of(group)
         if chosen is None:
             raise ProviderMissing(None)
-        provider = self._book.read(chosen)
+        provider = self._chain.open(chosen)
         if provider.state in USABLE or (provider.state in UNPROVEN and allow_unverified):
             return chosen
         if provider.state in UNPROVEN and provider.last_verified() is None:
             raise ProviderUnverified(chosen)
         raise ProviderNotActive(chosen, provider.state.value, obstacles_of(provider))
+
+    def _certain_default_of(self, group: str) -> str | None:
+        """Return the default provider; ProviderAltered if several say that they are, or one was altered."""
+        claims = self._book.claims()
+        claimants = claims.get(group) or claims.get("", [])
+        for other in self._book.names():
+            if other not in claimants:
+                with suppress(ProviderLocked, *UNOPENED):
+                    self._chain.open(other)
+        if len(claimants) > 1:
+            said = f"it is the default of the same VMs as {', '.join(claimants[:-1])}"
+            raise ProviderAltered(claimants[-1], said)
+        return next(iter(claimants), None)
 
     def backup_warnings(self, name: str) -> Sequence[str]:
         """Return the warnings that every state under this provider repeats, until a backup is verified."""
@@ -357,25 +453,29 @@ class Providers:
         if self._book.find(backup.provider) is not None:
             self._note_verified(backup.provider, path, backup, drilled=self._setting.now())
 
-    def _adopt_default(self, name: str) -> None:
+    def _as_default(self, provider: Provider) -> Provider:
+        """Return a provider as the default of this host, if there is none; within `exclusive`."""
         default, groups = self._book.defaults()
-        if default is None:
-            self._book.write_defaults(name, groups)
+        if default is not None:
+            return provider
+        self._book.write_defaults(provider.name, groups)
+        return replace(provider, default_for=tuple(sorted({*provider.default_for, ""})))
 
     def _note_verified(self, name: str, path: Path, backup: Backup, drilled: str | None = None) -> None:
         entry = BackupEntry(
-            str(path.absolute()), host_name(), backup.kdk_ids, backup.exported, self._setting.now(), drilled
+            str(path.absolute()),
+            host_name(),
+            backup.kdk_ids,
+            backup.exported,
+            self._setting.now(),
+            drilled,
+            backup.current,
         )
         with self._book.exclusive():
-            provider = self._book.read(name).with_backup(entry)
+            provider = self._chain.open(name, known=known_by(backup)).with_backup(entry)
             if provider.current in backup.kdk_ids:
                 provider = provider.after(Step.VERIFY)
-            self._book.write(activated(provider))
-
-
-def _epoch(provider: Provider, kdk_id: bytes) -> int:
-    key = provider.key(kdk_id)
-    return key.entry.epoch if key else 0
+            self._chain.write(activated(provider))
 
 
 def _check_holds(backup: Backup, here: Provider, path: Path) -> None:

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from nvstore.keys import KEY_SIZE, kdk_id_of
 from nvstore.provider.backup import KeyEntry
+from nvstore.provider.chain import with_certificates
 from nvstore.provider.lifecycle import State, Step
 from nvstore.provider.provider import Provider, Rotation, SealedKey
 from nvstore.provider.setting import Setting
@@ -25,6 +26,7 @@ class Rotations:
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
         self._book, self._ring, self._audit = setting.book, setting.ring, setting.audit
+        self._chain = setting.chain
 
     def __repr__(self) -> str:
         return f"Rotations({self._book!r})"
@@ -32,17 +34,19 @@ class Rotations:
     def begin(self, name: str) -> bytes:
         """Make the successor of a provider's key, in the seals of the current one, and return its id."""
         with self._audit.entry("provider-rotate", provider=name) as facts, self._book.exclusive():
-            provider = self._book.read(name)
+            provider = self._chain.open(name)
             kdk = self._setting.entropy(KEY_SIZE)
             successor, now = kdk_id_of(kdk), self._setting.now()
             after = provider.after(Step.ROTATE, rotation=Rotation(successor, now))
             current = provider.current_key
             assert current is not None
-            sealed = self._ring.seal(self._ring.sealing_of(name, current), name, kdk)
-            epoch = max(key.entry.epoch for key in provider.keys) + 1
-            key = SealedKey(KeyEntry(successor, epoch, now), sealed)
-            self._book.write(replace(after, keys=(*provider.keys, key)))
+            required, sealing = provider.require_host_tpm, self._ring.sealing_of(name, current)
+            sealed = self._ring.seal(sealing, name, kdk, require_host_tpm=required)
+            epoch = max(entry.epoch for entry in (*provider.retired, *(k.entry for k in provider.keys))) + 1
+            older = {kdk_id: self._ring[kdk_id] for kdk_id in provider.kdk_ids}
+            entry = with_certificates(KeyEntry(successor, epoch, now), older)
             self._ring.put(successor, kdk)
+            self._chain.write(replace(after, keys=(*provider.keys, SealedKey(entry, sealed))))
             facts["kdk_id"] = successor.hex()
         return successor
 
@@ -54,30 +58,30 @@ class Rotations:
         `without` names hosts that are given up.
         """
         with self._audit.entry("provider-promote", provider=name) as facts, self._book.exclusive():
-            provider = self._book.read(name)
+            provider = self._chain.open(name)
             after = provider.after(Step.PROMOTE)
             rotation = _unpromoted(provider)
             _check_distributed(provider, rotation, without)
             facts["kdk_id"] = rotation.successor.hex()
             promoted = replace(rotation, promoted=self._setting.now())
-            self._book.write(replace(after, current=rotation.successor, rotation=promoted))
+            self._chain.write(replace(after, current=rotation.successor, rotation=promoted))
 
     def abandon(self, name: str) -> None:
         """Give a rotation up before it is promoted: the successor is destroyed, which opens nothing."""
         with self._audit.entry("provider-abandon", provider=name) as facts, self._book.exclusive():
-            provider = self._book.read(name)
+            provider = self._chain.open(name)
             after = provider.after(Step.ABANDON, rotation=None)
             successor = _unpromoted(provider).successor
             facts["kdk_id"] = successor.hex()
-            self._book.write(_without(after, successor))
+            self._chain.write(_without(after, successor))
             self._ring.drop(successor)
 
     def finish(self, name: str) -> None:
         """Note that no state of this host is left under an older key; without a rotation, do nothing."""
         with self._book.exclusive():
-            provider = self._book.read(name)
+            provider = self._chain.open(name)
             if provider.state is State.ROTATING and provider.rotation and provider.rotation.promoted:
-                self._book.write(provider.after(Step.FINISH, rotation=None))
+                self._chain.write(provider.after(Step.FINISH, rotation=None))
 
     def retire(self, name: str, kdk_id: bytes) -> None:
         """
@@ -90,7 +94,7 @@ class Rotations:
             self._audit.entry("provider-retire", begun=True, provider=name, kdk_id=kdk_id.hex()),
             self._book.exclusive(),
         ):
-            provider = self._book.read(name)
+            provider = self._chain.open(name)
             if provider.key(kdk_id) is None:
                 raise KeyMissing(kdk_id, name, provider.current, self._book.holders(kdk_id))
             users = self._setting.users([kdk_id], name)
@@ -99,7 +103,7 @@ class Rotations:
                 users = [f"provider {name} itself", *users]
             if users:
                 raise KeyInUse(kdk_id, users)
-            self._book.write(_without(provider, kdk_id))
+            self._chain.write(_without(provider, kdk_id))
             self._ring.drop(kdk_id)
 
 

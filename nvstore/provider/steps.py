@@ -13,6 +13,7 @@ class Steps:
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
         self._book, self._ring, self._audit = setting.book, setting.ring, setting.audit
+        self._chain = setting.chain
 
     def __repr__(self) -> str:
         return f"Steps({self._book!r})"
@@ -23,7 +24,7 @@ class Steps:
 
     def enable(self, name: str) -> None:
         """Take `disable` or a canceled deletion back; ProviderUnverified without a verified backup."""
-        if self._book.read(name).last_verified() is None:
+        if self._chain.open(name).last_verified() is None:
             raise ProviderUnverified(name)
         self._step(Step.ENABLE, name)
 
@@ -45,18 +46,18 @@ class Steps:
         Destroy the keys of a provider on this host, once the time of its scheduled deletion has come.
 
         Its name and the ids of its keys stay known, so that the name is not used again for other keys.
-        Blocks of the removed files may stay on the disk, and keys in the backups that `holders` names.
+        A key file in the host's directory of keys is overwritten and removed, if it seals nothing else.
+        Its blocks may stay on a disk that does not overwrite in place, and keys in backups: see `holders`.
         """
-        provider = self._book.read(name)
+        provider = self._chain.open(name)
         due = provider.delete_after
         if provider.state is State.PENDING_DELETION and due and self._setting.clock() < seconds_of(due):
             raise TooEarly(name, f"may not be destroyed before {due}", "wait, or cancel the deletion")
         retired = (*provider.retired, *(key.entry for key in provider.keys))
-        self._step(Step.DESTROY, name, keys=(), retired=retired, delete_after=None)
+        self._step(Step.DESTROY, name, keys=(), retired=retired, delete_after=None, default_for=())
         for key in provider.keys:
             self._ring.drop(key.entry.kdk_id)
-        self._setting.files.remove(self._setting.key_directory / f"{name}.key")
-        self._setting.files.flush_directory(self._setting.key_directory)
+        self._setting.remove_key_files(provider)
 
     def _step(self, step: Step, name: str, **changes: object) -> None:
         """Take a step of a provider's life; nothing that leads to its end while a VM needs its keys."""
@@ -65,11 +66,11 @@ class Steps:
             self._audit.entry(f"provider-{step.value}", begun=begun, provider=name) as facts,
             self._book.exclusive(),
         ):
-            provider = self._book.read(name)
+            provider = self._chain.open(name)
             facts["kdk_id"] = provider.current.hex()
             after = provider.after(step, **changes)
             if step in {Step.SCHEDULE_DELETION, Step.DESTROY}:
                 users = self._setting.users(provider.kdk_ids, name)
                 if users:
                     raise ProviderInUse(name, users)
-            self._book.write(activated(after))
+            self._chain.write(activated(after))

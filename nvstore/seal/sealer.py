@@ -28,7 +28,7 @@ from nvstore.seal.passphrase import (
     stretch,
     stretch_as_described,
 )
-from nvstore.seal.sealing_key import KEY_FILE, PASSPHRASE, SealingKey
+from nvstore.seal.sealing_key import BINDING, KEY_FILE, PASSPHRASE, SealingKey
 
 
 class Sealer(Protocol):
@@ -79,8 +79,8 @@ class PassphraseSealer:
 
 
 def description_of(seal: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what describes the sealing key of a seal: all but the box."""
-    return {name: value for name, value in seal.items() if name != "box"}
+    """Return what describes the sealing key of a seal: all but the box and what it is bound to."""
+    return {name: value for name, value in seal.items() if name not in {"box", BINDING}}
 
 
 def recover(files: Files, what: str, description: Mapping[str, Any], passphrase: bytes | None) -> SealingKey:

@@ -16,7 +16,7 @@ from nvstore.provider.exchange import read_identity
 from nvstore.provider.provider import read_provider
 from nvstore.provider.shares import Share, draw_passphrase
 from nvstore.provider.status import status_of
-from nvstore.provider_errors import KeyMissing
+from nvstore.provider_errors import KeyMissing, KeyUncertified
 from nvstore.state.anchor import Anchored
 from nvstore.state.blobs import Blobs, MalformedBlobs
 from nvstore.state.bundle import is_under_passphrase, open_bundle
@@ -55,6 +55,14 @@ class AnyKey:
         """Return its id."""
         del provider
         return kdk_id_of(self.kdk)
+
+    def check_succession(self, provider: str, before: bytes, after: bytes) -> None:
+        """There is one key, which nothing follows."""
+        if before != after:
+            raise KeyUncertified(provider, before, after)
+
+    def check_authenticated(self, provider: str, kdk_id: bytes) -> None:
+        """The key lies in no file."""
 
 
 KEYS: KeySource = AnyKey()

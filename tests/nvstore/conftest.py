@@ -1,13 +1,20 @@
 """A host with one verified provider, on a real directory; and a VM on it."""
 
 import itertools
+import json
+import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
 
-from nvstore import Cost, FileStore, Host, MemoryStore, Store
+from nvstore import Cost, FileStore, Host, MemoryStore, Store, box
+from nvstore.keys import HOST_SEAL
+from nvstore.provider.provider import read_provider
+from nvstore.seal.sealing_key import Binding
 
 CHEAP = Cost(64, 1, 1)
 VM = UUID("6c1f3d6e-54d0-4d6a-8f0e-3b1d4a7c9e21")
@@ -25,6 +32,49 @@ def verify(host: Host, provider: str, out: Path) -> None:
     """Back a provider up and verify the backup."""
     host.providers.backup(provider, out, PASSPHRASE)
     host.providers.verify(out, PASSPHRASE)
+
+
+def rewrite(host: Host, provider: str, **changes: Any) -> None:
+    """Change members of a provider's file as somebody would who has its keys."""
+    chain, ring = host.providers._chain, host.providers._ring
+    chain.open(provider)
+    path = host.directory / f"providers/{provider}.provider"
+    document = json.loads(path.read_text()) | changes
+    after = read_provider(json.dumps(document).encode(), path)
+    keys = tuple(
+        replace(
+            key,
+            seals=ring.seal(
+                ring.sealing_of(provider, key),
+                provider,
+                ring[key.entry.kdk_id],
+                require_host_tpm=after.require_host_tpm,
+            ),
+        )
+        for key in after.keys
+    )
+    chain.write(replace(after, keys=keys))
+
+
+def as_first_version(host: Host, provider: str) -> Path:
+    """Write a provider's file as the first version wrote it: with one seal a key, and not authenticated."""
+    path = host.directory / f"providers/{provider}.provider"
+    document = json.loads(path.read_text())
+    ring, keys = host.providers._ring, []
+    for key in host.providers._chain.open(provider).keys:
+        (sealing,) = ring.sealing_of(provider, key)
+        kdk_id = key.entry.kdk_id
+        associated = Binding(provider, kdk_id, require_host_tpm=False, version=1).associated
+        sealed = box.seal(sealing.key, HOST_SEAL, os.urandom(32), ring[kdk_id], associated)
+        entry = {"kdk_id": kdk_id.hex(), "epoch": key.entry.epoch, "created": key.entry.created}
+        keys.append({**entry, "seal": {**sealing.description, "box": sealed.hex()}})
+    backups = [
+        {name: backup[name] for name in ("path", "host", "kdk_ids", "exported", "verified")}
+        for backup in document["backups"]
+    ]
+    old = {name: document[name] for name in ("format", "name", "current")}
+    path.write_text(json.dumps({**old, "version": 1, "keys": keys, "backups": backups}))
+    return path
 
 
 @pytest.fixture

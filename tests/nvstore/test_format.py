@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nvstore import CorruptState, ForeignState, KeyMissing, NvstoreError, SuiteRefused
+from nvstore import CorruptState, ForeignState, KeyMissing, KeyUncertified, NvstoreError, SuiteRefused
 from nvstore.keys import KeySource, context, expand, kdk_id_of
 from nvstore.state.blobs import Blobs, MalformedBlobs
 from nvstore.state.history import History, Slot
@@ -46,6 +46,14 @@ class OneKey:
         """Return its id."""
         del provider
         return kdk_id_of(self.kdk)
+
+    def check_succession(self, provider: str, before: bytes, after: bytes) -> None:
+        """There is one key, which nothing follows."""
+        if before != after:
+            raise KeyUncertified(provider, before, after)
+
+    def check_authenticated(self, provider: str, kdk_id: bytes) -> None:
+        """The key lies in no file."""
 
 
 def blobs_of(vector: Vector) -> dict[str, bytes]:

@@ -7,7 +7,7 @@ import pytest
 
 from nvstore import BackupDamaged, Host, UnfitPassphrase, WeakPassphrase, WrongPassphrase
 from nvstore.provider.backup_file import Format
-from tests.nvstore.conftest import BLOBS, PASSPHRASE, VM, host_at
+from tests.nvstore.conftest import BLOBS, PASSPHRASE, VM, host_at, rewrite
 
 pytestmark = pytest.mark.slow  # PBKDF2 takes its time
 
@@ -95,8 +95,8 @@ def test_requirement_travels(origin: Host, tmp_path: Path) -> None:
     del origin
     host = host_at(tmp_path / "h")
     host.providers.init("main")
+    rewrite(host, "main", require_host_tpm=True)
     provider = tmp_path / "h/providers/main.provider"
-    provider.write_text(provider.read_text().replace('"require_host_tpm": false', '"require_host_tpm": true'))
     for form in Format:
         host.providers.backup("main", tmp_path / form.value, LONG, form=form)
         assert host.providers.open_backup(tmp_path / form.value, LONG).require_host_tpm

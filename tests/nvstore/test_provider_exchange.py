@@ -19,7 +19,7 @@ from nvstore import (
     RotationRefused,
     read_identity,
 )
-from tests.nvstore.conftest import BLOBS, OTHER, VM, host_at, verify
+from tests.nvstore.conftest import BLOBS, OTHER, VM, host_at, rewrite, verify
 
 
 @pytest.fixture
@@ -30,9 +30,14 @@ def other(tmp_path: Path) -> Host:
     return host
 
 
+def push(origin: Host, to: Identity, out: Path) -> None:
+    """Push `main` to a host whose id the operator has compared."""
+    origin.exchange.push("main", to, out, host_id=to.host_id)
+
+
 def hand_over(origin: Host, to: Host, at: Path, *, kdk_id: str | None = None) -> None:
     """Push `main` to a host, and bring the acknowledgment back."""
-    origin.exchange.push("main", to.exchange.identity(), at.with_suffix(".package"))
+    push(origin, to.exchange.identity(), at.with_suffix(".package"))
     known = bytes.fromhex(kdk_id) if kdk_id else None
     received = to.exchange.receive(at.with_suffix(".package"), kdk_id=known)
     at.with_suffix(".ack").write_bytes(received.acknowledgment)
@@ -97,7 +102,7 @@ class TestHandOver:
     def test_the_first_time(self, host: Host, other: Host, tmp_path: Path) -> None:
         """A package that nothing authenticates is refused until an operator has compared the key's id."""
         kdk_id = host.providers.show("main").kdk_id
-        host.exchange.push("main", other.exchange.identity(), tmp_path / "p")
+        push(host, other.exchange.identity(), tmp_path / "p")
         for wrong in (None, bytes(16)):
             with pytest.raises(PackageRefused, match=kdk_id):
                 other.exchange.receive(tmp_path / "p", kdk_id=wrong)
@@ -109,7 +114,7 @@ class TestHandOver:
         hand_over(host, other, tmp_path / "x", kdk_id=kdk_id)
         stranger = host_at(tmp_path / "stranger")
         stranger.providers.init("main")
-        stranger.exchange.push("main", other.exchange.identity(), tmp_path / "forged")
+        push(stranger, other.exchange.identity(), tmp_path / "forged")
         with pytest.raises(ProviderExists, match=kdk_id):
             other.exchange.receive(
                 tmp_path / "forged", kdk_id=bytes.fromhex(stranger.providers.show("main").kdk_id)
@@ -126,7 +131,7 @@ class TestHandOver:
     def test_every_field_altered(self, host: Host, other: Host, tmp_path: Path, field: str) -> None:
         """Whatever is read in a package is authenticated."""
         kdk_id = bytes.fromhex(host.providers.show("main").kdk_id)
-        host.exchange.push("main", other.exchange.identity(), tmp_path / "p")
+        push(host, other.exchange.identity(), tmp_path / "p")
         document = json.loads((tmp_path / "p").read_text())
         value = document[field]
         document[field] = (
@@ -141,7 +146,7 @@ class TestHandOver:
         """A package opens on the host it is for, and nowhere else."""
         third = host_at(tmp_path / "third")
         identity = third.exchange.enroll()
-        host.exchange.push("main", identity, tmp_path / "p")
+        push(host, identity, tmp_path / "p")
         with pytest.raises(PackageRefused, match=identity.host_id):
             other.exchange.receive(tmp_path / "p")
         text = (tmp_path / "p").read_text().replace(identity.host_id, other.exchange.identity().host_id)
@@ -152,7 +157,7 @@ class TestHandOver:
     def test_acknowledgments(self, host: Host, other: Host, tmp_path: Path) -> None:
         """Only a host that was handed a key, and has it, acknowledges it."""
         kdk_id = host.providers.show("main").kdk_id
-        host.exchange.push("main", other.exchange.identity(), tmp_path / "p")
+        push(host, other.exchange.identity(), tmp_path / "p")
         received = other.exchange.receive(tmp_path / "p", kdk_id=bytes.fromhex(kdk_id))
         document = json.loads(received.acknowledgment)
         ack = tmp_path / "ack"
@@ -168,9 +173,8 @@ class TestHandOver:
         """A provider for hosts with a TPM is not put into a key file by a push either."""
         origin = host_at(tmp_path / "origin")
         origin.providers.init("main")
-        path = tmp_path / "origin/providers/main.provider"
-        path.write_text(path.read_text().replace('"require_host_tpm": false', '"require_host_tpm": true'))
-        origin.exchange.push("main", other.exchange.identity(), tmp_path / "p")
+        rewrite(origin, "main", require_host_tpm=True)
+        push(origin, other.exchange.identity(), tmp_path / "p")
         with pytest.raises(HostTpmRequired):
             other.exchange.receive(tmp_path / "p", kdk_id=bytes.fromhex(origin.providers.show("main").kdk_id))
 
@@ -220,7 +224,7 @@ def test_the_document_is_enough(host: Host, other: Host, tmp_path: Path) -> None
     kdk = host.providers.key("main", kdk_id)
     identity = other.exchange.identity()
     assert identity.host_id == hashlib.sha512(fields(b"nvstore v1 host id", identity.public)).hexdigest()[:32]
-    host.exchange.push("main", identity, tmp_path / "p")
+    push(host, identity, tmp_path / "p")
     package = json.loads((tmp_path / "p").read_text())
     mac = package.pop("mac")
     text = json.dumps(package, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()

@@ -1,6 +1,7 @@
 """The life of a key provider: which steps are possible when, and what each of them refuses to lose."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -21,7 +22,17 @@ from nvstore import (
     WrongKey,
 )
 from nvstore.provider.lifecycle import TRANSITIONS, USABLE, State, Step
-from tests.nvstore.conftest import BLOBS, CHEAP, OTHER, PASSPHRASE, VM, host_at, verify
+from tests.nvstore.conftest import (
+    BLOBS,
+    CHEAP,
+    OTHER,
+    PASSPHRASE,
+    VM,
+    as_first_version,
+    host_at,
+    rewrite,
+    verify,
+)
 
 DAY = 86400.0
 
@@ -75,8 +86,7 @@ class TestTable:
     def test_steps_that_are_not_possible(self, host: Host, directory: Path, state: State) -> None:
         """Every operation that the table does not allow in a state is refused, and names what it allows."""
         path = directory / "providers/main.provider"
-        document = json.loads(path.read_text()) | {"state": state.value}
-        path.write_text(json.dumps(document))
+        content = path.read_bytes()
         operations = {
             Step.DISABLE: host.steps.disable,
             Step.ENABLE: host.steps.enable,
@@ -85,7 +95,9 @@ class TestTable:
             Step.DESTROY: host.steps.destroy,
         }
         for step, operation in operations.items():
-            path.write_text(json.dumps(document))
+            path.write_bytes(content)
+            rewrite(host, "main", state=state.value)
+            document = json.loads(path.read_text())
             if state in TRANSITIONS[step]:
                 expected = TRANSITIONS[step][state]
                 after = State.ACTIVE if expected is State.VERIFIED else expected
@@ -278,19 +290,16 @@ class TestForeignKeys:
 class TestRequirement:
     """`require_host_tpm`"""
 
-    def test_not_taken_back_by_a_backup(self, host: Host, directory: Path, tmp_path: Path) -> None:
+    def test_not_taken_back_by_a_backup(self, host: Host, tmp_path: Path) -> None:
         """A backup from before the requirement does not lift it."""
-        path = directory / "providers/main.provider"
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"require_host_tpm": True}))
+        rewrite(host, "main", require_host_tpm=True)
         with pytest.raises(HostTpmRequired):
-            host.providers.restore(tmp_path / "main.backup", PASSPHRASE)
+            host.providers.restore(tmp_path / "main.backup", PASSPHRASE, key_file=tmp_path / "key")
         assert host.providers.show("main").require_host_tpm
 
-    def test_a_verified_provider_waits_for_its_seal(self, host: Host, directory: Path) -> None:
+    def test_a_verified_provider_waits_for_its_seal(self, host: Host) -> None:
         """Without the TPM it stays verified, says why, and makes no new VMs."""
-        path = directory / "providers/main.provider"
-        document = json.loads(path.read_text()) | {"require_host_tpm": True, "state": "disabled"}
-        path.write_text(json.dumps(document))
+        rewrite(host, "main", require_host_tpm=True, state="disabled")
         host.steps.enable("main")
         status = host.providers.show("main")
         assert status.state == "verified"
@@ -322,17 +331,15 @@ class TestFile:
         assert raised.value.code == "provider-damaged"
 
     def test_of_the_first_version(self, host: Host, directory: Path) -> None:
-        """A file without the fields that came later reads as it did."""
-        path = directory / "providers/main.provider"
-        document = json.loads(path.read_text())
-        for key in document["keys"]:
-            (key["seal"],) = key.pop("seals")
-        for backup in document["backups"]:
-            del backup["drilled"]
-        old = {name: document[name] for name in ("format", "version", "name", "current", "keys", "backups")}
+        """A file without the fields that came later reads as it did, and is authenticated when it is used."""
         before = host.providers.show("main")
-        path.write_text(json.dumps(old))
-        assert host_at(directory).providers.show("main") == before.__class__(
-            **{**vars(before), "unlocked": True}
-        )
-        host_at(directory).create_state(VM, "guest", BLOBS).close()
+        path = as_first_version(host, "main")
+        again = host_at(directory)
+        backups = tuple(replace(backup, current=b"") for backup in before.backups)
+        assert again.providers.show("main") == replace(before, unlocked=True, backups=backups)
+        again.create_state(VM, "guest", BLOBS).close()
+        document = json.loads(path.read_text())
+        assert (document["version"], document["default_for"]) == (2, [""])
+        assert [seal["binding"] for key in document["keys"] for seal in key["seals"]] == [2]
+        assert "provider-authenticate" in [entry["op"] for entry in again.audit.entries()]
+        host_at(directory).open_state(VM).close()

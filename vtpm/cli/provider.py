@@ -11,7 +11,7 @@ import click
 from vtpm.cli.errors import explained
 from vtpm.cli.passphrase import passphrase_options
 from vtpm.cli.place import Place
-from vtpm.cli.seals import seal_options, seals_of, unlock_options, unlocked
+from vtpm.cli.seals import PATH, seal_options, seals_of, unlock_options, unlocked
 
 if TYPE_CHECKING:
     from nvstore import Host
@@ -94,9 +94,12 @@ def reseal(
 ) -> None:
     """Put a provider's keys into another seal, as after its host got a TPM, or a new one."""
     with explained():
+        from nvstore import passphrase_from_file  # noqa: PLC0415 - help needs no store
+
         host = place.host()
         seals = seals_of(f"provider {name}", **options)
-        unlocked(host, name, unlock_file).reseal(name, **seals, keep=keep)
+        unlock = passphrase_from_file(unlock_file) if unlock_file else None
+        host.providers.reseal(name, **seals, keep=keep, unlock=unlock)
         tell(place, name, as_json=as_json)
 
 
@@ -130,33 +133,50 @@ def list_providers(place: Place, *, as_json: bool) -> None:
 @provider.command()
 @click.argument("name")
 @click.option("--group", help="The default of this group of VMs alone; see `vtpm create --group`.")
+@click.option(
+    "--unlock", nargs=2, type=(str, PATH), multiple=True, metavar="NAME FILE", help="Unlock a provider."
+)
 @click.pass_obj
-def default(place: Place, name: str, group: str | None) -> None:
-    """Make a provider the one for new VMs for which none is named."""
+def default(place: Place, name: str, group: str | None, unlock: tuple[tuple[str, Path], ...]) -> None:
+    """
+    Make a provider the one for new VMs for which none is named.
+
+    Its key says so, and that of the provider which was the default says that it is none any more:
+    if passphrases seal them, both are unlocked by --unlock.
+    """
     with explained():
-        place.host().providers.set_default(name, group=group)
+        host = place.host()
+        for provider_name, file in unlock:
+            unlocked(host, provider_name, file)
+        host.providers.set_default(name, group=group)
     click.echo(f"new VMs{f' of group {group}' if group else ''} are made under provider {name}")
 
 
 @provider.command()
 @click.argument("name")
+@unlock_options
 @as_json_option
 @click.pass_obj
-def disable(place: Place, name: str, *, as_json: bool) -> None:
+def disable(place: Place, name: str, unlock_file: Path | None, *, as_json: bool) -> None:
     """Make no new VMs under a provider; those that are there keep working."""
     with explained():
-        place.host().steps.disable(name)
+        host = place.host()
+        unlocked(host, name, unlock_file)
+        host.steps.disable(name)
         tell(place, name, as_json=as_json)
 
 
 @provider.command()
 @click.argument("name")
+@unlock_options
 @as_json_option
 @click.pass_obj
-def enable(place: Place, name: str, *, as_json: bool) -> None:
+def enable(place: Place, name: str, unlock_file: Path | None, *, as_json: bool) -> None:
     """Make new VMs under a disabled provider again."""
     with explained():
-        place.host().steps.enable(name)
+        host = place.host()
+        unlocked(host, name, unlock_file)
+        host.steps.enable(name)
         tell(place, name, as_json=as_json)
 
 
@@ -164,12 +184,17 @@ def enable(place: Place, name: str, *, as_json: bool) -> None:
 @click.argument("name")
 @click.option("--days", default=7, show_default=True, help="Destroy the keys no earlier than this.")
 @click.option("--cancel", is_flag=True, help="Cancel the deletion.")
+@unlock_options
 @as_json_option
 @click.pass_obj
-def delete(place: Place, name: str, days: int, *, cancel: bool, as_json: bool) -> None:
+def delete(
+    place: Place, name: str, days: int, unlock_file: Path | None, *, cancel: bool, as_json: bool
+) -> None:
     """Let a disabled provider's keys be destroyed in some days; refused while a VM needs them."""
     with explained():
-        steps = place.host().steps
+        host = place.host()
+        unlocked(host, name, unlock_file)
+        steps = host.steps
         if cancel:
             steps.cancel_deletion(name)
         else:
@@ -180,12 +205,14 @@ def delete(place: Place, name: str, days: int, *, cancel: bool, as_json: bool) -
 @provider.command()
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@unlock_options
 @as_json_option
 @click.pass_obj
-def destroy(place: Place, name: str, *, yes: bool, as_json: bool) -> None:
+def destroy(place: Place, name: str, unlock_file: Path | None, *, yes: bool, as_json: bool) -> None:
     """Destroy a provider's keys on this host, after its deletion has waited."""
     with explained():
         host = place.host()
+        unlocked(host, name, unlock_file)
         warn_of_bundles(host, [bytes.fromhex(kdk_id) for kdk_id in host.providers.show(name).keys])
         if not yes:
             click.confirm(f"Destroy the keys of provider {name} on this host?", abort=True)

@@ -155,6 +155,8 @@ def restore(
             )
         else:
             tell(place, name or report.provider, as_json=False)
+        for warning in report.warnings:
+            click.echo(f"warning: {warning}", err=True)
 
 
 @click.command()

@@ -53,7 +53,7 @@ def enroll(
 @click.command()
 @click.argument("name")
 @click.option("--to", required=True, type=PATH, help="The identity that `enroll` wrote on the other host.")
-@click.option("--host-id", help="The id that it showed there; another one is refused.")
+@click.option("--host-id", help="The id that it showed there; needed the first time.")
 @out_option
 @unlock_options
 @click.pass_obj
@@ -63,11 +63,9 @@ def push(place: Place, name: str, to: Path, host_id: str | None, out: Path, unlo
         from nvstore import read_identity  # noqa: PLC0415 - help needs no store
 
         identity = read_identity(read(to), to)
-        if host_id not in {None, identity.host_id}:
-            raise click.ClickException(f"{to} is the identity of host {identity.host_id}, not {host_id}")
         host = place.host()
         kdk_id = unlocked(host, name, unlock_file).show(name).kdk_id
-        host.exchange.push(name, identity, out)
+        host.exchange.push(name, identity, out, host_id=host_id)
     click.echo(f"{out} is for host {identity.name} ({identity.host_id}); there, run")
     click.echo(f"  vtpm provider receive {out.name} --kdk-id {kdk_id} --out {out.name}.ack")
     click.echo("and bring what that writes back, for `vtpm provider acknowledge`")

@@ -49,9 +49,12 @@ def rotate(
 @click.argument("name")
 @click.argument("kdk_id")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@unlock_options
 @as_json_option
 @click.pass_obj
-def retire(place: Place, name: str, kdk_id: str, *, yes: bool, as_json: bool) -> None:
+def retire(
+    place: Place, name: str, kdk_id: str, unlock_file: Path | None, *, yes: bool, as_json: bool
+) -> None:
     """
     Destroy an older key of a provider on this host, which no state needs any more.
 
@@ -63,6 +66,7 @@ def retire(place: Place, name: str, kdk_id: str, *, yes: bool, as_json: bool) ->
         raise click.UsageError(f"{kdk_id!r} is no key id: `vtpm provider show --json` lists them") from None
     with explained():
         host = place.host()
+        unlocked(host, name, unlock_file)
         warn_of_bundles(host, [octets])
         if not yes:
             click.confirm(f"Destroy the key {kdk_id} of provider {name} on this host?", abort=True)
