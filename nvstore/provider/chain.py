@@ -70,8 +70,7 @@ class Chain:
         """Return a provider as `open` does, from what was read already."""
         if not provider.keys:
             return provider
-        kdks = {kdk_id: (known or {}).get(kdk_id) for kdk_id in provider.kdk_ids}
-        found = {kdk_id: kdk for kdk_id, kdk in kdks.items() if kdk is not None}
+        found = {kdk_id: kdk for kdk_id, kdk in (known or {}).items() if provider.key(kdk_id)}
         if len(found) < len(provider.keys):
             found = self._ring.unsealed(provider, passphrase, recovery=recovery)
         if provider.is_authenticated:
@@ -80,13 +79,14 @@ class Chain:
             check_certificates([key.entry for key in provider.keys], found, provider.name)
         else:
             provider = self._brought_forward(provider, found)
-        for kdk_id, kdk in found.items():
-            self._ring.put(kdk_id, kdk)
+        for kdk_id in found.keys() - (known or {}).keys():
+            self._ring.put(kdk_id, found[kdk_id])
         return provider
 
-    def write(self, provider: Provider) -> None:
-        """Write a provider, authenticated by its keys, which are unsealed; within `exclusive`."""
-        kdks = {kdk_id: self._ring[kdk_id] for kdk_id in provider.kdk_ids}
+    def write(self, provider: Provider, *, known: Kdks | None = None) -> None:
+        """Write a provider, authenticated by its keys, which are unsealed or known; within `exclusive`."""
+        had = known or {}
+        kdks = {kdk_id: had.get(kdk_id) or self._ring[kdk_id] for kdk_id in provider.kdk_ids}
         keys = tuple(
             SealedKey(key.entry, self._ring.bound(provider, key, kdks[key.entry.kdk_id]))
             for key in provider.keys

@@ -475,7 +475,7 @@ class Providers:
             provider = self._chain.open(name, known=known_by(backup)).with_backup(entry)
             if provider.current in backup.kdk_ids:
                 provider = provider.after(Step.VERIFY)
-            self._chain.write(activated(provider))
+            self._chain.write(activated(provider), known=known_by(backup))
 
 
 def _check_holds(backup: Backup, here: Provider, path: Path) -> None:

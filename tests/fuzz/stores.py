@@ -157,7 +157,7 @@ def backup(octets: bytes) -> None:
 def provider(octets: bytes) -> None:
     """A provider."""
     found = read_provider(octets, PATH)
-    found.encode()
+    found.encode(found.mac)
     status_of(found, unlocked=False, default=False, groups=[], obstacles=[], now=0)
 
 

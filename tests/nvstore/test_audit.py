@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nvstore import Audit, AuditBroken, AuditUnwritable, Host, NvstoreError, RolledBack
+from nvstore import Audit, AuditBroken, AuditUnwritable, Host, KeyUncertified, NvstoreError, RolledBack
 from nvstore.audit import Root
 from nvstore.audit.log import KEPT, SEGMENT
 from nvstore.audit.repeats import BURST, PERIOD
@@ -32,6 +32,14 @@ class OneKey:
         """Return its id."""
         assert provider == ROOT.provider
         return ROOT.kdk_id
+
+    def check_succession(self, provider: str, before: bytes, after: bytes) -> None:
+        """Nothing follows it."""
+        if before != after:
+            raise KeyUncertified(provider, before, after)
+
+    def check_authenticated(self, provider: str, kdk_id: bytes) -> None:
+        """It lies in no file."""
 
 
 class LostKeys(OneKey):

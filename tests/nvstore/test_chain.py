@@ -78,9 +78,10 @@ def plant(directory: Path, *, mirror: bool, epoch: int = 2) -> None:
 class TestPlantedKey:
     """A key that somebody else knows never protects anything."""
 
+    @pytest.mark.usefixtures("sealed")
     @pytest.mark.parametrize("mirror", [False, True])
     @pytest.mark.parametrize("with_passphrase", [False, True])
-    def test_refused(self, sealed: Host, directory: Path, *, mirror: bool, with_passphrase: bool) -> None:
+    def test_refused(self, directory: Path, *, mirror: bool, with_passphrase: bool) -> None:
         """Beside a real key it is noticed by its seals, whichever of them is asked."""
         plant(directory, mirror=mirror)
         state = (directory / f"states/{VM}.state").read_bytes()
@@ -97,7 +98,8 @@ class TestPlantedKey:
             again.vault.put("secret", b"s", provider="main")
         assert (directory / f"states/{VM}.state").read_bytes() == state
 
-    def test_alone(self, sealed: Host, directory: Path) -> None:
+    @pytest.mark.usefixtures("sealed")
+    def test_alone(self, directory: Path) -> None:
         """In the place of the real key, it opens no state that is there."""
         plant(directory, mirror=False)
         document = json.loads(file_of(directory).read_text())
@@ -119,7 +121,7 @@ class TestPlantedKey:
         with pytest.raises(ProviderAltered, match="other seals"):
             host_at(directory).providers.unlock("main", SEAL)
 
-    def test_key_of_another_provider(self, host: Host, directory: Path, tmp_path: Path) -> None:
+    def test_key_of_another_provider(self, host: Host, directory: Path) -> None:
         """A key of one provider of this host is not taken for one of another, boxes and all."""
         host.providers.init("spare", key_file=directory / "keys/main.key")
         spare = json.loads((directory / "providers/spare.provider").read_text())
@@ -167,8 +169,9 @@ class TestEdited:
                 use()
         assert file_of(directory).read_bytes() == content
 
+    @pytest.mark.usefixtures("host")
     @pytest.mark.parametrize("version", [1, 2])
-    def test_mac_removed(self, host: Host, directory: Path, version: int) -> None:
+    def test_mac_removed(self, directory: Path, version: int) -> None:
         """A file that was authenticated does not pass for one of the first version."""
         document = json.loads(file_of(directory).read_text())
         del document["mac"]
@@ -189,7 +192,8 @@ class TestEdited:
         with pytest.raises(ProviderAltered):
             host_at(directory).providers.current("main")
 
-    def test_file_of_another_name(self, host: Host, directory: Path) -> None:
+    @pytest.mark.usefixtures("host")
+    def test_file_of_another_name(self, directory: Path) -> None:
         """A provider's file under another name is not that provider."""
         shutil.copy(file_of(directory), directory / "providers/copy.provider")
         with pytest.raises(ProviderAltered, match="'main'"):
@@ -277,7 +281,8 @@ class TestDefault:
         with again.create_state(VM, "guest", BLOBS) as store:
             assert store.provider == "main"
 
-    def test_planted_provider(self, host: Host, directory: Path, tmp_path: Path) -> None:
+    @pytest.mark.usefixtures("host")
+    def test_planted_provider(self, directory: Path, tmp_path: Path) -> None:
         """A provider of somebody else's that calls itself the default is in the way of the real one."""
         attacker = host_at(tmp_path / "attacker")
         attacker.providers.init("evil")
@@ -334,7 +339,7 @@ class TestRestore:
 class TestKeyFiles:
     """A key file is removed when nothing needs it."""
 
-    def test_shared(self, directory: Path, tmp_path: Path) -> None:
+    def test_shared(self, directory: Path) -> None:
         """One that seals another provider, or the identity, stays."""
         now = [1.7e9]
         host = Host(directory, clock=lambda: now[0])
@@ -352,7 +357,7 @@ class TestKeyFiles:
         host.steps.destroy("c")
         assert [path.name for path in (directory / "keys").iterdir()] == ["host.key"]
 
-    def test_reserved_name(self, directory: Path, tmp_path: Path, host: Host) -> None:
+    def test_reserved_name(self, tmp_path: Path, host: Host) -> None:
         """No provider is called as the key file of the identity is."""
         for make in (
             lambda: host.providers.init("host"),
@@ -379,7 +384,7 @@ class TestHosts:
         return others
 
     def test_former_host(self, host: Host, tmp_path: Path) -> None:
-        """A host that has the old key alone, and gives it a high epoch, does not undo a rotation elsewhere."""
+        """A host that has the old key alone, with a high epoch, does not undo a rotation elsewhere."""
         b, m = self.two(host, tmp_path)
         new = host.rotations.begin("main")
         verify(host, "main", tmp_path / "both")
@@ -414,7 +419,7 @@ class TestHosts:
         ] == [1]
 
     def test_acknowledgments(self, host: Host, tmp_path: Path) -> None:
-        """One that is empty, altered, of an earlier version or noted before is refused; none takes a key away."""
+        """An empty, altered, older or replayed one is refused; none takes a key away."""
         b, _ = self.two(host, tmp_path)
         has = next(
             h for h in host.providers.show("main").hosts if h.host_id == b.exchange.identity().host_id

@@ -79,7 +79,8 @@ class TestKept:
             assert octets[32:64] == k[32:]
             return AESGCM(k[:32]).decrypt(bytes(12), octets[64:], associated)
 
-        kdk = opened(host_key, b"nvstore v1 host seal", bytes.fromhex(seal["box"]), context(b"main", kdk_id))
+        bound = context(b"main", kdk_id, b"binding", b"\2", b"\0")
+        kdk = opened(host_key, b"nvstore v1 host seal", bytes.fromhex(seal["box"]), bound)
         key = hmac.digest(kdk, context(b"nvstore v1 secret key", kdk_id, NAME.encode()) + b"\1", "sha512")
         associated = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
         assert opened(key[:32], b"nvstore v1 secret", sealed, associated) == SECRET
