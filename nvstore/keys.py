@@ -128,14 +128,11 @@ def mark_key_of(kdk: bytes, kdk_id: bytes, vm: UUID) -> Prf:
 
 
 def check_succession(keys: KeySource, provider: str, before: bytes, after: bytes) -> None:
-    """Raise what a key source that knows successions raises where `after` is no successor of `before`."""
-    check = getattr(keys, "check_succession", None)
-    if check is not None and before != after:
-        check(provider, before, after)
+    """Raise KeyUncertified unless `after` is `before` or a successor of it; see KeySource."""
+    if before != after:
+        keys.check_succession(provider, before, after)
 
 
 def check_authenticated(keys: KeySource, provider: str, kdk_id: bytes) -> None:
-    """Raise what a key source raises that has this key from a file which nothing protects."""
-    check = getattr(keys, "check_authenticated", None)
-    if check is not None:
-        check(provider, kdk_id)
+    """Raise ProviderAltered if nothing protects the file that has this key; see KeySource."""
+    keys.check_authenticated(provider, kdk_id)
