@@ -164,3 +164,45 @@ class TestArguments:
         """Each names the option."""
         with pytest.raises(ArgumentError, match=said):
             check(parse(words))
+
+
+class TestHostile:
+    """What swtpm's own program survives, and where its failures are to be found"""
+
+    @pytest.mark.slow
+    def test_configuration_of_another_user(self, setup: Setup) -> None:
+        """Where the usual places cannot be looked into, the next ones are; HOME may be another user's."""
+        (setup.place / "file").write_text("no directory")
+        environment = {
+            "VTPM_AUTHORITY_DIR": str(setup.place / "authority"),
+            "XDG_CONFIG_HOME": str(setup.place / "file"),
+            "HOME": str(setup.place / "file"),
+        }
+        words = [str(setup.program), "--tpm2", "--tpm-state", str(setup.state), *LIBVIRT]
+        done = subprocess.run(
+            words, env=environment, capture_output=True, text=True, timeout=LIMIT, check=False
+        )
+
+        assert done.returncode == 0, done.stderr
+        assert setup.tpm().nv
+
+    @pytest.mark.parametrize(
+        "words",
+        [
+            ["--nonsense"],
+            ["--pcr-banks", "sha9"],
+            ["--config", "/nowhere"],
+            ["--rsa-keysize", "7"],
+            ["--pwdfile", "/nowhere"],
+            ["--tpm-state", "/nowhere"],
+        ],
+    )
+    @pytest.mark.parametrize("joined", [False, True])
+    def test_failures_are_logged(self, setup: Setup, words: list[str], *, joined: bool) -> None:
+        """A failure stands in the log, whatever it is, and where the option stands."""
+        log = setup.place / "log"
+        option = [f"--logfile={log}"] if joined else ["--logfile", str(log)]
+        said = setup.run(*words, *option, status=1)
+
+        assert said.startswith("swtpm_setup: ")
+        assert said.removeprefix("swtpm_setup: ") in log.read_text()

@@ -1,7 +1,14 @@
 """Core dumps: vtpm/daemon/secrecy.py."""
 
+import ctypes
+import resource
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
+
+from vtpm.daemon import secrecy
 
 SCRIPT = """
 import ctypes, resource
@@ -17,3 +24,41 @@ def test_dumps() -> None:
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
 
     assert done.stdout.split() == ["1", "0", "0", "0"]
+
+
+PROGRAM = """
+import ctypes, resource, sys
+import {module} as program
+try:
+    program.main()
+except SystemExit:
+    pass
+print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), *resource.getrlimit(resource.RLIMIT_CORE))
+"""
+
+
+@pytest.mark.parametrize("module", ["vtpm.cli.main", "vtpm.compat.swtpm", "vtpm.compat.setup"])
+def test_programs(tmp_path: Path, module: str) -> None:
+    """Every program that may hold a key forbids dumps before it looks at its arguments."""
+    words = [sys.executable, "-c", PROGRAM.format(module=module), "--version"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=tmp_path)
+
+    assert done.stdout.splitlines()[-1].split() == ["0", "0", "0"]
+
+
+@pytest.mark.parametrize("may", [False, True])
+def test_lock_under_a_limit(monkeypatch: pytest.MonkeyPatch, *, may: bool) -> None:
+    """Nothing is locked under a limit that what is asked for later would reach."""
+    calls = []
+
+    class Libc:
+        def mlockall(self, flags: int) -> int:
+            calls.append(flags)
+            return 0
+
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (8 << 20, 8 << 20))
+    monkeypatch.setattr(secrecy, "_may_lock", lambda: may)
+    monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: Libc())
+
+    assert secrecy.lock_memory() is may
+    assert calls == ([7] if may else [])

@@ -1,5 +1,6 @@
 """Listening sockets: vtpm/daemon/sockets.py."""
 
+import os
 import socket
 import stat
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from vtpm.daemon.sockets import (
     Access,
     SocketError,
+    check_run_dir,
     listen_tcp,
     listen_tcp_pair,
     listen_unix,
@@ -77,3 +79,27 @@ def test_port_in_use() -> None:
     """A port that another process has is an error that names it."""
     with listen_tcp(0) as taken, pytest.raises(SocketError, match=str(port_of(taken))):
         listen_tcp(port_of(taken))
+
+
+def test_run_dir(tmp_path: Path) -> None:
+    """A directory of sockets is used if nobody else could put one there."""
+    place = tmp_path / "run"
+    place.mkdir(mode=0o711)
+    check_run_dir(place)
+    for mode in (0o777, 0o1777, 0o770):
+        place.chmod(mode)
+        with pytest.raises(SocketError, match="chmod go-w"):
+            check_run_dir(place)
+    place.chmod(0o711)
+    link = tmp_path / "link"
+    link.symlink_to(place)
+    with pytest.raises(SocketError, match="is a link"):
+        check_run_dir(link)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: a directory of another user")
+def test_run_dir_of_another_user(tmp_path: Path) -> None:
+    """A directory of another user is refused, with what to do."""
+    os.chown(tmp_path, 1, 1)
+    with pytest.raises(SocketError, match="belongs to user 1"):
+        check_run_dir(tmp_path)

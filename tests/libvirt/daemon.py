@@ -129,6 +129,8 @@ def libvirtd(
     opened = opening_of(directory) if programs else ""
     mount = "" if shared is None else SHARED.format(shared=shared)
     shell = ENVIRONMENT.format(pairs=pairs, directory=directory, opened=opened, host=host, shared=mount)
+    home = directory / "home"  # as root's, which libvirt's emulators inherit and may not read
+    home.mkdir(mode=0o700, exist_ok=True)
     path = os.pathsep.join(map(str, [*([programs] if programs else []), "/usr/sbin:/usr/bin:/sbin:/bin"]))
     words = [
         "--mount",
@@ -149,7 +151,7 @@ def libvirtd(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env={"PATH": path, "HOME": str(directory), "LANG": "C.UTF-8"},
+            env={"PATH": path, "HOME": str(home), "LANG": "C.UTF-8"},
         ) as process,
     ):
         try:

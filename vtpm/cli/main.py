@@ -8,6 +8,7 @@ from typing import Any, Final
 import click
 
 from vtpm.cli.place import Place, default_run_dir, default_state_dir
+from vtpm.daemon.secrecy import forbid_dumps
 
 COMMANDS: Final = {
     "attach": ("vtpm.cli.libvirt", "attach"),
@@ -70,6 +71,7 @@ def cli(ctx: click.Context, state_dir: str | None, run_dir: str | None) -> None:
 
 def main() -> Any:
     """Run the command line; an error is one message with cause and remedy, and a status other than 0."""
+    forbid_dumps()
     try:
         return cli(standalone_mode=False)
     except click.exceptions.Exit as end:

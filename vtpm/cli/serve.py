@@ -20,7 +20,7 @@ from vtpm.daemon.peer import Peers
 from vtpm.daemon.readiness import tell_ready
 from vtpm.daemon.replacement.detachment import detached
 from vtpm.daemon.replacement.successor import successor_of
-from vtpm.daemon.sockets import Access, listen_unix
+from vtpm.daemon.sockets import Access, check_run_dir, listen_unix
 
 OCTAL = 8
 RUN_DIR_MODE = 0o711
@@ -83,6 +83,7 @@ def serve(
             place.run_dir.mkdir(mode=RUN_DIR_MODE, parents=True)
         place.give_run_dir()
         place.become_owner()
+        check_run_dir(place.run_dir)
         passed = passed_sockets(place.run_dir)
         successor = successor_of(place.run_dir) if replace else None
         admin = passed.get(NAME) or (

@@ -25,6 +25,7 @@ from vtpm.daemon.authority.certifier import LocalCertifier
 from vtpm.daemon.authority.local import LocalAuthority, default_directory, host_beside
 from vtpm.daemon.clock import entropy
 from vtpm.daemon.errors import OperatorError
+from vtpm.daemon.secrecy import forbid_dumps
 from vtpm.engine.tpm import Tpm
 from vtpm.manufacture.certificates import Model
 from vtpm.manufacture.identity import model_of, specification_of
@@ -78,16 +79,22 @@ log = logging.getLogger(__name__)
 
 
 def main() -> NoReturn:
-    """Run `swtpm_setup` with the process's arguments."""
+    """Run `swtpm_setup` with the process's arguments; whatever stops it stands in its log."""
+    forbid_dumps()
     try:
+        start_log(log_file(sys.argv[1:]))
         status = run(sys.argv[1:])
     except (ArgumentError, OperatorError, NvstoreError) as error:
         log.error("%s", error)  # noqa: TRY400 - the operator's to mend
         sys.stderr.write(f"swtpm_setup: {error}\n")
         status = 1
     except OSError as error:
-        sys.stderr.write(f"swtpm_setup: {error.filename or ''}: {error.strerror}\n")
+        log.error("%s: %s", error.filename or "a system call", error.strerror)  # noqa: TRY400 - as above
+        sys.stderr.write(f"swtpm_setup: {error.filename or 'a system call'}: {error.strerror}\n")
         status = 1
+    except Exception:
+        log.exception("a defect of this program")
+        raise
     sys.exit(status)
 
 
@@ -113,7 +120,6 @@ def run(words: list[str]) -> int:
 
 def set_up(arguments: SetupArguments, configuration: Mapping[str, str]) -> int:
     """Manufacture a TPM, or change the active PCR banks of one."""
-    start_log(arguments.options.get("logfile"))
     storage = storage_of(arguments.state_uri)
     if isinstance(storage, StateDirectory) and not storage.path.is_dir():
         raise ArgumentError(f"--tpm-state {storage.path}: there is no such directory")
@@ -270,6 +276,16 @@ def profile_from(arguments: SetupArguments, configuration: Mapping[str, str]) ->
     if configuration.get("profile"):
         return described(configuration["profile"])
     return SWTPM_COMPATIBLE
+
+
+def log_file(words: list[str]) -> str | None:
+    """The file that --logfile names in a command line, which may be wrong otherwise."""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        if word == "--logfile" and following:
+            return following
+        if word.startswith("--logfile="):
+            return word.partition("=")[2] or None
+    return None
 
 
 def start_log(place: str | None) -> None:

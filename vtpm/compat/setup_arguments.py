@@ -167,6 +167,9 @@ def read_configuration(arguments: SetupArguments) -> Mapping[str, str]:
             return settings_in(place)
         except FileNotFoundError:
             continue
+        except ArgumentError as error:  # the directory of another user, as where HOME is inherited
+            if named or not isinstance(error.__context__, OSError):
+                raise
     if named:
         raise ArgumentError(f"--config {named}: there is no such file")
     return {}

@@ -10,6 +10,7 @@ from vtpm.compat.listeners import Listeners, listen
 from vtpm.compat.version import own_version
 from vtpm.daemon.errors import OperatorError
 from vtpm.daemon.loading import loading
+from vtpm.daemon.secrecy import forbid_dumps
 
 VERSION: Final = "TPM emulator version {} (vtpm)\n"
 SOCKET_INTERFACE: Final = "socket"
@@ -30,6 +31,7 @@ The options of swtpm 0.7 to 0.10, as far as `swtpm socket --print-capabilities` 
 
 def main() -> NoReturn:
     """Run `swtpm` with the process's arguments."""
+    forbid_dumps()
     try:
         status = run(sys.argv[1:])
     except (ArgumentError, OperatorError) as error:

@@ -11,6 +11,7 @@ from typing import Final
 
 from vtpm.compat.arguments import ArgumentError
 from vtpm.compat.setup_arguments import CONFIGURATION
+from vtpm.daemon.authority.local import own_home
 
 CHOICES: Final = frozenset({"", "overwrite", "skip-if-exist", "root"})
 
@@ -30,7 +31,7 @@ def create_configuration(text: str) -> None:
             "--create-config-files: as root, give root besides, or be the user whose file it is"
         )
     home = os.environ.get("XDG_CONFIG_HOME")
-    path = (Path(home) if home else Path.home() / ".config") / CONFIGURATION
+    path = (Path(home) if home else own_home() / ".config") / CONFIGURATION
     if path.exists() and "overwrite" not in words:
         if "skip-if-exist" in words:
             return

@@ -43,6 +43,8 @@ def open_host(
     """Open the one state of a host that `make` gives; if `initial` gives its first one, it is made."""
     state = {} if initial is None else initial()
     host = make()
+    if initial is not None:
+        _check_new(host)
     if host.providers.default is None:
         host.providers.init(PROVIDER, passphrase=passphrase)
     if passphrase is not None:
@@ -50,6 +52,22 @@ def open_host(
     if initial is None:
         return host.open_state(NAME)
     return host.create_state(uuid.uuid4(), NAME, state, provider=PROVIDER, allow_unverified=True)
+
+
+def _check_new(host: Host) -> None:
+    """DirectoryError if a host without a state has had one, by its audit log or by what its keys are for."""
+    entries = host.audit.entries()
+    has_keys = bool(host.providers.list()) or any((host.directory / "keys").glob("*"))
+    if any(entry.get("op") == "create" for entry in entries):
+        told = "its audit log says that there was one"
+    elif has_keys and not entries:
+        told = "the key of one is there"
+    else:
+        return
+    raise DirectoryError(
+        f"{host.directory} holds no TPM, but {told}, and no new one is made in its place; put the directory "
+        f"back from a copy, or, to start over on purpose, remove {', '.join(PARTS)} from it"
+    )
 
 
 def state_size(directory: Path) -> int | None:

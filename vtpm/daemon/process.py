@@ -1,6 +1,7 @@
 """A server's process: its event loop, its worker threads, its end by signal."""
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -10,9 +11,11 @@ from typing import Any, Final
 
 import uvloop
 
-from vtpm.daemon.secrecy import forbid_dumps
+from vtpm.daemon.secrecy import forbid_dumps, lock_memory
 from vtpm.daemon.stock import PrimeStock
 from vtpm.state.profile import DEFAULT, Profile
+
+log = logging.getLogger(__name__)
 
 SWITCH_INTERVAL: Final = 0.0005
 """Seconds after which a worker thread gives way to the event loop, so that light commands stay quick."""
@@ -26,6 +29,8 @@ class Process:
 
     def __init__(self, profile: Profile = DEFAULT) -> None:
         forbid_dumps()
+        if not lock_memory():
+            log.info("memory is not locked, so that keys may reach swap; raise RLIMIT_MEMLOCK to infinity")
         sys.setswitchinterval(SWITCH_INTERVAL)
         self.loop = uvloop.new_event_loop()
         self.executor = ThreadPoolExecutor(2 * (os.cpu_count() or 1) + 2, thread_name_prefix="tpm")

@@ -13,6 +13,7 @@ from vtpm.daemon.errors import OperatorError
 SUFFIX: Final = ".sock"
 LOOPBACK: Final = "127.0.0.1"
 BACKLOG: Final = 16
+WRITABLE_BY_OTHERS: Final = 0o022
 PORT_ATTEMPTS: Final = 100
 MAX_PORT: Final = 0xFFFF
 
@@ -33,6 +34,19 @@ class Access:
 def socket_path(run_dir: Path, vm: str) -> Path:
     """Where the control socket of a VM is."""
     return run_dir / f"{vm}{SUFFIX}"
+
+
+def check_run_dir(path: Path) -> None:
+    """SocketError if others than root and this user could put a socket of their own in a directory."""
+    facts = path.lstat()
+    if not stat.S_ISDIR(facts.st_mode):
+        raise SocketError(f"{path} is a link or no directory; name the directory itself")
+    if facts.st_uid not in {0, os.geteuid()}:
+        raise SocketError(
+            f"{path} belongs to user {facts.st_uid}; run this as that user, or remove it and start this again"
+        )
+    if facts.st_mode & WRITABLE_BY_OTHERS:
+        raise SocketError(f"others can write to {path}; make it yours alone: chmod go-w {path}")
 
 
 def listen_unix(path: Path, access: Access) -> socket.socket:

@@ -11,6 +11,7 @@ import fcntl
 import json
 import logging
 import os
+import pwd
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -56,8 +57,24 @@ def default_directory() -> Path:
         return Path(given)
     if os.geteuid() == 0:
         return Path("/var/lib/vtpm/authority")
-    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
-    return Path(home) / "vtpm/authority"
+    home = os.environ.get("XDG_STATE_HOME")
+    return (Path(home) if home else own_home() / ".local/state") / "vtpm/authority"
+
+
+def own_home() -> Path:
+    """The directory of this user: not what HOME says where that is another user's, as under libvirt."""
+    home = os.environ.get("HOME", "")
+    try:
+        if home and Path(home).stat().st_uid == os.geteuid():
+            return Path(home)
+    except FileNotFoundError:
+        return Path(home)
+    except OSError:
+        pass
+    try:
+        return Path(pwd.getpwuid(os.geteuid()).pw_dir)
+    except KeyError:
+        return Path(home or "/")
 
 
 def serial_number() -> int:
