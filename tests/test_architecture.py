@@ -195,6 +195,72 @@ def called(path: Path) -> set[str]:
     }
 
 
+BLOCKING = {
+    "accept",
+    "recv",
+    "recv_fds",
+    "recv_into",
+    "recvfrom",
+    "recvmsg",
+    "recvmsg_into",
+    "send_fds",
+    "sendall",
+    "sendmsg",
+    "sendto",
+    "sock_accept",
+    "sock_recv",
+    "sock_recv_into",
+    "sock_sendall",
+}
+"""What a socket, or a loop with one, can be asked to do, and may wait for where flags say so."""
+
+ONE_WAY = "vtpm/daemon/nowait.py"
+CLIENTS = {
+    "vtpm/daemon/admin.py",
+    "vtpm/daemon/readiness.py",
+    "vtpm/daemon/replacement/successor.py",
+    "vtpm/daemon/witness.py",
+}
+"""What asks the daemon, and tells the service manager and the system log, over sockets of its own."""
+
+
+class TestSockets:
+    """What serves clients touches their sockets in one way, which never waits."""
+
+    @staticmethod
+    def uses(path: Path) -> list[str]:
+        """The calls of a module that could wait for a peer."""
+        found = []
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+                continue
+            name, owner = node.func.attr, ast.unparse(node.func.value)
+            is_socket = owner.endswith(("sock", "socket", "listener"))
+            if name in BLOCKING - {"accept"} or (name in {"send", "accept"} and is_socket):
+                found.append(f"{owner}.{name} in line {node.lineno}")
+        return found
+
+    def test_one_way(self) -> None:
+        """Only one module of the daemon sends to a client, receives from it and accepts it."""
+        for path in sorted((ROOT / "vtpm/daemon").rglob("*.py")):
+            name = str(path.relative_to(ROOT))
+            if name in CLIENTS:
+                continue
+            if name == ONE_WAY:
+                assert self.uses(path), "the calls are not found where they are"
+                continue
+            found = [use for use in self.uses(path) if not use.startswith("nowait.")]
+            assert not found, f"{name}: {found}; use {ONE_WAY}"
+
+    def test_never_waits(self) -> None:
+        """There every call says that it must not wait."""
+        for node in ast.walk(ast.parse((ROOT / ONE_WAY).read_text())):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+                continue
+            if node.func.attr in {"send", "sendmsg", "recv", "recvmsg"}:
+                assert ast.unparse(node.args[-1]) in {"SEND_FLAGS", "RECEIVE_FLAGS"}, ast.unparse(node)
+
+
 @dataclass(frozen=True)
 class Blame:
     """One `at="x"`: name, line, arguments of the functions around it, and whether one is a handler."""

@@ -345,7 +345,7 @@ class TestData:
         run(body)
 
     def test_costly_command(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A costly command does not delay another VM; what follows it on its own VM waits in order."""
+        """A costly command delays no other VM; its own VM's next one and a control request wait for it."""
 
         async def body() -> None:
             (tmp_path / "a").mkdir()
@@ -357,14 +357,14 @@ class TestData:
                 _, other_data = await other.start()
                 await data.execute(STARTUP)
                 await data.send(CREATE + INCREMENT)
-                await control.send("0000000e")
+                await control.send("00000004")
                 assert await other_data.execute(STARTUP) == SUCCESS
                 assert value_of(await other_data.execute(INCREMENT)) == 1
                 assert busy.device._tpm.permanent_count == 0
                 gate.set()
                 assert value_of(await data.receive(14)) == 0
                 assert value_of(await data.receive(14)) == 1
-                assert await control.receive(4) == bytes(4)
+                assert await control.receive(8) == bytes(8)
 
         run(body)
 

@@ -221,11 +221,12 @@ class TestReplaced:
 
     def test_unread_answers(self, daemons: Daemons, tpm: GuestTpm) -> None:
         """Answers that the guest has not read yet arrive in order, whoever has written them."""
-        requests = 2000
-        for _ in range(requests):
-            tpm.guest.data.sendall(GET_RANDOM)
+        requests = 20000  # more than both sockets hold: most of them wait with the guest
+        sender = threading.Thread(target=tpm.guest.data.sendall, args=(GET_RANDOM * requests,))
+        sender.start()
         daemons.replace()
         answers = [tpm.guest.receive() for _ in range(requests)]
+        sender.join()
 
         assert {(len(answer), answer[:12].hex()) for answer in answers} == {(76, "80010000004c000000000040")}
         assert len(set(answers)) == requests

@@ -96,17 +96,26 @@ class Connection:
         self._skip = skip
         self._after_skip = None if after_skip is None else Malformed(*after_skip)
 
+    @property
+    def has_octets(self) -> bool:
+        """Have octets come that no request has been taken from?"""
+        return bool(self._buffer)
+
     def receive_data(self, octets: bytes) -> list[Request]:
         """
         The requests that are complete with these octets.
 
         Each wants a response, except HASH_DATA while octets remain.
         """
-        self._buffer += octets
+        self.feed(octets)
         requests = []
-        while (request := self._next()) is not None:
+        while (request := self.take()) is not None:
             requests.append(request)
         return requests
+
+    def feed(self, octets: bytes) -> None:
+        """Keep octets that have come, for `take`."""
+        self._buffer += octets
 
     def give_up(self) -> list[Request]:
         """The rest did not come: padding ends, a request is malformed, and what came of it is dropped."""
@@ -129,7 +138,7 @@ class Connection:
         """The octets of a response."""
         return marshal(response)
 
-    def _next(self) -> Request | None:
+    def take(self) -> Request | None:
         """The next request that is complete, taken out of the buffer."""
         if self._after_skip is not None:
             return self._skipped()

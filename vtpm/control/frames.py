@@ -71,20 +71,29 @@ class Framing:
             and length == LENGTH.unpack_from(octets, 2)[0]
         )
 
+    @property
+    def has_octets(self) -> bool:
+        """Have octets come that no command has been taken from?"""
+        return bool(self._buffer)
+
     def receive_data(self, octets: bytes) -> list[Frame]:
         """The commands that are complete with these octets."""
-        self._buffer += octets
+        self.feed(octets)
         frames = []
-        while (frame := self._next()) is not None:
+        while (frame := self.take()) is not None:
             frames.append(frame)
         return frames
+
+    def feed(self, octets: bytes) -> None:
+        """Keep octets that have come, for `take`."""
+        self._buffer += octets
 
     def give_up(self) -> list[Frame]:
         """The rest of an oversize command did not come: it is given out as it is."""
         frame, self._oversize, self._drain = self._oversize, None, 0
         return [] if frame is None else [frame]
 
-    def _next(self) -> Frame | None:
+    def take(self) -> Frame | None:
         """The next complete command, taken out of the buffer."""
         if self._oversize is not None:
             return self._drained()

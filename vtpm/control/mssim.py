@@ -119,11 +119,11 @@ class SimulatorConnection:
         ProtocolError at an unknown code and at a length beyond MAX_BUFFER;
         the signals before it are given out first, so the error comes with the next call.
         """
-        self._buffer += octets
+        self.feed(octets)
         signals: list[Signal] = []
         while True:
             try:
-                signal = self._next()
+                signal = self.take()
             except ProtocolError:
                 if signals:
                     return signals
@@ -132,8 +132,17 @@ class SimulatorConnection:
                 return signals
             signals.append(signal)
 
-    def _next(self) -> Signal | None:
-        """The next complete signal, taken out of the buffer."""
+    @property
+    def has_octets(self) -> bool:
+        """Have octets come that no signal has been taken from?"""
+        return bool(self._buffer)
+
+    def feed(self, octets: bytes) -> None:
+        """Keep octets that have come, for `take`."""
+        self._buffer += octets
+
+    def take(self) -> Signal | None:
+        """The next complete signal, taken out of the buffer; ProtocolError as with `receive_data`."""
         buffer = self._buffer
         if len(buffer) < UINT32.size:
             return None

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
+from vtpm.daemon import nowait
 from vtpm.daemon.admin import MAX_LINE, AdminError, is_trusted
 
 READ_SIZE: Final = 1 << 16
@@ -77,13 +78,12 @@ class AdminServer:
     def _accept(self) -> None:
         assert self._listener is not None
         try:
-            sock, _ = self._listener.accept()
+            sock = nowait.accept(self._listener)
         except OSError:
             return
         if not is_trusted(sock):
             sock.close()
             return
-        sock.settimeout(0)
         task = self._loop.create_task(self._serve(sock))
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
@@ -93,14 +93,14 @@ class AdminServer:
             try:
                 answer = await self._answer(sock, await self._line(sock))
                 if answer is not None:
-                    await self._loop.sock_sendall(sock, json.dumps(answer).encode() + b"\n")
+                    await nowait.send_later(self._loop, sock, json.dumps(answer).encode() + b"\n")
             except OSError:  # the client has gone
                 pass
 
     async def _line(self, sock: socket.socket) -> bytes:
         line = b""
         while not line.endswith(b"\n") and len(line) < MAX_LINE:
-            octets = await self._loop.sock_recv(sock, READ_SIZE)
+            octets = await nowait.receive_later(self._loop, sock, READ_SIZE)
             if not octets:
                 break
             line += octets

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Final
 
 from vtpm.control.messages import TPM_RESULT
+from vtpm.daemon.nowait import Disposer, receive_with, send
 from vtpm.daemon.peer import Gate
 
 SILENCE: Final = 30.0
@@ -23,13 +24,20 @@ BUSY: Final = 5.0
 MOST: Final = 4
 """Clients that wait at a time; more are turned away at once."""
 
+MOST_ENDING: Final = 64
+"""Clients that were turned away and are not closed yet, since they passed what takes long to close."""
+
 READ_SIZE: Final = 1 << 16
 FAILED: Final = int(TPM_RESULT.FAIL).to_bytes(4, "big")
 """The result that every request of the control protocol begins its answer with."""
 
 
 class Door:
-    """What stands between a socket and its TPM; `serve` is called with a client when there is none."""
+    """
+    What stands between a socket and its TPM; `serve` is called with a client when there is none.
+
+    `closed` is called when one that was turned away is closed.
+    """
 
     def __init__(
         self,
@@ -38,11 +46,18 @@ class Door:
         *,
         is_served: Callable[[], bool],
         serve: Callable[[socket.socket], None],
+        closed: Callable[[], None],
     ) -> None:
         self._loop, self._gate = loop, gate
         self._is_served, self._serve = is_served, serve
         self._waiting: dict[socket.socket, asyncio.TimerHandle] = {}
         self._silence: asyncio.TimerHandle | None = None
+        self._disposer = Disposer(loop, closed)
+
+    @property
+    def is_full(self) -> bool:
+        """Do so many wait for their end that no more are let in?"""
+        return self._disposer.count >= MOST_ENDING
 
     @property
     def waiting(self) -> list[socket.socket]:
@@ -52,7 +67,7 @@ class Door:
     def enter(self, sock: socket.socket) -> None:
         """Take a client that has connected: serve it, have it wait, or turn it away."""
         if not self._gate.admits(sock):
-            turn_away(sock)
+            turn_away(sock, self._disposer)
         elif not self._is_served():
             self._serve(sock)
         else:
@@ -98,13 +113,13 @@ class Door:
         """Turn all away that wait."""
         self.pause()
         for sock in self._waiting:
-            turn_away(sock)
+            turn_away(sock, self._disposer)
         self._waiting.clear()
 
     def _give_up(self, sock: socket.socket) -> None:
         self._waiting.pop(sock, None)
         self._gate.turned_away(sock)
-        turn_away(sock)
+        turn_away(sock, self._disposer)
 
     def _look(self, is_used: Callable[[], bool], end: Callable[[], None]) -> None:
         if is_used():
@@ -114,9 +129,11 @@ class Door:
             end()
 
 
-def turn_away(sock: socket.socket) -> None:
+def turn_away(sock: socket.socket, disposer: Disposer) -> None:
     """Answer that a request has failed, and disconnect; what the client has sent is not looked at."""
-    with sock, contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):
         with contextlib.suppress(BlockingIOError):
-            sock.recv(READ_SIZE, socket.MSG_DONTWAIT)  # else the client would see a reset, and no answer
-        sock.send(FAILED, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            _, descriptors = receive_with(sock, READ_SIZE)  # else the client would see a reset, and no answer
+            disposer.dispose(*descriptors)
+        send(sock, FAILED)
+    disposer.dispose(sock)

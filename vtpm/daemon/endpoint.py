@@ -16,7 +16,7 @@ from typing import Any
 from nvstore import Store
 from vtpm.control import messages
 from vtpm.control.messages import SUCCESS, TPM_RESULT, Request, Result
-from vtpm.daemon import requests
+from vtpm.daemon import nowait, requests
 from vtpm.daemon.carried import Carried
 from vtpm.daemon.channel import DataChannel
 from vtpm.daemon.control_client import ControlClient
@@ -71,10 +71,13 @@ class Endpoint:
         self._ended = ended
         self._data_ended = data_ended
         self._client: ControlClient | None = None
+        self._disposer = nowait.Disposer(loop, self._disposed)
         self._door = (
             None
             if gate is None
-            else Door(loop, gate, is_served=lambda: self._client is not None, serve=self.serve)
+            else Door(
+                loop, gate, is_served=lambda: not self._is_free, serve=self.serve, closed=self._disposed
+            )
         )
         self._accepting = False
         self._is_closed = False
@@ -92,7 +95,7 @@ class Endpoint:
         return self._client is not None or self.device.is_running
 
     def pause(self) -> None:
-        """Read nothing from anybody for now; what has come already is carried out."""
+        """Read nothing from anybody and begin nothing for now; the command under way ends."""
         self._is_paused = True
         self._stop_listening()
         if self._door is not None:
@@ -113,8 +116,7 @@ class Endpoint:
             self._door.go_on()
             self._door.proceed()
             self._limit_silence()
-        if self._client is None or self._door is not None:
-            self._listen()
+        self._listen()
 
     def hand_over(self) -> Carried:
         """
@@ -141,9 +143,10 @@ class Endpoint:
         facts = carried.facts
         self.device.go_on(facts["device"], store)
         if "control" in facts:
-            self._client = ControlClient(self._loop, passed_socket(carried, "control"), self)
+            passed = passed_socket(carried, "passed") if "passed" in carried.descriptors else None
+            self._client = ControlClient(self._loop, passed_socket(carried, "control"), self, self._disposer)
             self._client.pause()
-            self._client.go_on(facts["control"])
+            self._client.go_on(facts["control"], passed)
         if "data" in facts:
             self.serve_data(passed_socket(carried, "data"))
             assert self.data is not None
@@ -151,7 +154,7 @@ class Endpoint:
         for number in range(facts.get("waiting", 0)):  # a daemon of before let them wait at the socket
             sock = passed_socket(carried, f"waiting{number}")
             if self._door is None:
-                sock.close()
+                self._disposer.dispose(sock)
             else:
                 self._door.keep(sock)
         if self._door is not None:
@@ -161,7 +164,7 @@ class Endpoint:
         """Serve a client that is connected already."""
         if self._door is None:
             self._stop_listening()
-        self._client = ControlClient(self._loop, sock, self)
+        self._client = ControlClient(self._loop, sock, self, self._disposer)
         self._limit_silence()
 
     def serve_data(self, sock: socket.socket, closed: Callable[[], None] = lambda: None) -> bool:
@@ -179,6 +182,7 @@ class Endpoint:
             sock,
             self.device,
             self.lane,
+            self._disposer,
             others_wait=self._others_wait,
             closed=gone,
             one_command=self._policy.one_command,
@@ -195,6 +199,9 @@ class Endpoint:
             self._listener.close()
         if self._door is not None:
             self._door.close()
+        for connection in (self._client, self.data):
+            if connection is not None:
+                connection.pause()  # only what is under way is waited for
         await self.lane.idle()
         if self._client is not None:
             self._client.close()
@@ -251,15 +258,28 @@ class Endpoint:
         if descriptor is None:
             return Result(TPM_RESULT.BAD_PARAMETER if self.data is None else TPM_RESULT.IOERROR)
         if not self.serve_data(descriptor):
-            descriptor.close()
+            self._disposer.dispose(descriptor)
             return Result(TPM_RESULT.IOERROR)
         return SUCCESS
 
     def _listen(self) -> None:
         if self._listener is None or self._accepting or self._is_closed or self._is_paused:
             return
+        if self._door.is_full if self._door is not None else not self._is_free:
+            return
         self._accepting = True
         self._loop.add_reader(self._listener.fileno(), self._accept)
+
+    @property
+    def _is_free(self) -> bool:
+        """Is no client served, and nothing of the one before still to be closed?"""
+        return self._client is None and not self._disposer.is_busy
+
+    def _disposed(self) -> None:
+        """Something that a former client left is closed."""
+        self._listen()
+        if self._door is not None and not self._is_closed and not self._is_paused:
+            self._door.proceed()
 
     def _stop_listening(self) -> None:
         if self._accepting:
@@ -270,7 +290,7 @@ class Endpoint:
     def _accept(self) -> None:
         assert self._listener is not None
         try:
-            sock, _ = self._listener.accept()
+            sock = nowait.accept(self._listener)
         except BlockingIOError:
             return
         except OSError as error:
@@ -280,6 +300,8 @@ class Endpoint:
             self.serve(sock)
         else:
             self._door.enter(sock)
+            if self._door.is_full:
+                self._stop_listening()
 
 
 def passed_socket(carried: Carried, name: str) -> socket.socket:

@@ -17,7 +17,7 @@ from vtpm.state.profile import DEFAULT, Profile
 
 log = logging.getLogger(__name__)
 
-SWITCH_INTERVAL: Final = 0.0005
+SWITCH_INTERVAL: Final = 0.0001
 """Seconds after which a worker thread gives way to the event loop, so that light commands stay quick."""
 
 
@@ -34,6 +34,8 @@ class Process:
         sys.setswitchinterval(SWITCH_INTERVAL)
         self.loop = uvloop.new_event_loop()
         self.executor = ThreadPoolExecutor(2 * (os.cpu_count() or 1) + 2, thread_name_prefix="tpm")
+        self.computer = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="compute")
+        """No more threads than processors: each one that computes in Python delays the event loop."""
         self.tpms = PrimeStock(self.loop, profile)
         self._stopping = self.loop.create_future()
         for number in ENDING:
@@ -52,6 +54,7 @@ class Process:
         finally:
             self.tpms.close()
             self.executor.shutdown(wait=True)
+            self.computer.shutdown(wait=True)
             self.loop.close()
 
     async def _run(self, close: Callable[[], Awaitable[None]], ready: Callable[[], Any]) -> None:

@@ -21,14 +21,14 @@ from vtpm.control.mssim import (
     Sizes,
     sized,
 )
-from vtpm.daemon.channel import Outlet
+from vtpm.daemon import nowait
+from vtpm.daemon.conversation import READ_SIZE, Conversation
 from vtpm.daemon.device.device import MAX_LOCALITY, Device, refusal
 from vtpm.daemon.errors import DeviceError
 from vtpm.daemon.lane import Defect, Lane
 
 log = logging.getLogger(__name__)
 
-READ_SIZE: Final = 1 << 16
 EXTENDED_LOCALITY: Final = 32
 """The first extended locality (Part 2, TPMA_LOCALITY)."""
 
@@ -66,7 +66,7 @@ class SimulatorPort:
 
     def _accept(self) -> None:
         try:
-            sock, _ = self._listener.accept()
+            sock = nowait.accept(self._listener)
         except OSError:
             return
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -75,7 +75,7 @@ class SimulatorPort:
         )
 
 
-class SimulatorClient:
+class SimulatorClient(Conversation):
     """One connection to a port of the simulator."""
 
     def __init__(
@@ -86,52 +86,46 @@ class SimulatorClient:
         port: SimulatorPort,
         machine: "SimulatedMachine",
     ) -> None:
-        sock.settimeout(0)
-        self._loop = loop
-        self._sock = sock
+        super().__init__(loop, sock, machine.lane, patience=0)
         self._connection = connection
         self._port = port
         self._machine = machine
-        self._outlet = Outlet(loop, sock)
-        self._is_open = True
-        loop.add_reader(sock.fileno(), self._readable)
 
-    def close(self) -> None:
-        """End the connection."""
-        if not self._is_open:
-            return
-        self._is_open = False
-        self._outlet.close()
-        self._loop.remove_reader(self._sock.fileno())
-        self._sock.close()
-        self._port.forget(self)
+    def receive(self) -> bytes:
+        """Octets from the socket."""
+        return nowait.receive(self._sock, READ_SIZE)
 
-    def _readable(self) -> None:
+    def feed(self, octets: bytes) -> None:
+        """Take octets that have come."""
+        self._connection.feed(octets)
+
+    def take(self) -> Signal | ProtocolError | None:
+        """The next signal that has come whole, or what is wrong with it."""
         try:
-            octets = self._sock.recv(READ_SIZE)
-        except BlockingIOError:
-            return
-        except OSError:
-            octets = b""
-        if not octets:
-            self.close()
-            return
-        try:
-            while signals := self._connection.receive_data(octets):
-                octets = b""
-                for signal in signals:
-                    self._machine.lane.enter(partial(self._begin, signal))
+            return self._connection.take()
         except ProtocolError as error:
-            log.warning("a client of the simulator was disconnected: %s", error)
-            self._machine.lane.enter(self._refuse)
+            return error
 
-    def _refuse(self) -> None:
-        if self._is_open and self._connection.port is PLATFORM_PORT:
-            self._reply(REFUSE)
-        self.close()
+    def give_up(self) -> list[Signal]:
+        """Nothing: a signal may take as long as its client likes."""
+        return []
 
-    def _begin(self, signal: Signal) -> None:
-        if not self._is_open:
+    @property
+    def has_octets(self) -> bool:
+        """Have octets come that are in no signal yet?"""
+        return self._connection.has_octets
+
+    @property
+    def is_waiting(self) -> bool:
+        """Is the rest of a signal to come in time?"""
+        return False
+
+    def begin(self, signal: Signal | ProtocolError) -> None:
+        """Carry a signal out."""
+        if isinstance(signal, ProtocolError):
+            log.warning("a client of the simulator was disconnected: %s", signal)
+            self.answer(REFUSE if self._connection.port is PLATFORM_PORT else b"")
+            self.close()
             return
         if signal.code is SIM.SESSION_END:
             self.close()
@@ -141,18 +135,18 @@ class SimulatorClient:
             self._machine.stop()
             return
         work = partial(self._machine.answer, signal)
-        on_thread = signal.code is SIM.SEND_COMMAND and self._machine.device.is_costly(signal.data)
-        self._machine.lane.run(work, self._reply, on_thread=on_thread)
+        if signal.code is SIM.SEND_COMMAND and self._machine.device.is_costly(signal.data):
+            self._lane.compute(work, self._reply)
+        else:
+            self._lane.run(work, self._reply, on_thread=False)
+
+    def ended(self) -> None:
+        """The connection is over."""
+        self._sock.close()
+        self._port.forget(self)
 
     def _reply(self, answer: bytes | Defect) -> None:
-        if not self._is_open:
-            return
-        if isinstance(answer, Defect):
-            answer = sized(refusal()) + ACKNOWLEDGE
-        try:
-            self._outlet.send(answer)
-        except OSError:
-            self.close()
+        self.answer(sized(refusal()) + ACKNOWLEDGE if isinstance(answer, Defect) else answer)
 
 
 class SimulatedMachine:
@@ -249,7 +243,7 @@ class DataPort:
 
     def _accept(self) -> None:
         try:
-            sock, _ = self._listener.accept()
+            sock = nowait.accept(self._listener)
         except OSError:
             return
         if sock.family != socket.AF_UNIX:

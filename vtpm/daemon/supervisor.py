@@ -20,7 +20,7 @@ from vtpm.daemon.device.views import copy_of, shown
 from vtpm.daemon.endpoint import Endpoint, passed_socket
 from vtpm.daemon.errors import OperatorError
 from vtpm.daemon.handover import ProviderForm, change_custody, expect, is_expected
-from vtpm.daemon.lane import DEFECT, Lane
+from vtpm.daemon.lane import DEFECT, Lane, complete, refuse
 from vtpm.daemon.noting import changed
 from vtpm.daemon.peer import Gate, Peers
 from vtpm.daemon.process import Process
@@ -195,7 +195,7 @@ class Supervisor:
             except (NvstoreError, OperatorError) as error:
                 return error
 
-        endpoint.lane.enter(partial(endpoint.lane.run, attempt, ended.set_result, on_thread=True))
+        endpoint.lane.enter(partial(endpoint.lane.run, attempt, partial(complete, ended), on_thread=True))
         result = await ended
         if isinstance(result, (NvstoreError, OperatorError)):
             raise result
@@ -209,9 +209,9 @@ class Supervisor:
 
         def step() -> None:
             try:
-                copied.set_result(endpoint.device.copied())
+                complete(copied, endpoint.device.copied())
             except Exception as error:  # noqa: BLE001 - raised again below, where no TPM fails by it
-                copied.set_exception(error)
+                refuse(copied, error)
 
         endpoint.lane.enter(step)
         return await copied
@@ -222,7 +222,12 @@ class Supervisor:
         return [state for state in states if state]
 
     async def pause(self) -> None:
-        """Read nothing for any VM, once all that was read is answered; VMs whose TPM works wait first."""
+        """
+        Begin nothing for any VM, and wait for the commands under way; VMs whose TPM works wait first.
+
+        What was read and not begun goes on with `proceed`, or with the process that takes over.
+        May be canceled at any moment; `proceed` must follow then.
+        """
         self.rescan()
         self._is_paused = True
         if self._forgetting:
@@ -333,7 +338,7 @@ class Supervisor:
             form=ProviderForm(self._host, vm),
             admit_revert=partial(self._host.admit_revert, name),
         )
-        lane = Lane(self._process.loop, self._process.executor, device.fail)
+        lane = Lane(self._process.loop, self._process.executor, device.fail, self._process.computer)
         endpoint = Endpoint(
             self._process.loop,
             device,

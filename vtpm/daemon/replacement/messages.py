@@ -41,7 +41,7 @@ REQUEST: Final = "replace"
 
 LENGTH: Final = struct.Struct(">I")
 MAX_FRAME: Final = 1 << 28
-MAX_DESCRIPTORS: Final = 8
+MAX_DESCRIPTORS: Final = 16
 OCTETS: Final = "octets"
 """The key of octets in base64, where JSON has none."""
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from nvstore import NvstoreError
+from vtpm.daemon import nowait
 from vtpm.daemon.admin import peer_of
 from vtpm.daemon.admin_server import AdminServer
 from vtpm.daemon.carried import Carried
@@ -45,12 +46,14 @@ class Link:
 
     async def answer(self, facts: dict[str, Any], descriptor: int) -> None:
         """Answer its request."""
-        await self._send(json.dumps({"result": facts}).encode() + b"\n", [descriptor])
+        line = json.dumps({"result": facts}).encode() + b"\n"
+        await nowait.send_later(self._loop, self._sock, line, [descriptor])
 
     async def send(self, step: str, carried: Carried = NOTHING) -> None:
         """Send a frame."""
         frame = encode(step, carried.facts, list(carried.descriptors))
-        await self._send(LENGTH.pack(len(frame)) + frame, list(carried.descriptors.values()))
+        descriptors = list(carried.descriptors.values())
+        await nowait.send_later(self._loop, self._sock, LENGTH.pack(len(frame)) + frame, descriptors)
 
     async def expect(self, step: str) -> None:
         """Receive a frame; ReplacementError unless it is that step."""
@@ -64,29 +67,11 @@ class Link:
     async def _receive(self, count: int) -> bytes:
         octets = b""
         while len(octets) < count:
-            part = await self._loop.sock_recv(self._sock, count - len(octets))
+            part = await nowait.receive_later(self._loop, self._sock, count - len(octets))
             if not part:
                 raise ReplacementError("the new daemon ended before it had taken over")
             octets += part
         return octets
-
-    async def _send(self, octets: bytes, descriptors: list[int]) -> None:
-        while True:
-            try:
-                count = socket.send_fds(self._sock, [octets], descriptors)
-            except BlockingIOError:
-                await self._writable()
-            else:
-                break
-        await self._loop.sock_sendall(self._sock, octets[count:])
-
-    async def _writable(self) -> None:
-        reached = asyncio.Event()
-        self._loop.add_writer(self._sock.fileno(), reached.set)
-        try:
-            await reached.wait()
-        finally:
-            self._loop.remove_writer(self._sock.fileno())
 
 
 class Predecessor:
