@@ -6,7 +6,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from nvstore.errors import NvstoreError, StateError
-from nvstore.files import file_system_of, free_space
+from nvstore.files import file_system_of, free_space, on_same_file_system
 from nvstore.provider.status import ProviderStatus
 from nvstore.provider_errors import ProviderLocked
 from nvstore.state.vm import StateStatus
@@ -27,7 +27,7 @@ UNSAFE_FILE_SYSTEMS: Final = {
 
 
 class Level(IntEnum):
-    """How bad it is; the worst one is the status that monitoring gets."""
+    """How bad it is; the worst one is the status that monitoring gets, and a note counts as OK."""
 
     OK = 0
     WARNING = 1
@@ -45,7 +45,12 @@ class Finding:
 
     def to_json(self) -> dict[str, Any]:
         """Return it for programs."""
-        return {**vars(self), "level": self.level.name.lower()}
+        return {**vars(self), "level": self.grade}
+
+    @property
+    def grade(self) -> str:
+        """Return how bad it is, in a word; what is good to know, and no fault, is a note."""
+        return self.level.name.lower() if self.level else "note"
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,7 @@ def examine(host: "Host") -> Checkup:
     vms, findings = [], list(_of_host(host, providers))
     for status in providers.values():
         findings += _of_provider(status)
+        findings += _of_document(host, status)
     for state in host.list_states():
         problem, own = _of_state(host, state, providers.get(state.provider))
         findings += own
@@ -167,6 +173,24 @@ def _of_provider(status: ProviderStatus) -> list[Finding]:
             remedy, level = f"vtpm provider show {status.name}", Level.WARNING
         findings.append(Finding(level, subject, warning, remedy))
     return findings
+
+
+def _of_document(host: "Host", status: ProviderStatus) -> Iterator[Finding]:
+    """Yield what is wrong with a provider's file, and with where its key is."""
+    subject = f"provider {status.name}"
+    try:
+        host.providers.check(status.name)
+    except ProviderLocked as error:
+        yield Finding(Level.WARNING, subject, f"it was not authenticated: {error.cause}", error.remedy)
+    except NvstoreError as error:
+        yield Finding(Level.ERROR, subject, error.cause, error.remedy)
+    for path in host.providers.key_files(status.name):
+        if on_same_file_system(path, host.directory / "states"):
+            problem = (
+                f"its key file {path} lies on the disk of what it protects: a copy of the disk opens all"
+            )
+            remedy = f"vtpm provider reseal {status.name} with --tpm, --systemd-creds or --passphrase"
+            yield Finding(Level.OK, subject, problem, f"{remedy}, or --key-file on another disk")
 
 
 def _of_host(host: "Host", providers: dict[str, ProviderStatus]) -> Iterator[Finding]:

@@ -340,6 +340,14 @@ def free_space(path: Path) -> int:
     return disk.f_bavail * disk.f_frsize
 
 
+def on_same_file_system(one: Path, other: Path) -> bool:
+    """Tell whether two files lie on the same file system; one that is missing lies on none."""
+    try:
+        return one.stat().st_dev == other.stat().st_dev
+    except OSError:
+        return False
+
+
 def file_system_of(path: Path) -> str:
     """Return the kind of file system that a directory is on; empty where this system does not tell."""
     try:

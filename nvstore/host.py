@@ -85,11 +85,13 @@ class Host:
         passphrase_cost: Cost = HOST_COST,
         backup_cost: Cost = BACKUP_COST,
         witness: Witness | None = None,
+        require_host_tpm: bool = False,
     ) -> None:
         """
         Make the directories that are missing; UnsafeFile if others could write to them.
 
         Root works on the directory of another user in that user's name; see `owned`.
+        With `require_host_tpm`, keys are unsealed by a TPM alone, whatever the providers' files say.
         """
         self.directory = Path(directory).absolute()
         self._files: Files = files or files_of(self.directory)
@@ -109,7 +111,10 @@ class Host:
         """The states that are open in this process."""
         self.audit = Audit(self.directory / "audit", self._files, clock, entropy, witness=witness)
         self._files.make_directory(self.directory / "keys")
-        book, ring = ProviderFiles(self.directory / "providers", self._files), Keyring(self._files, entropy)
+        book, ring = (
+            ProviderFiles(self.directory / "providers", self._files),
+            Keyring(self._files, entropy, require_host_tpm=require_host_tpm),
+        )
         self.audit.root = partial(_audit_root, book, ring)
         self.audit.is_due = lambda: bool(book.names() or self._registry.uuids())
         setting = Setting(
@@ -260,14 +265,14 @@ class Host:
                 pass
         return store
 
-    def drill(self, path: Path, passphrase: bytes) -> DrillReport:
+    def drill(self, path: Path, passphrase: bytes, *, allow_expensive: bool = False) -> DrillReport:
         """
         Open a backup in memory, and decrypt the state of this host's VMs with nothing but its keys.
 
         DrillFailed: a state that is not under another key does not open.
         """
         with self.audit.entry("provider-drill", path=path.absolute()) as facts:
-            backup = self.providers.open_backup(path, passphrase)
+            backup = self.providers.open_backup(path, passphrase, allow_expensive=allow_expensive)
             facts |= {"provider": backup.provider, "kdk_id": backup.current.hex()}
             trials: dict[str, Callable[[KeySource], object]] = {
                 name: partial(find_newest, self._registry.place(vm), vm)

@@ -205,6 +205,18 @@ class BackupDamaged(NvstoreError):
         )
 
 
+class TooExpensive(NvstoreError):
+    """A file that costs more to open than any that this program writes."""
+
+    code = "too-expensive"
+
+    def __init__(self, place: object, cost: str) -> None:
+        super().__init__(
+            f"to open {place} takes {cost}, more than any file that vtpm writes",
+            "if you know who made it, open it with --allow-expensive",
+        )
+
+
 class BackupMissing(NvstoreError):
     """No file where the backup should be."""
 

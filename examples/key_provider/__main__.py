@@ -107,8 +107,9 @@ class Life:
             identity, package, receipt = (
                 self.directory / name for name in ("identity", "package", "receipt")
             )
-            self.bergen.vtpm("provider", "enroll", "--out", identity)
-            self.oslo.vtpm("provider", "push", "north", "--to", identity, "--out", package)
+            shown = self.bergen.json("provider", "enroll", "--out", identity)["host_id"]
+            known = ("--to", identity, "--host-id", shown)
+            self.oslo.vtpm("provider", "push", "north", *known, "--out", package)
             self.bergen.vtpm("provider", "receive", package, "--kdk-id", self.kdk_id, "--out", receipt)
             self.oslo.vtpm("provider", "acknowledge", receipt)
             self.tell.found(

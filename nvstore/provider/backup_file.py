@@ -54,12 +54,16 @@ def write_backup(
     return pretty(FORMAT, {**fields, "box": sealed.hex()})
 
 
-def open_backup(octets: bytes, path: Path, passphrase: bytes) -> Backup:
-    """Open a backup, or raise BackupDamaged or WrongPassphrase; every key in it reproduces its id."""
+def open_backup(octets: bytes, path: Path, passphrase: bytes, *, allow_expensive: bool = False) -> Backup:
+    """
+    Open a backup, or raise BackupDamaged, TooExpensive or WrongPassphrase; every key in it reproduces its id.
+
+    `allow_expensive` is for one that takes more memory or time than those that are written here.
+    """
     if octets.startswith(DER_SEQUENCE):
         from nvstore.provider.pkcs12 import open_pkcs12  # noqa: PLC0415 - certificates are slow to import
 
-        return open_pkcs12(octets, path, passphrase)
+        return open_pkcs12(octets, path, passphrase, allow_expensive=allow_expensive)
     try:
         document = read_document(octets, FORMAT)
         sealed = bytes.fromhex(document.pop("box"))
@@ -67,7 +71,7 @@ def open_backup(octets: bytes, path: Path, passphrase: bytes) -> Backup:
         raise BackupDamaged(path, str(error)) from None
     except (KeyError, TypeError, ValueError):
         raise BackupDamaged(path, "fields are missing or malformed") from None
-    key = stretch_as_described(passphrase, document.get("argon2id"), path)
+    key = stretch_as_described(passphrase, document.get("argon2id"), path, allow_expensive=allow_expensive)
     try:
         secret = box.unseal(key, PROVIDER_BACKUP, sealed, canonical(document))
         return Backup.of(document, secret)

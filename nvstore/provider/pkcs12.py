@@ -33,7 +33,14 @@ from cryptography.x509.oid import NameOID
 from nvstore.document import BadDocument, canonical, pretty, read_document
 from nvstore.keys import PKCS12_BACKUP, context
 from nvstore.provider.backup import Backup
-from nvstore.provider_errors import BackupDamaged, UnfitPassphrase, WeakPassphrase, WrongPassphrase
+from nvstore.provider.der_cost import MAX_ROUNDS, rounds_of
+from nvstore.provider_errors import (
+    BackupDamaged,
+    TooExpensive,
+    UnfitPassphrase,
+    WeakPassphrase,
+    WrongPassphrase,
+)
 
 FORMAT: Final = "nvstore provider backup in pkcs12"
 EXTENSION: Final = x509.ObjectIdentifier("2.25.333050936105894404412047571640271936385")
@@ -67,8 +74,14 @@ def write_pkcs12(backup: Backup, passphrase: bytes) -> bytes:
     return pkcs12.serialize_key_and_certificates(name, private, certificate, None, encryption)
 
 
-def open_pkcs12(octets: bytes, path: Path, passphrase: bytes) -> Backup:
-    """Open a backup in PKCS#12, or raise BackupDamaged or WrongPassphrase."""
+def open_pkcs12(octets: bytes, path: Path, passphrase: bytes, *, allow_expensive: bool = False) -> Backup:
+    """Open a backup in PKCS#12, or raise BackupDamaged, TooExpensive or WrongPassphrase."""
+    try:
+        rounds = rounds_of(octets)
+    except ValueError as error:
+        raise BackupDamaged(path, f"it is neither a backup nor PKCS#12: {error}") from None
+    if rounds > MAX_ROUNDS and not allow_expensive:
+        raise TooExpensive(path, f"{rounds} rounds of its key derivation")
     private, certificate = _load(octets, path, passphrase)
     try:
         extension = certificate.extensions.get_extension_for_oid(EXTENSION).value

@@ -173,6 +173,11 @@ class Provider:
         wanted = kdk_id or self.current
         return max((b.verified for b in self.backups if b.verified and wanted in b.kdk_ids), default=None)
 
+    def is_backed_up_as_current(self) -> bool:
+        """Tell whether a verified backup names the current key as current, or is of an earlier version."""
+        named = {b.current for b in self.backups if b.verified and self.current in b.kdk_ids}
+        return not named.isdisjoint({self.current, b""})
+
     def last_drilled(self) -> str | None:
         """Return when state was last decrypted with a backup of the current key, if it ever was."""
         return max((b.drilled for b in self.backups if b.drilled and self.current in b.kdk_ids), default=None)

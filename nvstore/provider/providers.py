@@ -37,7 +37,7 @@ from nvstore.provider_errors import (
     WrongKey,
 )
 from nvstore.seal.sealer import Sealer, description_of
-from nvstore.seal.sealing_key import PASSPHRASE, SealingKey
+from nvstore.seal.sealing_key import KEY_FILE, PASSPHRASE, SealingKey
 
 UNOPENED: Final = (KeyFileMissing, KeyFileDamaged, SealFailed, NoSealOpens, WrongKey)
 """What opening a provider ends with whose seals are lost."""
@@ -115,6 +115,8 @@ class Providers:
         Put the keys of a provider into new seals, which replace the old ones unless `keep`.
 
         `unlock` is the passphrase of a seal that is there: it opens here even what requires a TPM.
+        A key file that seals nothing any more is destroyed, or named in `left_behind` if it lies elsewhere.
+        An older copy of the provider's file still opens with its older seals.
         """
         with self._audit.entry("provider-reseal", provider=name) as facts, self._book.exclusive():
             provider = self._chain.open(name, unlock, recovery=True)
@@ -129,7 +131,9 @@ class Providers:
                 "seal": ", ".join(one.description["kind"] for one in made),
             }
             self._chain.write(activated(replace(provider, keys=keys)))
-        return self.show(name)
+            left = [str(path) for path in self._setting.remove_key_files(provider)]
+            facts["left"] = ", ".join(left)
+        return replace(self.show(name), left_behind=left)
 
     def _resealed(
         self, provider: Provider, key: SealedKey, made: Sequence[SealingKey], *, keep: bool
@@ -181,7 +185,7 @@ class Providers:
             facts["kdk_id"] = provider.current.hex()
         return self.show(name)
 
-    def verify(self, path: Path, passphrase: bytes) -> BackupReport:
+    def verify(self, path: Path, passphrase: bytes, *, allow_expensive: bool = False) -> BackupReport:
         """
         Read a backup back, decrypt it, and make sure that its keys reproduce their ids.
 
@@ -189,7 +193,7 @@ class Providers:
         WrongKey: a provider of this name is here, with another key.
         """
         with self._audit.entry("provider-verify", path=path.absolute()) as facts:
-            backup = self.open_backup(path, passphrase)
+            backup = self.open_backup(path, passphrase, allow_expensive=allow_expensive)
             facts |= {"provider": backup.provider, "kdk_id": backup.current.hex()}
             here = self._book.find(backup.provider)
             if here is not None and here.state is State.DESTROYED:
@@ -207,6 +211,7 @@ class Providers:
         *,
         dry_run: bool = False,
         name: str | None = None,
+        allow_expensive: bool = False,
         seal_passphrase: bytes | None = None,
         key_file: Path | None = None,
         seals: Sequence[Sealer] = (),
@@ -220,7 +225,7 @@ class Providers:
         ProviderExists: the name is taken by other keys.
         """
         with self._audit.entry("provider-restore", path=path.absolute(), dry_run=dry_run or None) as facts:
-            backup = self.open_backup(path, passphrase)
+            backup = self.open_backup(path, passphrase, allow_expensive=allow_expensive)
             name = name or backup.provider
             facts |= {"provider": name, "kdk_id": backup.current.hex()}
             check_provider_name(name)
@@ -309,7 +314,20 @@ class Providers:
             groups=sorted(group for group, chosen in groups.items() if chosen == name),
             obstacles=obstacles_of(provider),
             now=self._setting.clock(),
+            authenticated=self._is_checked(provider),
         )
+
+    def key_files(self, name: str) -> Sequence[Path]:
+        """Return the key files that seal a provider; what the file says of them is not authenticated."""
+        current = self._book.read(name).current_key
+        seals = current.seals if current else ()
+        return [Path(str(seal.get("path"))) for seal in seals if seal["kind"] == KEY_FILE]
+
+    def _is_checked(self, provider: Provider) -> bool:
+        """Tell whether a file is authenticated, if its keys are at hand; ProviderAltered if it is not."""
+        if not all(kdk_id in self._ring for kdk_id in provider.kdk_ids):
+            return False
+        return self._chain.checked(provider).is_authenticated
 
     def list(self) -> list[ProviderStatus]:
         """Return the status of every provider of this host, by name."""
@@ -430,7 +448,7 @@ class Providers:
                 warnings = backup_warnings(provider, now)
                 if not warnings:
                     raised.pop(provider.name, None)
-                elif last is None or now - seconds_of(last) >= DAY:
+                elif last is None or not 0 <= now - seconds_of(last) < DAY:
                     raised[provider.name] = timestamp(now)
                     due += warnings
             if due:
@@ -440,13 +458,13 @@ class Providers:
                 pass
         return due
 
-    def open_backup(self, path: Path, passphrase: bytes) -> Backup:
-        """Open a backup, in either format."""
+    def open_backup(self, path: Path, passphrase: bytes, *, allow_expensive: bool = False) -> Backup:
+        """Open a backup, in either format; see `backup_file.open_backup`."""
         try:
             octets = read_file(self._setting.files, path)
         except FileNotFoundError:
             raise BackupMissing(path) from None
-        return open_backup(octets, path, passphrase)
+        return open_backup(octets, path, passphrase, allow_expensive=allow_expensive)
 
     def note_drilled(self, path: Path, backup: Backup) -> None:
         """Note that state of this host was decrypted with a backup."""

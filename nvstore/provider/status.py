@@ -41,6 +41,12 @@ class ProviderStatus:
     last_verified: str | None
     last_drilled: str | None
     warnings: Sequence[str]
+    lacking: Sequence[str] = ()
+    """Which host is not known to have which key, in words."""
+    authenticated: bool = False
+    """Its keys are unsealed in this process, and have authenticated what this says."""
+    left_behind: Sequence[str] = ()
+    """Key files that sealed it until it was resealed, and that are not removed."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it for programs."""
@@ -51,6 +57,8 @@ class ProviderStatus:
             "backups": [backup.to_json() for backup in self.backups],
             "hosts": [host.to_json() for host in self.hosts],
             "warnings": list(self.warnings),
+            "lacking": list(self.lacking),
+            "left_behind": list(self.left_behind),
         }
 
     def lines(self) -> list[str]:
@@ -68,6 +76,12 @@ class ProviderStatus:
             lines.append(f"  successor {self.successor}")
         lines += [f"  backup    {backup.describe()}" for backup in self.backups]
         lines += [f"  host      {host.describe()}" for host in self.hosts]
+        lines += [f"  lacks     {lack}" for lack in self.lacking]
+        lines += [
+            f"  left      {path}: it opens older copies of the provider's file" for path in self.left_behind
+        ]
+        if not self.authenticated:
+            lines.append("  unchecked its keys are sealed, and nothing of this is authenticated")
         return lines + [f"  warning   {warning}" for warning in self.warnings]
 
 
@@ -106,10 +120,16 @@ def status_of(
     groups: Sequence[str],
     obstacles: Sequence[str],
     now: float,
+    authenticated: bool = False,
 ) -> ProviderStatus:
     """Return the status of a provider; `obstacles` are what keeps it from becoming active."""
     current = provider.current_key
     warnings = [*backup_warnings(provider, now), *drill_warnings(provider, now), *obstacles]
+    if provider.last_verified() and not provider.is_backed_up_as_current():
+        warnings.append(
+            f"the verified backups were made before the key {provider.current.hex()} became current:"
+            " one that is made and verified now says so"
+        )
     if provider.rotation:
         warnings.append(_rotation_warning(provider))
     if provider.delete_after and provider.state is State.PENDING_DELETION:
@@ -134,7 +154,21 @@ def status_of(
         last_verified=provider.last_verified(),
         last_drilled=provider.last_drilled(),
         warnings=warnings,
+        lacking=_lacking(provider),
+        authenticated=authenticated,
     )
+
+
+def _lacking(provider: Provider) -> list[str]:
+    """Return in words which hosts are not known to have the current key or its successor."""
+    wanted = [provider.current, *([provider.rotation.successor] if provider.rotation else [])]
+    keys = [key.entry for kdk_id in dict.fromkeys(wanted) if (key := provider.key(kdk_id))]
+    return [
+        f"{host.describe()} has not acknowledged the key {key.kdk_id.hex()} of {key.created}"
+        for host in provider.hosts
+        for key in keys
+        if key.kdk_id not in host.kdk_ids
+    ]
 
 
 def _rotation_warning(provider: Provider) -> str:

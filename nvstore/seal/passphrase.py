@@ -10,6 +10,7 @@ from nvstore.files import OsFiles, Reader, read_descriptor, read_file
 from nvstore.keys import KEY_SIZE
 from nvstore.provider_errors import (
     BackupDamaged,
+    TooExpensive,
     WeakPassphrase,
 )
 
@@ -18,6 +19,9 @@ SALT_SIZE: Final = 16
 MAX_MEMORY_KIB: Final = 4 << 20
 MAX_ITERATIONS: Final = 64
 MAX_LANES: Final = 64
+DEAR_MEMORY_KIB: Final = 1 << 20
+DEAR_ITERATIONS: Final = 8
+"""What a file asks for beyond these is done only if an operator says so: it takes gigabytes, and minutes."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +63,15 @@ def describe_stretching(salt: bytes, cost: Cost) -> dict[str, int | str]:
     }
 
 
-def stretch_as_described(passphrase: bytes, description: object, place: object) -> bytes:
-    """Stretch with stored parameters; BackupDamaged if they are impossible, or would exhaust this host."""
+def stretch_as_described(
+    passphrase: bytes, description: object, place: object, *, allow_expensive: bool = False
+) -> bytes:
+    """
+    Stretch with stored parameters.
+
+    BackupDamaged: they are impossible, or would exhaust this host.
+    TooExpensive: they are beyond what this program writes, unless `allow_expensive`.
+    """
     match description:
         case {
             "memory_kib": int(memory),
@@ -76,6 +87,9 @@ def stretch_as_described(passphrase: bytes, description: object, place: object) 
                 octets = bytes.fromhex(salt)
             except ValueError:
                 octets = b""
+            dear = memory > DEAR_MEMORY_KIB or iterations > DEAR_ITERATIONS
+            if len(octets) == SALT_SIZE and dear and not allow_expensive:
+                raise TooExpensive(place, f"{memory >> 10} MiB and {iterations} rounds of Argon2id")
             if len(octets) == SALT_SIZE:
                 return stretch(passphrase, octets, Cost(memory, iterations, lanes))
     raise BackupDamaged(place, "its parameters of Argon2id are impossible")

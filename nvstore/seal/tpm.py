@@ -77,6 +77,10 @@ def recover_from_tpm(description: Mapping[str, Any], what: str) -> bytes:
     with _tpm(tcti, what) as (tss, esys), _parent(tss, esys, parent_name) as parent:
         selection = _selection(tss, pcrs, what)
         public = tss.TPM2B_PUBLIC.unmarshal(octets[0])[0]
+        bound = tss.TPMA_OBJECT.FIXEDTPM | tss.TPMA_OBJECT.FIXEDPARENT
+        if int(public.publicArea.objectAttributes) & int(bound) != int(bound):
+            reason = "its object may have been made outside of this TPM"
+            raise _failed(what, reason, f"find out who could write the provider's file; {_ANOTHER}")
         if parent is None:
             raise _failed(
                 what, "this is another TPM than the one that sealed it, or it was cleared", _ANOTHER

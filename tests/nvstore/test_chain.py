@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from nvstore import (
+    Format,
     Host,
     HostTpmRequired,
     KeyMissing,
@@ -15,10 +16,17 @@ from nvstore import (
     NvstoreError,
     PackageRefused,
     ProviderAltered,
+    TooExpensive,
+    WrongPassphrase,
+    examine,
 )
+from nvstore.doctor import Level
 from nvstore.keys import kdk_id_of
+from nvstore.provider import pkcs12
 from nvstore.provider.backup import KeyEntry
 from nvstore.provider.chain import mac_of, with_certificates
+from nvstore.provider.der_cost import rounds_of
+from nvstore.provider.pkcs12 import ROUNDS
 from nvstore.provider.provider import read_provider
 from nvstore.seal.sealer import KeyFileSealer
 from tests.nvstore.conftest import BLOBS, OTHER, PASSPHRASE, VM, as_first_version, host_at, rewrite, verify
@@ -459,3 +467,122 @@ def test_a_certificate_is_for_one_epoch() -> None:
     entry = with_certificates(KeyEntry(bytes(16), 2, "now"), {b"\1" * 16: PLANTED})
     other = with_certificates(KeyEntry(bytes(16), 3, "now"), {b"\1" * 16: PLANTED})
     assert entry.certificates != other.certificates
+
+
+class TestCost:
+    """What a foreign file may cost before anybody knows that it opens."""
+
+    @pytest.mark.parametrize("change", [{"memory_kib": 2 << 20}, {"iterations": 9}])
+    def test_argon2id(self, host: Host, tmp_path: Path, change: dict[str, int]) -> None:
+        """More memory or rounds than this program's files ask for are spent on an operator's word only."""
+        path = tmp_path / "main.backup"
+        document = json.loads(path.read_text())
+        document["argon2id"] |= change
+        path.write_text(json.dumps(document))
+        with pytest.raises(TooExpensive, match="--allow-expensive"):
+            host.providers.verify(path, PASSPHRASE)
+        if "iterations" in change:
+            with pytest.raises(WrongPassphrase):
+                host.providers.verify(path, PASSPHRASE, allow_expensive=True)
+
+    def test_pkcs12(self, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """So are the rounds of PKCS#12, wherever in the file they stand."""
+        long = b"a long enough passphrase"
+        path = tmp_path / "p12"
+        host.providers.backup("main", path, long, form=Format.PKCS12)
+        octets = path.read_bytes()
+        assert rounds_of(octets) == ROUNDS
+        mine, huge = ROUNDS.to_bytes(3, "big"), (0x7FFFFF).to_bytes(3, "big")
+        places = [i for i in range(len(octets)) if octets[i : i + 5] == b"\x02\x03" + mine]
+        assert len(places) >= 2
+        for place in places:
+            raised = octets[: place + 2] + huge + octets[place + 5 :]
+            assert rounds_of(raised) == 0x7FFFFF
+        monkeypatch.setattr(pkcs12, "MAX_ROUNDS", ROUNDS - 1)
+        with pytest.raises(TooExpensive, match=str(ROUNDS)):
+            host.providers.open_backup(path, long)
+        assert host.providers.open_backup(path, long, allow_expensive=True).provider == "main"
+
+    @pytest.mark.parametrize(
+        "octets", [b"\x30\x80\x00\x00", b"\x30\x02\x24\x00", b"\x30\x05\x04", b"\x30" * 50]
+    )
+    def test_not_der(self, octets: bytes) -> None:
+        """What could hide its rounds is refused."""
+        with pytest.raises(ValueError, match=r"DER|definite|deeply"):
+            rounds_of(octets)
+
+    def test_scrypt(self) -> None:
+        """Its three parameters count together."""
+        numbers = b"".join(bytes([2, len(n)]) + n for n in (b"\x40\x00", b"\x08", b"\x02"))
+        assert rounds_of(b"\x30" + bytes([len(numbers) + 4]) + b"\x04\x02ss" + numbers) == 0x4000 * 8 * 2
+
+
+class TestTold:
+    """What a status says that an operator would not see otherwise."""
+
+    def test_backup_of_before_the_promotion(self, host: Host, tmp_path: Path) -> None:
+        """After a promotion, it says so until a backup was verified that names the new key as current."""
+        host.rotations.begin("main")
+        verify(host, "main", tmp_path / "both")
+        host.rotations.promote("main")
+        host.rotations.finish("main")
+        assert "became current" in host.providers.show("main").warnings[0]
+        verify(host, "main", tmp_path / "after")
+        assert host.providers.show("main").warnings == []
+
+    def test_what_hosts_lack(self, host: Host, tmp_path: Path) -> None:
+        """Each host is named that has not acknowledged the current key, or the one that follows."""
+        identity = host_at(tmp_path / "other").exchange.enroll()
+        host.exchange.push("main", identity, tmp_path / "p", host_id=identity.host_id)
+        new = host.rotations.begin("main")
+        lacking = host.providers.show("main").lacking
+        assert len(lacking) == 2
+        assert all(identity.host_id in lack for lack in lacking)
+        assert new.hex() in lacking[1]
+
+    def test_unchecked(self, host: Host, directory: Path) -> None:
+        """A status that no key has authenticated says so."""
+        assert host.providers.show("main").authenticated
+        again = host_at(directory)
+        assert "  unchecked" in "\n".join(again.providers.show("main").lines())
+        again.providers.check("main")
+        assert "  unchecked" not in "\n".join(again.providers.show("main").lines())
+
+    def test_doctor(self, host: Host, directory: Path) -> None:
+        """A key file beside the data is a note, an altered file an error."""
+        found = [f for f in examine(host).findings if f.subject == "provider main"]
+        assert [(f.grade, "main.key" in f.problem) for f in found] == [("note", True)]
+        change(directory, backups=[])
+        found = [f for f in examine(host_at(directory)).findings if f.subject == "provider main"]
+        assert any("altered" in f.problem for f in found if f.level is Level.ERROR)
+
+    def test_what_a_new_seal_leaves(self, host: Host, directory: Path, tmp_path: Path) -> None:
+        """The key file of the old seal is destroyed; one that lies elsewhere is named."""
+        elsewhere = tmp_path / "elsewhere.key"
+        assert host.providers.reseal("main", key_file=elsewhere).left_behind == []
+        assert not (directory / "keys/main.key").exists()
+        status = host.providers.reseal("main", passphrase=SEAL)
+        assert status.left_behind == [str(elsewhere)]
+        assert elsewhere.exists()
+        host.providers.reseal("main")
+        assert (directory / "keys/main.key").exists()
+        host_at(directory).providers.check("main")
+
+    def test_alarm_of_the_future(self, directory: Path) -> None:
+        """A date that was moved on does not silence an alarm."""
+        host = host_at(directory)
+        host.providers.init("main")
+        assert len(host.providers.raise_alarms()) == 1
+        path = directory / "providers/alarms"
+        path.write_text(
+            json.dumps(json.loads(path.read_text()) | {"raised": {"main": "9000-01-01T00:00:00Z"}})
+        )
+        assert len(host.providers.raise_alarms()) == 1
+
+
+def test_host_that_requires_its_tpm(host: Host, directory: Path) -> None:
+    """Where the host is told to use its TPM, no file decides otherwise."""
+    host.create_state(VM, "guest", BLOBS).close()
+    strict = Host(directory, require_host_tpm=True)
+    with pytest.raises(HostTpmRequired):
+        strict.open_state(VM)

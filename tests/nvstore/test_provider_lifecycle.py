@@ -336,7 +336,9 @@ class TestFile:
         path = as_first_version(host, "main")
         again = host_at(directory)
         backups = tuple(replace(backup, current=b"") for backup in before.backups)
-        assert again.providers.show("main") == replace(before, unlocked=True, backups=backups)
+        assert again.providers.show("main") == replace(
+            before, unlocked=True, backups=backups, authenticated=False
+        )
         again.create_state(VM, "guest", BLOBS).close()
         document = json.loads(path.read_text())
         assert (document["version"], document["default_for"]) == (2, [""])

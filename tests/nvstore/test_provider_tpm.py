@@ -15,7 +15,7 @@ from unittest.mock import patch
 import pytest
 
 from nvstore import Host, HostTpmRequired, ProviderLocked, SealFailed, TctiRefused
-from nvstore.seal.tpm import TpmSealer
+from nvstore.seal.tpm import TpmSealer, recover_from_tpm
 from nvstore.tcti import VARIABLE
 from tests.clients.simulators import free_port_pair
 from tests.nvstore.conftest import BLOBS, PASSPHRASE, VM, host_at, verify
@@ -190,3 +190,17 @@ def test_command_line(tpm: HostTpm, tmp_path: Path) -> None:
     init = [*vtpm, "provider", "init", "main", "--require-host-tpm", "--tpm-tcti", tpm.tcti]
     done = subprocess.run([*init, "--tpm-pcrs", "sha256:0,7", "--json"], capture_output=True, check=True)
     assert json.loads(done.stdout)["seal"] == "tpm"
+
+
+def test_object_from_outside(sealed: Host) -> None:
+    """An object that could have been made elsewhere, with a key that somebody knows, is not unsealed."""
+    document = json.loads((sealed.directory / "providers/main.provider").read_text())
+    seal = next(s for s in document["keys"][0]["seals"] if s["kind"] == "tpm")
+    public = bytearray.fromhex(seal["public"])
+    attributes = int.from_bytes(public[6:10])
+    assert attributes & 0x12 == 0x12
+    for bits in (0x02, 0x10, 0x12):
+        public[6:10] = (attributes & ~bits).to_bytes(4, "big")
+        with pytest.raises(SealFailed, match="outside"):
+            recover_from_tpm(seal | {"public": public.hex()}, "main")
+    assert len(recover_from_tpm(seal, "main")) == 32

@@ -86,6 +86,6 @@ def print_page(checkup: Any) -> None:
         ],
     )
     for finding in checkup.findings:
-        click.echo(f"{finding.level.name}: {finding.subject}: {finding.problem}\n  -> {finding.remedy}")
-    if not checkup.findings:
+        click.echo(f"{finding.grade.upper()}: {finding.subject}: {finding.problem}\n  -> {finding.remedy}")
+    if not checkup.level:
         click.echo("all is well")

@@ -40,13 +40,18 @@ class Place:
         """The directory of state."""
         return Path(self.state)
 
-    def host(self) -> "Host":
-        """The states and the key providers kept there."""
+    def host(self, *, require_host_tpm: bool = False) -> "Host":
+        """The states and the key providers kept there; with a TPM required, no other seal opens a key."""
         from nvstore import Host  # noqa: PLC0415 - help needs no store
         from vtpm.daemon.witness import tell_system_log  # noqa: PLC0415
 
         self.become_owner()
-        return Host(self.state_dir, files=caller.files(), witness=tell_system_log)
+        return Host(
+            self.state_dir,
+            files=caller.files(),
+            witness=tell_system_log,
+            require_host_tpm=require_host_tpm,
+        )
 
     def become_owner(self) -> None:
         """

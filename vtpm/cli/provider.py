@@ -4,6 +4,7 @@ import json
 from collections.abc import Collection
 from importlib import import_module
 from pathlib import Path
+from shutil import which
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -80,6 +81,7 @@ def init(
         seals = seals_of(f"provider {name}", **options)
         place.host().providers.init(name, **seals, require_host_tpm=require_host_tpm)
         tell(place, name, as_json=as_json)
+        warn_of_key_file(place.host(), name)
 
 
 @provider.command()
@@ -99,8 +101,14 @@ def reseal(
         host = place.host()
         seals = seals_of(f"provider {name}", **options)
         unlock = passphrase_from_file(unlock_file) if unlock_file else None
-        host.providers.reseal(name, **seals, keep=keep, unlock=unlock)
-        tell(place, name, as_json=as_json)
+        status = host.providers.reseal(name, **seals, keep=keep, unlock=unlock)
+        click.echo(json.dumps(status.to_json()) if as_json else "\n".join(status.lines()))
+        if not keep:
+            click.echo(
+                f"older copies of {name}.provider still open with the seals in them;"
+                f" if somebody may have one, rotate the key: vtpm provider rotate {name}",
+                err=True,
+            )
 
 
 @provider.command()
@@ -222,8 +230,37 @@ def destroy(place: Place, name: str, unlock_file: Path | None, *, yes: bool, as_
 
 def tell(place: Place, name: str, *, as_json: bool) -> None:
     """What a provider is, for people or for programs."""
-    status = place.host().providers.show(name)
+    from nvstore import NvstoreError, ProviderAltered  # noqa: PLC0415 - help needs no store
+
+    providers = place.host().providers
+    try:
+        providers.check(name)
+    except ProviderAltered:
+        raise
+    except NvstoreError:  # it is told as it is, unauthenticated
+        pass
+    status = providers.show(name)
     click.echo(json.dumps(status.to_json()) if as_json else "\n".join(status.lines()))
+
+
+def warn_of_key_file(host: "Host", name: str) -> None:
+    """Say what a key file beside the data is worth, and what this host has that is better."""
+    from nvstore.files import on_same_file_system  # noqa: PLC0415 - help needs no store
+
+    near = [p for p in host.providers.key_files(name) if on_same_file_system(p, host.directory / "states")]
+    if not near:
+        return
+    better = [
+        *(["--tpm"] if Path("/dev/tpmrm0").exists() else []),
+        *(["--systemd-creds"] if which("systemd-creds") else []),
+        "--passphrase",
+        "--key-file on another disk",
+    ]
+    click.echo(
+        f"the key file {near[0]} lies beside what it protects: whoever copies this disk has both.\n"
+        f"Better on this host: vtpm provider reseal {name} {' or '.join(better)}",
+        err=True,
+    )
 
 
 def warn_of_bundles(host: "Host", kdk_ids: Collection[bytes]) -> None:

@@ -1,6 +1,7 @@
 """`vtpm provider backup`, `verify`, `drill`, `restore` and `share`: a key outlives its host."""
 
 import json
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,10 +90,12 @@ def backup(
 @secret_options
 @as_json_option
 @click.pass_obj
-def verify(place: Place, /, file: Path, *, as_json: bool, **secret: Any) -> None:
+def verify(place: Place, /, file: Path, *, allow_expensive: bool, as_json: bool, **secret: Any) -> None:
     """Read a backup back: it must give the provider's key, and then VMs may be created under it."""
     with explained():
-        report = place.host().providers.verify(file, passphrase=Secret(**secret).read())
+        report = place.host().providers.verify(
+            file, Secret(**secret).read(), allow_expensive=interruptible(allow_expensive)
+        )
     if as_json:
         click.echo(json.dumps(report.to_json()))
         return
@@ -106,10 +109,12 @@ def verify(place: Place, /, file: Path, *, as_json: bool, **secret: Any) -> None
 @secret_options
 @as_json_option
 @click.pass_obj
-def drill(place: Place, /, file: Path, *, as_json: bool, **secret: Any) -> None:
+def drill(place: Place, /, file: Path, *, allow_expensive: bool, as_json: bool, **secret: Any) -> None:
     """Restore a backup in memory, and decrypt this host's VMs with nothing but its keys."""
     with explained():
-        report = place.host().drill(file, passphrase=Secret(**secret).read())
+        report = place.host().drill(
+            file, Secret(**secret).read(), allow_expensive=interruptible(allow_expensive)
+        )
     if as_json:
         click.echo(json.dumps(report.to_json()))
         return
@@ -137,6 +142,7 @@ def restore(
     passphrase_fd: int | None,
     shares: tuple[Path, ...],
     *,
+    allow_expensive: bool,
     dry_run: bool,
     as_json: bool,
     **options: Any,
@@ -146,7 +152,14 @@ def restore(
         secret = Secret(passphrase_file, passphrase_fd, shares).read()
         seals = seals_of(f"provider {name or 'that is restored'}", **options)
         seals["seal_passphrase"] = seals.pop("passphrase")
-        report = place.host().providers.restore(file, secret, dry_run=dry_run, name=name, **seals)
+        report = place.host().providers.restore(
+            file,
+            secret,
+            dry_run=dry_run,
+            name=name,
+            allow_expensive=interruptible(allow_expensive),
+            **seals,
+        )
         if as_json:
             click.echo(json.dumps(report.to_json()))
         elif dry_run:
@@ -157,6 +170,13 @@ def restore(
             tell(place, name or report.provider, as_json=False)
         for warning in report.warnings:
             click.echo(f"warning: {warning}", err=True)
+
+
+def interruptible(allow_expensive: bool) -> bool:  # noqa: FBT001 - the value of an option
+    """Let Ctrl-C end at once what takes minutes; files outlive that as they do a kill."""
+    if allow_expensive:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    return allow_expensive
 
 
 @click.command()

@@ -87,6 +87,9 @@ def secret_options(command: F) -> F:
         click.option("--passphrase-file", type=PATH, help="Read the backup's passphrase from a file."),
         click.option("--passphrase-fd", type=click.IntRange(0), help="Read it from a descriptor."),
         click.option("--share", "shares", type=PATH, multiple=True, help="A share of it; give enough."),
+        click.option(
+            "--allow-expensive", is_flag=True, help="Open it even if it takes gigabytes or minutes."
+        ),
     )
     for option in reversed(options):
         command = option(command)

@@ -47,6 +47,9 @@ RUN_DIR_MODE = 0o711
     type=click.Path(file_okay=False, exists=True, path_type=Path),
     help="Add each VM's commands and responses to <vm>.pcapng there, guests' secrets included.",
 )
+@click.option(
+    "--require-host-tpm", is_flag=True, help="Unseal keys by a TPM alone, whatever the providers' files say."
+)
 @click.option("--replace", is_flag=True, help="Take over from the daemon that runs, guests and all.")
 @click.option("--background", is_flag=True, help="Return once it serves; it goes on by itself.")
 @click.option("-v", "--verbose", is_flag=True, help="Say more on standard error.")
@@ -62,6 +65,7 @@ def serve(
     passphrase_fd: int | None,
     trace_dir: Path | None,
     *,
+    require_host_tpm: bool,
     replace: bool,
     background: bool,
     verbose: bool,
@@ -93,7 +97,7 @@ def serve(
             from vtpm.cli.vm import unlock  # noqa: PLC0415 - loaded after the socket is bound
             from vtpm.daemon.server import Server  # noqa: PLC0415
 
-        host = place.host()
+        host = place.host(require_host_tpm=require_host_tpm)
         unlock(host, provider, passphrase_of(passphrase_file, passphrase_fd))
         server = Server(host, place.run_dir, access, trace_dir, passed, Peers(peers))
         if successor is not None:
