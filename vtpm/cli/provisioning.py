@@ -149,14 +149,15 @@ def tool_certifier(
     configuration: Path, vm: str, model: "Model", specification: "Specification"
 ) -> "Certifier":
     """The program that a file like swtpm_setup.conf names; the platform is what its own settings say."""
-    from vtpm.compat.arguments import ArgumentError  # noqa: PLC0415 - help needs none of these
-    from vtpm.compat.certificates_tool import ToolCertifier  # noqa: PLC0415
+    from vtpm.compat.certificates_tool import ToolCertifier  # noqa: PLC0415 - help needs none of these
     from vtpm.compat.setup_arguments import settings_in  # noqa: PLC0415
 
     try:
         settings = settings_in(configuration)
-    except ArgumentError as error:
-        raise click.UsageError(f"--certs-tool {error}; name a file like swtpm_setup.conf") from None
+    except OSError as error:
+        raise click.UsageError(
+            f"--certs-tool {configuration}: {error.strerror}; name a file like swtpm_setup.conf"
+        ) from None
     if not settings.get("create_certs_tool"):
         raise click.UsageError(f"--certs-tool {configuration}: it names no create_certs_tool")
     return ToolCertifier(settings, vm, model, specification, platform=True, logfile=None)

@@ -9,6 +9,7 @@ from typing import Final
 
 from nvstore import NvstoreError
 from vtpm.compat.arguments import TRUE, ArgumentError, Arguments, number, state_uri
+from vtpm.compat.ending import LogHandler, log_to
 from vtpm.compat.foreign_state import StreamForm, is_for_swtpm, take_over
 from vtpm.compat.keys import read_key
 from vtpm.compat.listeners import Listeners
@@ -17,7 +18,7 @@ from vtpm.compat.seccomp import action_of, restrict
 from vtpm.compat.storage import storage_of
 from vtpm.daemon.device.device import command_of
 from vtpm.daemon.endpoint import Endpoint, Policy
-from vtpm.daemon.errors import DeviceError, OperatorError
+from vtpm.daemon.errors import DeviceError
 from vtpm.daemon.lane import Lane
 from vtpm.daemon.process import Process
 from vtpm.daemon.simulator import DataPort
@@ -40,14 +41,6 @@ class Emulator:
 
     def __init__(self, arguments: Arguments, listeners: Listeners) -> None:
         start_log(arguments)
-        try:
-            self._prepare(arguments, listeners)
-        except (ArgumentError, OperatorError) as error:
-            if arguments.of("log"):  # else it stands on standard error, where the program's end puts it, too
-                log.error("%s", error)  # noqa: TRY400 - the operator's to mend
-            raise
-
-    def _prepare(self, arguments: Arguments, listeners: Listeners) -> None:
         storage = storage_of(state_uri(arguments))
         profile = profile_of(arguments.of("profile"))
         key = read_key("key", arguments.of("key"))
@@ -146,17 +139,18 @@ def start_log(arguments: Arguments) -> None:
         return
     stream = sys.stderr
     if "fd" in values:
-        stream = os.fdopen(number("log", "fd", values["fd"]), "a", buffering=1)
+        stream = log_to(number("log", "fd", values["fd"]))
     elif "file" in values:
         mode = os.O_TRUNC if values.get("truncate") == "true" else os.O_APPEND
         try:
             descriptor = os.open(values["file"], os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | mode, 0o644)
         except OSError as error:
             raise ArgumentError(f"--log file={values['file']}: {error.strerror}") from None
-        stream = os.fdopen(descriptor, "a", buffering=1)
+        stream = log_to(descriptor)
     level = logging.INFO if number("log", "level", values.get("level", "0")) else logging.WARNING
     prefix = values.get("prefix", "swtpm: ")
-    logging.basicConfig(stream=stream, level=level, format=f"{prefix.replace('%', '%%')}%(message)s")
+    form = f"{prefix.replace('%', '%%')}%(message)s"
+    logging.basicConfig(handlers=[LogHandler(stream)], level=level, format=form)
 
 
 def trace_file(arguments: Arguments) -> Path | None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from vtpm.compat.arguments import ArgumentError
+from vtpm.compat.ending import obey
 from vtpm.compat.ioctl_arguments import IoctlArguments, parse
 from vtpm.compat.version import own_version
 from vtpm.control import messages
@@ -56,25 +57,21 @@ class IoctlError(Exception):
 
 def main() -> NoReturn:
     """Run `swtpm_ioctl` with the process's arguments."""
-    try:
-        run(sys.argv[1:])
-    except (ArgumentError, IoctlError) as error:
-        sys.stderr.write(f"{error}\n")
-        sys.exit(1)
-    sys.exit(0)
+    obey("", run, (ArgumentError, IoctlError), lambda _words: None)
 
 
-def run(words: list[str]) -> None:
+def run(words: list[str]) -> int:
     """Obey a command line; ArgumentError or IoctlError says why it could not be."""
     arguments = parse(words)
     if arguments.command == "version":
         sys.stdout.write(f"TPM emulator control tool version {own_version()} (vtpm)\n")
-        return
+        return 0
     if arguments.command == "help":
         sys.stdout.write(USAGE)
-        return
+        return 0
     with connected(arguments) as control:
         COMMANDS[arguments.command](control, arguments)
+    return 0
 
 
 class Control:

@@ -14,6 +14,7 @@ from nvstore import NvstoreError, Store
 from vtpm.compat.arguments import ArgumentError, number
 from vtpm.compat.certificates_tool import ToolCertifier
 from vtpm.compat.description import spaced
+from vtpm.compat.ending import LogHandler, last_value, log_to, obey
 from vtpm.compat.foreign_state import take_over
 from vtpm.compat.keys import Key, key_of, read_descriptor, read_file
 from vtpm.compat.profiles import described, list_profiles, named, shown_name
@@ -79,23 +80,9 @@ log = logging.getLogger(__name__)
 
 
 def main() -> NoReturn:
-    """Run `swtpm_setup` with the process's arguments; whatever stops it stands in its log."""
+    """Run `swtpm_setup` with the process's arguments."""
     forbid_dumps()
-    try:
-        start_log(log_file(sys.argv[1:]))
-        status = run(sys.argv[1:])
-    except (ArgumentError, OperatorError, NvstoreError) as error:
-        log.error("%s", error)  # noqa: TRY400 - the operator's to mend
-        sys.stderr.write(f"swtpm_setup: {error}\n")
-        status = 1
-    except OSError as error:
-        log.error("%s: %s", error.filename or "a system call", error.strerror)  # noqa: TRY400 - as above
-        sys.stderr.write(f"swtpm_setup: {error.filename or 'a system call'}: {error.strerror}\n")
-        status = 1
-    except Exception:
-        log.exception("a defect of this program")
-        raise
-    sys.exit(status)
+    obey("swtpm_setup", run, (ArgumentError, OperatorError, NvstoreError), start_named_log)
 
 
 def run(words: list[str]) -> int:
@@ -113,6 +100,7 @@ def run(words: list[str]) -> int:
     elif "create-config-files" in arguments.options:
         create_configuration(arguments.options["create-config-files"])
     else:
+        start_log(arguments.options.get("logfile"))
         check(arguments)
         return set_up(arguments, read_configuration(arguments))
     return 0
@@ -291,8 +279,15 @@ def log_file(words: list[str]) -> str | None:
 def start_log(place: str | None) -> None:
     """Log to the file that is named, or else to standard output."""
     if place is None:
-        logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(message)s")
-        return
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
-    stream = os.fdopen(os.open(place, flags, 0o644), "a", buffering=1)
-    logging.basicConfig(stream=stream, level=logging.INFO, format="%(message)s")
+        stream = sys.stdout
+    else:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+        stream = log_to(os.open(place, flags, 0o644))
+    logging.basicConfig(handlers=[LogHandler(stream)], level=logging.INFO, format="%(message)s")
+
+
+def start_named_log(words: list[str]) -> None:
+    """Log to the file that a command line names, which need not be one that can be obeyed."""
+    place = last_value("--logfile", words)
+    if place is not None:
+        start_log(place)

@@ -4,6 +4,7 @@ The command line of `swtpm_setup` (swtpm 0.7 to 0.10, man page swtpm_setup.8), a
 Nothing is ignored but what swtpm ignores: what is not done here is refused by its name.
 """
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -78,6 +79,8 @@ NOT_DONE: Final = frozenset(
 
 CIPHERS: Final = frozenset({"aes-cbc", "aes-128-cbc", "aes-256-cbc"})
 CONFIGURATION: Final = "swtpm_setup.conf"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,31 +162,32 @@ def check(arguments: SetupArguments) -> None:
 
 
 def read_configuration(arguments: SetupArguments) -> Mapping[str, str]:
-    """swtpm_setup.conf: the file that was named, or the first of the usual places; empty if there is none."""
+    """
+    swtpm_setup.conf: the file that was named, or else the first one in the usual places that can be read.
+
+    It is empty if there is none: a program that libvirt runs as another user has the environment of root,
+    whose home it may not enter.
+    ArgumentError: the file that was named cannot be read.
+    """
     named = arguments.options.get("config")
-    places = [Path(named)] if named else usual_places(CONFIGURATION)
-    for place in places:
+    if named:
+        try:
+            return settings_in(Path(named))
+        except OSError as error:
+            raise ArgumentError(f"--config {named}: {error.strerror}") from None
+    for place in usual_places(CONFIGURATION):
         try:
             return settings_in(place)
         except FileNotFoundError:
             continue
-        except ArgumentError as error:  # the directory of another user, as where HOME is inherited
-            if named or not isinstance(error.__context__, OSError):
-                raise
-    if named:
-        raise ArgumentError(f"--config {named}: there is no such file")
+        except OSError as error:
+            log.info("%s is passed over: %s", place, error.strerror)
     return {}
 
 
 def settings_in(place: Path) -> Mapping[str, str]:
-    """The settings of a file of swtpm_setup.conf's form; FileNotFoundError if there is none."""
-    try:
-        text = place.read_text()
-    except FileNotFoundError:
-        raise
-    except (OSError, UnicodeDecodeError) as error:
-        said = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
-        raise ArgumentError(f"{place}: {said}") from None
+    """The settings of a file of swtpm_setup.conf's form; OSError if it cannot be read."""
+    text = place.read_text(encoding="utf-8", errors="surrogateescape")  # as the names of files are
     return dict(_setting(line) for line in text.splitlines() if "=" in line.partition("#")[0])
 
 

@@ -5,7 +5,8 @@ import sys
 from collections.abc import Callable
 from typing import Final, NoReturn
 
-from vtpm.compat.arguments import MESSAGES, ArgumentError, Arguments, check, parse
+from vtpm.compat.arguments import MESSAGES, ArgumentError, Arguments, check, parse, split
+from vtpm.compat.ending import last_value, obey
 from vtpm.compat.listeners import Listeners, listen
 from vtpm.compat.version import own_version
 from vtpm.daemon.errors import OperatorError
@@ -32,17 +33,7 @@ The options of swtpm 0.7 to 0.10, as far as `swtpm socket --print-capabilities` 
 def main() -> NoReturn:
     """Run `swtpm` with the process's arguments."""
     forbid_dumps()
-    try:
-        status = run(sys.argv[1:])
-    except (ArgumentError, OperatorError) as error:
-        sys.stderr.write(f"swtpm: {error}\n")
-        status = 1
-    except OSError as error:
-        sys.stderr.write(f"swtpm: {error.filename or 'a system call'}: {error.strerror}\n")
-        status = 1
-    except KeyboardInterrupt:
-        status = 1
-    sys.exit(status)
+    obey("swtpm", run, (ArgumentError, OperatorError), start_named_log)
 
 
 def run(words: list[str]) -> int:
@@ -70,6 +61,15 @@ def run(words: list[str]) -> int:
         return serve(arguments, listeners)
     finally:
         listeners.unlink()
+
+
+def start_named_log(words: list[str]) -> None:
+    """Log as a command line says, which need not be one that can be obeyed."""
+    value = last_value("--log", words)
+    if value is not None:
+        from vtpm.compat.emulator import start_log  # noqa: PLC0415 - a server binds its sockets before
+
+        start_log(Arguments(options={"log": split("log", value)}))
 
 
 def message_of(arguments: Arguments) -> str | None:

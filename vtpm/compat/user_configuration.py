@@ -32,11 +32,11 @@ def create_configuration(text: str) -> None:
         )
     home = os.environ.get("XDG_CONFIG_HOME")
     path = (Path(home) if home else own_home() / ".config") / CONFIGURATION
-    if path.exists() and "overwrite" not in words:
-        if "skip-if-exist" in words:
-            return
-        raise ArgumentError(f"--create-config-files: {path} exists; give overwrite or skip-if-exist")
     try:
+        if path.exists() and "overwrite" not in words:
+            if "skip-if-exist" in words:
+                return
+            raise ArgumentError(f"--create-config-files: {path} exists; give overwrite or skip-if-exist")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(CONTENT)
     except OSError as error:

@@ -13,7 +13,7 @@ import logging
 import os
 import pwd
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -40,6 +40,12 @@ KEY: Final = "authority.key"
 CERTIFICATE: Final = "authority.pem"
 NAME: Final = "vtpm local authority"
 SECRET: Final = "authority"  # noqa: S105 - the name of the secret
+OWN: Final = "vtpm/authority"
+"""The user's own authority, within a directory of state."""
+
+SWTPM_AUTHORITY: Final = Path("/var/lib/swtpm-localca")
+"""What swtpm's packages make for the user that libvirt runs it as."""
+
 SERIAL_SIZE: Final = 16
 """Octets of a serial number; RFC 5280, 4.1.2.2, allows 20."""
 
@@ -51,14 +57,56 @@ class AuthorityError(OperatorError):
 
 
 def default_directory() -> Path:
-    """Where the authority is: $VTPM_AUTHORITY_DIR, /var/lib/vtpm/authority for root, or the user's own."""
+    """
+    Where the authority is: $VTPM_AUTHORITY_DIR, /var/lib/vtpm/authority for root, or the user's own.
+
+    What libvirt runs as another user has the environment of root, and perhaps no home at all.
+    So the user's own is the first that is there, or else can be made, below $XDG_STATE_HOME or $HOME,
+    below the home that the system knows, and below the directory of swtpm's authority.
+    AuthorityError: it can be made nowhere.
+    """
     given = os.environ.get("VTPM_AUTHORITY_DIR")
     if given:
         return Path(given)
     if os.geteuid() == 0:
         return Path("/var/lib/vtpm/authority")
-    home = os.environ.get("XDG_STATE_HOME")
-    return (Path(home) if home else own_home() / ".local/state") / "vtpm/authority"
+    candidates = [base / OWN for base in _bases_of_user()]
+    for is_fit in (_is_made, _can_be_made):
+        for candidate in candidates:
+            if is_fit(candidate):
+                return candidate
+    raise AuthorityError(
+        f"no local authority can be made in {' or '.join(map(str, candidates))}; "
+        "set VTPM_AUTHORITY_DIR to a directory that this user may write to"
+    )
+
+
+def _bases_of_user() -> list[Path]:
+    """Directories of state that may be this user's."""
+    bases = [Path(given)] if (given := os.environ.get("XDG_STATE_HOME")) else []
+    if home := os.environ.get("HOME"):
+        bases.append(Path(home) / ".local/state")
+    with suppress(KeyError):
+        bases.append(Path(pwd.getpwuid(os.geteuid()).pw_dir) / ".local/state")
+    return [*(base for base in bases if base.is_absolute()), SWTPM_AUTHORITY]
+
+
+def _is_made(directory: Path) -> bool:
+    """Is there an authority, as far as this user may look?"""
+    return any(os.access(directory / name, os.R_OK) for name in (KEY, CERTIFICATE))
+
+
+def _can_be_made(directory: Path) -> bool:
+    """May this user make a directory, or write to it if it is there?"""
+    for place in (directory, *directory.parents):
+        try:
+            place.stat()
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return False
+        return place.is_dir() and os.access(place, os.W_OK | os.X_OK)
+    return False
 
 
 def own_home() -> Path:
