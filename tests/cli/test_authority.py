@@ -250,5 +250,5 @@ class TestTool:
         assert "names no create_certs_tool" in installation.run(*create, status=2)
         configuration.unlink()
         configuration.mkdir()
-        assert "Is a directory" in installation.run(*create, status=2)
+        assert "is a directory" in installation.run(*create, status=2)
         assert "other" not in installation.run("list")
