@@ -1,11 +1,14 @@
 """What authenticates a provider's file: each way of changing it without the keys is refused, or noticed."""
 
+import hmac
 import json
 import shutil
+import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from nvstore import (
     Format,
@@ -586,3 +589,36 @@ def test_host_that_requires_its_tpm(host: Host, directory: Path) -> None:
     strict = Host(directory, require_host_tpm=True)
     with pytest.raises(HostTpmRequired):
         strict.open_state(VM)
+
+
+def test_the_document_is_enough(host: Host, directory: Path) -> None:
+    """FORMAT.md, 1 and 7: boxes, certificates and mac, computed from the document alone."""
+
+    def fields(*parts: bytes) -> bytes:
+        return b"".join(struct.pack(">I", len(part)) + part for part in parts)
+
+    def expand(key: bytes, *parts: bytes) -> bytes:
+        return hmac.digest(key, fields(*parts) + b"\1", "sha512")[:32]
+
+    host.rotations.begin("main")
+    document = json.loads(file_of(directory).read_text())
+    mac, kdks = document.pop("mac"), {}
+    for key in document["keys"]:
+        (seal,) = key["seals"]
+        octets, kdk_id = bytes.fromhex(seal["box"]), bytes.fromhex(key["kdk_id"])
+        sealing = bytes.fromhex(Path(seal["path"]).read_text())
+        k = hmac.digest(sealing, fields(b"nvstore v1 host seal", octets[:32]) + b"\1", "sha512")
+        associated = fields(b"main", kdk_id, b"binding", b"\2", b"\0")
+        kdks[key["kdk_id"]] = AESGCM(k[:32]).decrypt(bytes(12), octets[64:], associated)
+    older, newer = document["keys"]
+    parts = (
+        bytes.fromhex(older["kdk_id"]),
+        bytes.fromhex(newer["kdk_id"]),
+        struct.pack(">Q", newer["epoch"]),
+    )
+    made = expand(kdks[older["kdk_id"]], b"nvstore v1 key certificate", *parts)
+    assert newer["certificates"] == {older["kdk_id"]: made.hex()}
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    label = b"nvstore v1 provider document"
+    k = expand(kdks[document["current"]], label, *kdks.values())
+    assert expand(k, label, text).hex() == mac

@@ -7,6 +7,7 @@ import struct
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
 from nvstore import (
     Host,
@@ -19,6 +20,9 @@ from nvstore import (
     RotationRefused,
     read_identity,
 )
+from nvstore.document import canonical
+from nvstore.keys import PACKAGE, context
+from nvstore.provider.exchange import _SUITE, _package_mac
 from tests.nvstore.conftest import BLOBS, OTHER, VM, host_at, rewrite, verify
 
 
@@ -229,6 +233,61 @@ def test_the_document_is_enough(host: Host, other: Host, tmp_path: Path) -> None
     mac = package.pop("mac")
     text = json.dumps(package, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     assert mac == expand(kdk, b"nvstore v1 package mac", text)[:32].hex()
+    shown = {name: value for name, value in package.items() if name not in {"macs", "sealed"}}
+    text = json.dumps(shown, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    assert package["macs"] == {kdk_id.hex(): expand(kdk, b"nvstore v1 package shown", text)[:32].hex()}
     ack = json.loads(other.exchange.receive(tmp_path / "p", kdk_id=kdk_id).acknowledgment)
     expected = expand(kdk, b"nvstore v1 acknowledgment", kdk_id, identity.host_id.encode())[:32]
     assert ack["keys"] == [{"kdk_id": kdk_id.hex(), "mac": expected.hex()}]
+    macs = ack.pop("macs")
+    text = json.dumps(ack, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    assert ack["challenge"] == package["challenge"]
+    assert macs == {kdk_id.hex(): expand(kdk, b"nvstore v1 whole acknowledgment", text)[:32].hex()}
+
+
+def test_packages_of_an_earlier_version(host: Host, other: Host, tmp_path: Path) -> None:
+    """Without MACs under each key, a package counts only from a host that has the same current key."""
+    kdk_id = bytes.fromhex(host.providers.show("main").kdk_id)
+    identity = other.exchange.identity()
+    for old, successor in ((tmp_path / "one", False), (tmp_path / "two", True), (tmp_path / "three", True)):
+        if successor and host.providers.show("main").successor is None:
+            new = host.rotations.begin("main")
+            verify(host, "main", tmp_path / "both")
+        if old.name == "three":
+            host.rotations.promote("main", without=[identity.host_id])
+        push_as_earlier_version(host, identity, old)
+        if old.name == "three":
+            with pytest.raises(PackageRefused, match="update of vtpm"):
+                other.exchange.receive(old)
+        else:
+            other.exchange.receive(old, kdk_id=kdk_id)
+    assert other.providers.current("main") == kdk_id
+    assert other.providers.show("main").keys == [kdk_id.hex(), new.hex()]
+    other.providers.check_succession("main", kdk_id, new)
+
+
+def push_as_earlier_version(origin: Host, to: Identity, out: Path) -> None:
+    """Write a package as the version did that had no MACs but that under the current key."""
+    kdks = {
+        key: origin.providers.key("main", bytes.fromhex(key)) for key in origin.providers.show("main").keys
+    }
+    current = origin.providers.current("main").hex()
+    shown = {
+        "format": "nvstore provider package",
+        "version": 1,
+        "provider": "main",
+        "current": current,
+        "keys": [
+            {"kdk_id": kdk_id, "epoch": epoch, "created": "2026-01-01T00:00:00Z"}
+            for epoch, kdk_id in enumerate(kdks, 1)
+        ],
+        "exported": "2026-01-01T00:00:00Z",
+        "host": "origin",
+        "to": to.host_id,
+        "backups": [],
+    }
+    public = X25519PublicKey.from_public_bytes(to.public)
+    info = context(PACKAGE, canonical(shown))
+    content = {**shown, "sealed": _SUITE.encrypt(b"".join(kdks.values()), public, info=info).hex()}
+    mac = _package_mac(kdks[current], content)
+    out.write_text(json.dumps({**content, "mac": mac.hex()}))
