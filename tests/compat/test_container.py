@@ -17,6 +17,7 @@ from vtpm.compat.directory import make_directory
 from vtpm.compat.foreign_state import take_over
 from vtpm.compat.storage import StateFile, is_foreign, storage_of
 from vtpm.daemon.device.stateblobs import powered_off
+from vtpm.daemon.directory import DirectoryError
 from vtpm.libtpms import file, linear
 from vtpm.libtpms.exporting import export_state
 from vtpm.state.profile import SWTPM_COMPATIBLE
@@ -260,3 +261,56 @@ class TestProcesses:
         )
         assert done.returncode != 0
         assert storage.path.read_bytes() == before
+
+
+class TestNotAnother:
+    """No TPM is made in place of one that is gone"""
+
+    @staticmethod
+    def made(place: Path) -> None:
+        """Make a TPM's store there."""
+        store = StateFile(place).opener()()
+        store.commit({"permanent": b"first"})
+        store.close()
+
+    @pytest.mark.parametrize("octets", [b"", MAGIC + b"\0\1", b"\xff" * 64])
+    def test_damaged(self, tmp_path: Path, octets: bytes) -> None:
+        """Areas that cannot be read are an error, and an operator may start over."""
+        place = tmp_path / "state"
+        self.made(place)
+        with place.open("r+b") as damaged:
+            for area in AREAS:
+                damaged.seek(area)
+                damaged.write(octets.ljust(CAPACITY // 2, b"\0"))
+        before = place.read_bytes()
+        with pytest.raises(ContainerError, match="swtpm_setup --overwrite"):
+            StateFile(place).opener()()
+        assert place.read_bytes() == before
+
+        StateFile(place).forget()
+        store = StateFile(place).opener()()
+        assert store.load() == {}
+        store.close()
+
+    def test_first_flush(self, tmp_path: Path) -> None:
+        """A file whose very first flush was interrupted never held a TPM."""
+        place = tmp_path / "state"
+        put(place, "a", b"first")
+        with place.open("r+b") as torn:
+            torn.write(bytes(8))
+            torn.seek(AREAS[1] + 40)
+            torn.write(b"torn")
+        self.made(place)
+
+    def test_files_gone(self, tmp_path: Path) -> None:
+        """A container whose log knows a TPM that is not there any more is an error."""
+        place = tmp_path / "state"
+        self.made(place)
+        files = ContainerFiles(place)
+        lock = files.hold()
+        for part in ("states", "vms", "marks", "vms/names"):
+            for name in files.entries(place / part):
+                files.remove(place / part / name)
+        lock.release()
+        with pytest.raises(DirectoryError, match="audit log says that there was one"):
+            StateFile(place).opener()()

@@ -1,14 +1,15 @@
 """The directory of one TPM: vtpm/daemon/directory.py."""
 
 import shutil
+import uuid
 from contextlib import suppress
 from itertools import combinations
 from pathlib import Path
 
 import pytest
 
-from nvstore import NvstoreError
-from vtpm.daemon.directory import PARTS, DirectoryError, forget, opener
+from nvstore import Host, NvstoreError
+from vtpm.daemon.directory import NAME, PARTS, PROVIDER, DirectoryError, forget, opener
 
 STATE = {"states", "vms", "marks"}
 
@@ -55,4 +56,36 @@ def test_start_over(tmp_path: Path) -> None:
 
     store = opener(tmp_path)()
     assert store.load() == {}
+    store.close()
+
+
+def test_unregistered_state(tmp_path: Path) -> None:
+    """A state of which nothing else is left is enough."""
+    made(tmp_path)
+    for part in ("vms", "marks", "providers", "keys", "audit"):
+        shutil.rmtree(tmp_path / part)
+    with pytest.raises(DirectoryError, match="the mark or the registration of"):
+        opener(tmp_path)()
+
+
+@pytest.mark.parametrize("name", ["log.jsonl", "head"])
+def test_log_without_its_part(tmp_path: Path, name: str) -> None:
+    """A log that lacks its lines or its head cannot say that there was no TPM."""
+    made(tmp_path)
+    for part in STATE | {"providers", "keys"}:
+        shutil.rmtree(tmp_path / part)
+    (tmp_path / "audit" / name).unlink()
+    with pytest.raises(DirectoryError, match="cannot tell whether there was one"):
+        opener(tmp_path)()
+
+
+def test_interrupted(tmp_path: Path) -> None:
+    """A first start that ended after the key was made, or that failed then, can be repeated."""
+    Host(tmp_path).providers.init(PROVIDER)
+    with pytest.raises(NvstoreError):
+        Host(tmp_path).create_state(uuid.uuid4(), NAME, {}, provider="another", allow_unverified=True)
+
+    made(tmp_path)
+    store = opener(tmp_path)()
+    assert store.load() == {"permanent": b"first"}
     store.close()

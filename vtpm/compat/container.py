@@ -36,6 +36,7 @@ SIZE: Final = 4 << 20
 MAGIC: Final = b"vtpmfile"
 VERSION: Final = 1
 HEADER: Final = struct.Struct(">8sHQQ")
+FIRST_FLUSH: Final = struct.pack(">8sHQ", MAGIC, VERSION, 1)
 DIGEST_SIZE: Final = 32
 """Of header and content together, behind the header."""
 
@@ -89,6 +90,15 @@ class ContainerFiles:
     def is_used(self) -> bool:
         """Has anything ever been flushed to it?"""
         return self._number > 0
+
+    @property
+    def was_used(self) -> bool:
+        """Has anything ever been flushed, whether or not it can be read? A first flush may be torn."""
+        begun = [begin for at in AREAS if (begin := os.pread(self._descriptor, HEADER.size, at)).strip(b"\0")]
+        if not begun:
+            return os.pread(self._descriptor, len(GUARD), 0) == GUARD
+        is_first = len(begun) == 1 and begun[0].startswith(FIRST_FLUSH)
+        return self.is_used or not is_first
 
     def make_directory(self, path: Path) -> None:
         """Do nothing: a directory is where a file is."""
@@ -214,11 +224,14 @@ class ContainerFiles:
         header = HEADER.pack(MAGIC, VERSION, number, len(content))
         if len(header) + DIGEST_SIZE + len(content) > CAPACITY:
             raise OSError(28, f"{self._path}: the files have outgrown their {CAPACITY} octets")
-        if not os.pread(self._descriptor, 1, 0).strip(b"\0"):
-            os.pwrite(self._descriptor, GUARD, 0)
         digest = hashlib.sha256(header + content).digest()
         _write_all(self._descriptor, header + digest + content, AREAS[number % 2])
         os.fdatasync(self._descriptor)
+        if not os.pread(self._descriptor, 1, 0).strip(
+            b"\0"
+        ):  # from now on it says that something was flushed
+            os.pwrite(self._descriptor, GUARD, 0)
+            os.fdatasync(self._descriptor)
         self._number, self._is_changed = number, False
 
     def _check_size(self) -> None:

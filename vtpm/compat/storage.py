@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
 from nvstore import Host, Store
-from nvstore.errors import UnknownState
 from vtpm.compat.container import BASE, ContainerError, ContainerFiles
-from vtpm.daemon.directory import NAME, SWTPM_STATE, SWTPM_VOLATILE, forget, open_host, state_size
+from vtpm.daemon.directory import SWTPM_STATE, SWTPM_VOLATILE, forget, open_host, size_in, state_size
 from vtpm.daemon.errors import DeviceError
 from vtpm.libtpms import linear
 from vtpm.libtpms.errors import ForeignStateError
 
 FILE_SCHEME: Final = "file://"
 DIRECTORY_SCHEME: Final = "dir://"
+START_OVER: Final = "run `swtpm_setup --overwrite` on it"
 LOCK: Final = ".lock"
 FLOCK: Final = struct.Struct("hhqqi4x")
 """struct flock of fcntl(2) on 64-bit Linux: type, whence, start, length, process."""
@@ -103,10 +103,14 @@ class StateFile:
         if not self.path.exists():
             return None
         files = ContainerFiles(self.path)
-        try:
-            return self._host(files).show_state(NAME).size if files.is_used else None
-        except UnknownState:
-            return None
+        if files.is_used:
+            return size_in(self._host(files), START_OVER)
+        if files.was_used:
+            raise ContainerError(
+                f"{self.path} has held a TPM, whose files cannot be read, and no new one is made in its "
+                f"place; put it back from a copy, or, to start over on purpose, {START_OVER}"
+            )
+        return None
 
     def foreign(self) -> Foreign:
         """See Storage."""

@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from nvstore import Host, Store, UnknownState
+from nvstore import AuditBroken, Host, Store, UnknownState
+from nvstore.audit.line import DROPPED
 from vtpm.daemon.errors import OperatorError
 
 NAME: Final = "tpm"
@@ -43,8 +44,6 @@ def open_host(
     """Open the one state of a host that `make` gives; if `initial` gives its first one, it is made."""
     state = {} if initial is None else initial()
     host = make()
-    if initial is not None:
-        _check_new(host)
     if host.providers.default is None:
         host.providers.init(PROVIDER, passphrase=passphrase)
     if passphrase is not None:
@@ -54,30 +53,50 @@ def open_host(
     return host.create_state(uuid.uuid4(), NAME, state, provider=PROVIDER, allow_unverified=True)
 
 
-def _check_new(host: Host) -> None:
-    """DirectoryError if a host without a state has had one, by its audit log or by what its keys are for."""
-    entries = host.audit.entries()
-    has_keys = bool(host.providers.list()) or any((host.directory / "keys").glob("*"))
-    if any(entry.get("op") == "create" for entry in entries):
-        told = "its audit log says that there was one"
-    elif has_keys and not entries:
-        told = "the key of one is there"
-    else:
-        return
+def state_size(directory: Path) -> int | None:
+    """
+    The size in octets of the TPM's state, which its key may or may not open; None if there never was one.
+
+    DirectoryError where there was one that is gone.
+    """
+    if not any((directory / name).is_dir() for name in PARTS):
+        return None
+    how = f"remove {', '.join(PARTS)} from it"
+    return size_in(Host(directory), f"{how}, or run `swtpm_setup --overwrite` on it")
+
+
+def size_in(host: Host, start_over: str) -> int | None:
+    """The same for a host, and what to do to `start_over`."""
+    try:
+        return host.show_state(NAME).size
+    except UnknownState:
+        if (told := _told_of_former(host)) is None:
+            return None
     raise DirectoryError(
-        f"{host.directory} holds no TPM, but {told}, and no new one is made in its place; put the directory "
-        f"back from a copy, or, to start over on purpose, remove {', '.join(PARTS)} from it"
+        f"{host.directory} holds no TPM, but {told}, and no new one is made in its place; put it back from "
+        f"a copy, or, to start over on purpose, {start_over}"
     )
 
 
-def state_size(directory: Path) -> int | None:
-    """The size in octets of the TPM's state, which its key may or may not open; None if there is none."""
-    if not any((directory / name).is_dir() for name in PARTS):
-        return None
+def _told_of_former(host: Host) -> str | None:
+    """
+    What says that a host without a TPM has had one; None if nothing does.
+
+    Where a first start was interrupted, or failed, there may be a provider, and a log that has no more.
+    """
+    if names := host.names():
+        return f"the state, the mark or the registration of {names[0]} is there"
     try:
-        return Host(directory).show_state(NAME).size
-    except UnknownState:
-        return None
+        host.audit.verify()
+        done = [entry for entry in host.audit.entries() if entry.get("result") == "done"]
+    except AuditBroken as error:
+        return f"its audit log cannot tell whether there was one ({error})"
+    if any("vm" in entry or entry.get("op") == DROPPED for entry in done):
+        return "its audit log says that there was one"
+    known = {entry.get("provider") for entry in done if entry.get("op") == "provider-init"}
+    if not known and (host.providers.list() or any((host.directory / "keys").glob("*"))):
+        return "the key of one is there"
+    return None
 
 
 def forget(directory: Path) -> None:
