@@ -295,9 +295,11 @@ class TestNotAnother:
     def test_first_flush(self, tmp_path: Path) -> None:
         """A file whose very first flush was interrupted never held a TPM."""
         place = tmp_path / "state"
-        put(place, "a", b"first")
+        files = ContainerFiles(place, create=True)
+        files.create(INNER / "a").write(0, [bytes(100)])
+        files.save()
         with place.open("r+b") as torn:
-            torn.write(bytes(8))
+            torn.write(bytes(len(linear.GUARD)))
             torn.seek(AREAS[1] + 40)
             torn.write(b"torn")
         self.made(place)
