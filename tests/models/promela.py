@@ -32,7 +32,7 @@ def search(model: str, work: Path, *defined: str) -> Search:
     macros = [f"-D{macro}" for macro in defined]
     run(work, "spin", *macros, "-a", model)
     run(work, "gcc", "-O1", "-DSAFETY", "-DNOCLAIM", "-DCOLLAPSE", f"-DMEMLIM={MEMORY}", "-o", "pan", "pan.c")
-    said = run(work, "./pan", "-m400000")
+    said = run(work, "./pan", "-E", "-m400000")
     states = re.search(r"^ *([0-9.e+]+) states, stored", said, re.MULTILINE)
     assert states is not None, said
     assert "max search depth too small" not in said, said

@@ -121,6 +121,7 @@ active proctype old_side() {
         if
         :: to_old?BEGIN -> skip
         :: atomic { !new_is_here && empty(to_old) -> advance(ENDED); goto refused }
+        :: atomic { advance(LATE); goto refused }
         :: atomic { is_told -> advance(TERMINATED); goto refused }
         fi;
         atomic { advance(BEGUN); is_paused = true };

@@ -1,4 +1,4 @@
-"""A daemon takes over: every state of replacement.pml, with the course of vtpm/daemon/replacement/course.py."""
+"""A daemon takes over: every state of replacement.pml, with the course that the code has."""
 
 from itertools import product
 from pathlib import Path

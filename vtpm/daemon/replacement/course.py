@@ -48,6 +48,7 @@ class Event(IntEnum):
 AFTER: Final[Mapping[tuple[Course, Event], Course]] = {
     (Course.SERVING, Event.BEGUN): Course.PAUSING,
     (Course.SERVING, Event.ENDED): Course.SERVING,
+    (Course.SERVING, Event.LATE): Course.SERVING,
     (Course.SERVING, Event.TERMINATED): Course.SERVING,
     (Course.PAUSING, Event.PASSED): Course.OFFERED,
     (Course.PAUSING, Event.ENDED): Course.SERVING,
@@ -68,4 +69,6 @@ def course_after(course: Course, event: Event) -> Course:
     try:
         return AFTER[course, event]
     except KeyError:
-        raise ReplacementError(f"{event.name} cannot come at {course.name}; report this with the log") from None
+        raise ReplacementError(
+            f"{event.name} cannot come at {course.name}; report this with the log"
+        ) from None

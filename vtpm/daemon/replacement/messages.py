@@ -8,8 +8,8 @@ Descriptors come with the first octets of the frame that names them.
 | from | step | what it says |
 |---|---|---|
 | new | `replace` | the request: which versions of this protocol it knows |
-| old | | the answer: the version, the VMs whose state is open, a descriptor of the old process |
-| new | `begin` | it is loaded, and has opened a copy of every such state |
+| old | | the answer: the version, the VMs whose state is open, descriptors of the process and its word |
+| new | `begin` | it is loaded, and has opened a copy of every such state; the number of its `process` |
 | old | `vm` | one for each VM, between two commands: sockets, half-read requests, the TPM, its lock |
 | old | `end` | that was the last one; with the daemon's own socket |
 | new | `ready` | every TPM is loaded here, and could go on |
@@ -20,7 +20,10 @@ Descriptors come with the first octets of the frame that names them.
 So the old process goes on as if nothing had happened until it has read `taken`,
 and the new one executes no command before it has sent that:
 however either of them ends, no command is lost and none is executed twice.
-The new one also takes over where the old one has died after `end`, which the descriptor of it shows.
+The new one also takes over where the old one has died after `end`, which the descriptor of it shows,
+unless the old one had gone on before: it says so in its word, an octet in shared memory, which outlives it,
+before it executes anything, since a `stay` may not have come through.
+A new one that does not say `taken` in time is killed: once it has died, it is known whether it took over.
 
 A version, once released, does not change.
 """
@@ -34,8 +37,12 @@ from typing import Any, Final
 from vtpm.daemon.carried import Carried
 from vtpm.daemon.errors import OperatorError
 
-VERSIONS: Final = frozenset({1})
-"""The versions of this protocol that this program knows."""
+VERSIONS: Final = frozenset({1, 2})
+"""The versions of this protocol that this program knows; the first one had no word in shared memory."""
+
+WITH_WORD: Final = 2
+WENT_ON: Final = b"\1"
+"""What the word holds once the old process has gone on; zero before."""
 
 REQUEST: Final = "replace"
 

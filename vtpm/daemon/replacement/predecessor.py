@@ -4,9 +4,11 @@ import asyncio
 import json
 import logging
 import os
+import signal
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 from nvstore import NvstoreError
@@ -16,8 +18,11 @@ from vtpm.daemon.admin_server import AdminServer
 from vtpm.daemon.carried import Carried
 from vtpm.daemon.errors import OperatorError
 from vtpm.daemon.readiness import VARIABLE, tell_replaced
+from vtpm.daemon.replacement.course import Course, Event, course_after
 from vtpm.daemon.replacement.messages import (
     LENGTH,
+    WENT_ON,
+    WITH_WORD,
     ReplacementError,
     common_version,
     decode,
@@ -26,6 +31,12 @@ from vtpm.daemon.replacement.messages import (
 from vtpm.daemon.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
+
+LOADING_LIMIT: Final = 120.0
+"""Seconds in which a new process has loaded what it can while guests are served."""
+
+TAKING_LIMIT: Final = 5.0
+"""Seconds in which a new process that may go on says that it does; one that does not is killed."""
 
 PAUSE_LIMIT: Final = 10.0
 """Seconds that guests may wait; a new process that has not taken over by then does not."""
@@ -44,10 +55,10 @@ class Link:
         self._loop = loop
         self._sock = sock
 
-    async def answer(self, facts: dict[str, Any], descriptor: int) -> None:
+    async def answer(self, facts: dict[str, Any], descriptors: list[int]) -> None:
         """Answer its request."""
         line = json.dumps({"result": facts}).encode() + b"\n"
-        await nowait.send_later(self._loop, self._sock, line, [descriptor])
+        await nowait.send_later(self._loop, self._sock, line, descriptors)
 
     async def send(self, step: str, carried: Carried = NOTHING) -> None:
         """Send a frame."""
@@ -55,14 +66,15 @@ class Link:
         descriptors = list(carried.descriptors.values())
         await nowait.send_later(self._loop, self._sock, LENGTH.pack(len(frame)) + frame, descriptors)
 
-    async def expect(self, step: str) -> None:
-        """Receive a frame; ReplacementError unless it is that step."""
+    async def expect(self, step: str) -> dict[str, Any]:
+        """Receive a frame, and give its facts; ReplacementError unless it is that step."""
         (length,) = LENGTH.unpack(await self._receive(LENGTH.size))
         if length > MAX_REPLY:
             raise ReplacementError("the new daemon does not keep to the protocol")
-        came, _ = decode(await self._receive(length), [])
+        came, carried = decode(await self._receive(length), [])
         if came != step:
             raise ReplacementError(f"the new daemon sent {came} where {step} was due")
+        return dict(carried.facts)
 
     async def _receive(self, count: int) -> bytes:
         octets = b""
@@ -89,14 +101,18 @@ class Predecessor:
         rest: Callable[[], Carried],
         replaced: Callable[[], None],
     ) -> None:
-        self.is_replaced = False
+        self.course = Course.SERVING
         self._loop = loop
         self._supervisor = supervisor
         self._admin = admin
         self._rest = rest
         self._replaced = replaced
         self._ongoing: asyncio.Task[None] | None = None
-        self._is_committed = False
+
+    @property
+    def is_replaced(self) -> bool:
+        """Does the new process serve?"""
+        return self.course is Course.REPLACED
 
     async def hand_over(self, sock: socket.socket, versions: list[int]) -> None:
         """Answer the request to hand over, and do it."""
@@ -112,16 +128,25 @@ class Predecessor:
     async def end(self) -> None:
         """End a hand-over that is under way, unless that is the other side's to say by now."""
         if self._ongoing is not None:
-            if not self._is_committed:
+            if self.course is not Course.COMMITTED:
                 self._ongoing.cancel()
             await asyncio.wait([self._ongoing])
+
+    def _advance(self, event: Event) -> None:
+        self.course = course_after(self.course, event)
 
     async def _hand_over(self, sock: socket.socket, version: int) -> None:
         """The hand-over; where it does not take place, that is logged and told to the new process."""
         link = Link(self._loop, sock)
+        process = peer_of(sock)[0]
+        word = os.memfd_create("vtpm-word", os.MFD_CLOEXEC)
+        os.ftruncate(word, len(WENT_ON))
         try:
-            await self._introduce(link, version)
-            await self._pass_on(link)
+            successor = await self._introduce(link, version, word, process)
+            try:
+                await self._pass_on(link, successor, word)
+            finally:
+                os.close(successor)
         except asyncio.CancelledError:
             reason = "it was told to end"
         except TimeoutError:
@@ -132,46 +157,128 @@ class Predecessor:
         except (OperatorError, NvstoreError, OSError) as error:
             reason = str(error)
         else:
-            self._leave(peer_of(sock)[0])
+            self._leave(process)
             return
+        finally:
+            os.close(word)
         log.error("this daemon was not replaced: %s", reason)
         with suppress(OSError):  # the new one has ended, or does not read
             async with asyncio.timeout(LAST_WORDS):
                 await link.send("stay", Carried({"reason": reason}, {}))
 
-    async def _introduce(self, link: Link, version: int) -> None:
-        """All that happens while guests are served."""
-        states, notify = self._supervisor.open_states(), os.environ.get(VARIABLE)
-        process = os.pidfd_open(os.getpid())
-        try:
-            await link.answer({"version": version, "states": states, "notify": notify}, process)
-        finally:
-            os.close(process)
-        await link.expect("begin")
+    async def _introduce(self, link: Link, version: int, word: int, connected: int) -> int:
+        """
+        All that happens while guests are served; a descriptor of the new process.
 
-    async def _pass_on(self, link: Link) -> None:
+        That is the one that has `connected`, unless it says that it is another one.
+        """
+        states, notify = self._supervisor.open_states(), os.environ.get(VARIABLE)
+        own = os.pidfd_open(os.getpid())
+        descriptors = [own, word] if version >= WITH_WORD else [own]
+        try:
+            async with asyncio.timeout(LOADING_LIMIT):
+                await link.answer({"version": version, "states": states, "notify": notify}, descriptors)
+                facts = await link.expect("begin")
+            successor = open_process(facts.get("process", connected))
+        except BaseException as error:
+            self._advance(event_of(error))
+            raise
+        finally:
+            os.close(own)
+        self._advance(Event.BEGUN)
+        return successor
+
+    async def _pass_on(self, link: Link, successor: int, word: int) -> None:
         """All that happens while guests wait; they are served here again unless it ends well."""
         try:
+            await self._offer(link)
+        except BaseException as error:
+            self._advance(event_of(error))
+            self._go_on(word)
+            raise
+        if await self._is_taken(link, successor):
+            self._advance(Event.TOOK)
+            return
+        self._advance(Event.ENDED)
+        self._go_on(word)
+        raise ReplacementError("the new daemon ended, or was ended, before it had taken over")
+
+    async def _offer(self, link: Link) -> None:
+        """Send all that there is, and wait until it is loaded."""
+        async with asyncio.timeout(PAUSE_LIMIT):
             await self._admin().pause()
-            async with asyncio.timeout(PAUSE_LIMIT):
-                await self._supervisor.pause()
-                for carried in self._supervisor.hand_over():
-                    await link.send("vm", carried)
-                await link.send("end", self._rest())
-                await link.expect("ready")
-            self._is_committed = True
-            await link.send("go")
-            await link.expect("taken")
-            self.is_replaced = True
-        finally:
-            self._is_committed = False
-            if not self.is_replaced:
-                self._supervisor.proceed()
-                self._admin().proceed()
-                self._loop.call_soon(self._supervisor.rescan)
+            await self._supervisor.pause()
+            for carried in self._supervisor.hand_over():
+                await link.send("vm", carried)
+            await link.send("end", self._rest())
+            self._advance(Event.PASSED)
+            await link.expect("ready")
+        self._advance(Event.READIED)
+
+    async def _is_taken(self, link: Link, successor: int) -> bool:
+        """
+        Let the new process go on; whether it does.
+
+        One that does not say so in time, or anything else, has ended by then: it goes on at no later time.
+        """
+        taking = self._loop.create_task(let_go(link))
+        await asyncio.wait([taking], timeout=TAKING_LIMIT)
+        if not taking.done() or taking.exception() is not None:
+            log.error("the new daemon does not take over, and is ended")
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(successor, signal.SIGKILL)
+            await readable(self._loop, successor)
+        try:
+            await taking
+        except (ReplacementError, OSError):
+            return False
+        return True
+
+    def _go_on(self, word: int) -> None:
+        """Serve guests again; the word says so first, for a new process that outlives this one."""
+        os.pwrite(word, WENT_ON, 0)
+        self._supervisor.proceed()
+        self._admin().proceed()
+        self._loop.call_soon(self._supervisor.rescan)
 
     def _leave(self, process: int) -> None:
         log.warning("this daemon was replaced by process %d", process)
         tell_replaced(process)
         self._admin().refuse("the daemon was replaced in the meantime; try again")
         self._replaced()
+
+
+async def let_go(link: Link) -> None:
+    """Say that the new process may go on, and wait until it says that it does."""
+    await link.send("go")
+    await link.expect("taken")
+
+
+def open_process(number: object) -> int:
+    """A descriptor of the new process; ReplacementError if it is not there, or is another user's."""
+    try:
+        descriptor = os.pidfd_open(int(str(number)))
+        owner = Path(f"/proc/{number}").stat().st_uid
+    except (OSError, ValueError):
+        raise ReplacementError("the new daemon does not say which process it is; start it again") from None
+    if owner not in {0, os.geteuid()}:
+        os.close(descriptor)
+        raise ReplacementError("the new daemon names a process of another user; start it again")
+    return descriptor
+
+
+async def readable(loop: asyncio.AbstractEventLoop, descriptor: int) -> None:
+    """Wait until a descriptor can be read: for that of a process, until it has ended."""
+    reached = asyncio.Event()
+    loop.add_reader(descriptor, reached.set)
+    try:
+        await reached.wait()
+    finally:
+        loop.remove_reader(descriptor)
+
+
+def event_of(error: BaseException) -> Event:
+    """What an exception before `go` means for the hand-over."""
+    if isinstance(error, asyncio.CancelledError):
+        return Event.TERMINATED
+    return Event.LATE if isinstance(error, TimeoutError) else Event.ENDED

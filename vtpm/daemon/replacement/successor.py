@@ -17,6 +17,8 @@ from vtpm.daemon.replacement.messages import (
     MAX_FRAME,
     REQUEST,
     VERSIONS,
+    WENT_ON,
+    WITH_WORD,
     ReplacementError,
     decode,
     encode,
@@ -39,6 +41,7 @@ class Successor:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._process = -1
+        self._word = -1
         self.states: list[str] = []
         """The UUIDs of the states that the old process has open."""
 
@@ -57,9 +60,9 @@ class Successor:
             facts = result_of(line)
         except AdminError as error:
             raise ReplacementError(f"the daemon that runs goes on: {error}") from None
-        if len(descriptors) != 1:
+        if len(descriptors) != (2 if facts["version"] >= WITH_WORD else 1):
             raise ReplacementError("the daemon that runs does not say what process it is; end it first")
-        self._process = descriptors[0]
+        self._process, self._word = (*descriptors, -1)[:2]
         self.states = facts["states"]
         if facts["notify"] is not None:
             os.environ[VARIABLE] = facts["notify"]
@@ -67,7 +70,7 @@ class Successor:
     def begin(self) -> Iterator[Carried]:
         """Have guests wait, and give what each VM has; the last one has the daemon's own listening socket."""
         try:
-            self._send("begin")
+            self._send("begin", process=os.getpid())
             while True:
                 step, carried = self._expect("vm", "end")
                 yield carried
@@ -92,13 +95,19 @@ class Successor:
                 raise ReplacementError(
                     "the connection to the daemon has ended, and it has not; end it, then start this one"
                 ) from None
+            if self._word != -1 and os.pread(self._word, 1, 0) == WENT_ON:
+                raise ReplacementError(
+                    "the daemon that ran went on without this one, and has ended since: start this one again"
+                ) from None
         with suppress(OSError):  # it has died, and all is here
             self._send("taken")
         os.close(self._process)
+        if self._word != -1:
+            os.close(self._word)
         self._sock.close()
 
-    def _send(self, step: str) -> None:
-        frame = encode(step, {}, [])
+    def _send(self, step: str, **facts: int) -> None:
+        frame = encode(step, facts, [])
         self._sock.sendall(LENGTH.pack(len(frame)) + frame)
 
     def _expect(self, *steps: str) -> tuple[str, Carried]:
