@@ -37,13 +37,39 @@ print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), *resource.getrlimit(resource.RLIMI
 """
 
 
-@pytest.mark.parametrize("module", ["vtpm.cli.main", "vtpm.compat.swtpm", "vtpm.compat.setup"])
+@pytest.mark.parametrize(
+    "module", ["vtpm.cli.main", "vtpm.compat.swtpm", "vtpm.compat.setup", "vtpm.compat.ioctl"]
+)
 def test_programs(tmp_path: Path, module: str) -> None:
     """Every program that may hold a key forbids dumps before it looks at its arguments."""
     words = [sys.executable, "-c", PROGRAM.format(module=module), "--version"]
     done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=tmp_path)
 
     assert done.stdout.splitlines()[-1].split() == ["0", "0", "0"]
+
+
+CHANGE = """
+import ctypes, os, pwd
+from nvstore import courier
+from vtpm.cli import caller
+from vtpm.compat import swtpm
+libc = ctypes.CDLL(None)
+def changed(*_):
+    libc.prctl(4, 1, 0, 0, 0)
+courier.act_as_owner = changed
+os.initgroups = os.setgid = os.setuid = changed
+os.geteuid = lambda: 0
+for change in (lambda: caller.become_owner("/", []), lambda: swtpm.become("0")):
+    change()
+    print(libc.prctl(3, 0, 0, 0, 0))
+"""
+
+
+def test_change_of_user() -> None:
+    """A change of user, after which the kernel may allow dumps again, does not leave them allowed."""
+    done = subprocess.run([sys.executable, "-c", CHANGE], capture_output=True, text=True, check=True)
+
+    assert done.stdout.split() == ["0", "0"]
 
 
 @pytest.mark.parametrize("may", [False, True])

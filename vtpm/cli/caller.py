@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vtpm.daemon.secrecy import forbid_dumps
+
 if TYPE_CHECKING:
     from nvstore.courier import CourierFiles
     from nvstore.files import OsFiles
@@ -32,6 +34,7 @@ def become_owner(directory: Path, words: Sequence[str]) -> None:
     from nvstore.courier import act_as_owner  # noqa: PLC0415 - help needs no store
 
     _dropped = act_as_owner(directory, words, load_all)
+    forbid_dumps()  # a change of user undoes it where fs.suid_dumpable is not 0 (proc_sys_fs(5))
 
 
 def load_all() -> None:

@@ -19,6 +19,7 @@ from vtpm.compat.ioctl_arguments import IoctlArguments, parse
 from vtpm.compat.version import own_version
 from vtpm.control import messages
 from vtpm.control.messages import CODE, PTM_BLOB_TYPE, TPM_RESULT, Request
+from vtpm.daemon.secrecy import forbid_dumps
 from vtpm.wire.structure import marshal, unmarshal
 
 PATIENCE: Final = 20.0
@@ -57,6 +58,7 @@ class IoctlError(Exception):
 
 def main() -> NoReturn:
     """Run `swtpm_ioctl` with the process's arguments."""
+    forbid_dumps()  # state blobs pass through it
     obey("", run, (ArgumentError, IoctlError), lambda _words: None)
 
 

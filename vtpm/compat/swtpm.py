@@ -107,6 +107,7 @@ def become(user: str) -> None:
         os.setuid(entry.pw_uid)
     except PermissionError:
         raise ArgumentError(f"--runas {user}: only root can do that") from None
+    forbid_dumps()  # a change of user undoes it where fs.suid_dumpable is not 0 (proc_sys_fs(5))
 
 
 def serve(arguments: Arguments, listeners: Listeners) -> int:
