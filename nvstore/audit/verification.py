@@ -8,6 +8,7 @@ from nvstore.audit.line import DROPPED, KEYED, LOST, End, Entry, Misfit, Root, c
 from nvstore.audit.segments import Head
 from nvstore.errors import NvstoreError
 from nvstore.keys import KeySource
+from nvstore.provider_errors import KeyUncertified
 
 
 class Verified(NamedTuple):
@@ -102,7 +103,11 @@ class Walk:
             self._why = "the keys were not asked for"
             return b""
         try:
-            root = Root(provider, kdk_id, self._keys.key(provider, kdk_id))
+            if self._root is not None and self._root.provider == provider:
+                self._keys.check_succession(provider, self._root.kdk_id, kdk_id)
+            root = self._root = Root(provider, kdk_id, self._keys.key(provider, kdk_id))
+        except KeyUncertified as error:
+            raise Misfit(f"its key is not a successor of the one before: {error.cause}") from None
         except NvstoreError as error:
             self._why = f"the chain of keys from line {entry['seq']} on cannot be followed: {error.cause}"
             return b""

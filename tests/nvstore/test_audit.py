@@ -262,6 +262,15 @@ class TestKeys:
         with pytest.raises(AuditBroken, match="provider's key"):
             own.verify(OneKey())
 
+    def test_a_chain_under_another_key(self, own: Audit, tmp_path: Path) -> None:
+        """A key that the provider's own one has not certified does not go on with its log."""
+        planted = bytes(32)
+        other = Audit(tmp_path / "own", OsFiles(), lambda: 0.0, os.urandom)
+        other.root = lambda: Root("main", kdk_id_of(planted), planted)
+        note(other, 1)
+        with pytest.raises(AuditBroken, match="not a successor"):
+            own.verify(OneKey())
+
     def test_the_versions_before(self, tmp_path: Path) -> None:
         """A log without keys goes on with them, and a key vouches for its lines from then on."""
         before = Audit(tmp_path / "audit", OsFiles(), lambda: 0.0, os.urandom)
