@@ -159,7 +159,11 @@ class RevertRefused(StateError):
     code = "revert-refused"
 
     def __init__(self, vm: UUID) -> None:
-        super().__init__(f"the policy of VM {vm} forbids reverts", "change the policy of this VM first")
+        super().__init__(
+            f"the policy of VM {vm} forbids reverts",
+            f"change it with `vtpm state policy {vm} --reverts allow`; or, if one older "
+            f"state is to come back, `vtpm state admit {vm} --revert --reason WHY`",
+        )
 
 
 class MarkMissing(StateError):
@@ -372,6 +376,55 @@ class StreamOfOther(NvstoreError):
         super().__init__(
             f"the state that came is of VM {found}, not of VM {wanted}",
             "a copy of a VM gets a TPM of its own with `vtpm state clone`",
+        )
+
+
+class StreamKeyRefused(NvstoreError):
+    """A part of a state under a key that is none of the state's provider."""
+
+    code = "stream-key-refused"
+
+    def __init__(self, vm: UUID, kdk_id: bytes, why: str, remedy: str) -> None:
+        super().__init__(
+            f"what came of the state of VM {vm} is sealed under the key {kdk_id.hex()}, {why}", remedy
+        )
+
+
+class InTheClear(NvstoreError):
+    """A state that came without a seal: anybody could have made it."""
+
+    code = "in-the-clear"
+
+    def __init__(self, vm: UUID) -> None:
+        super().__init__(
+            f"the state that came for VM {vm} is in the clear, so that anybody may have made it",
+            "migrate from a host whose `vtpm serve` seals it; or, if it is a save file or snapshot from "
+            f"before states were sealed, `vtpm state admit {vm} --in-the-clear --reason WHY`, then try again",
+        )
+
+
+class NotNewer(NvstoreError):
+    """A state that came for one that was given away, and does not follow from it."""
+
+    code = "not-newer"
+
+    def __init__(self, vm: UUID) -> None:
+        super().__init__(
+            f"the TPM of VM {vm} went to another host with its run, and the state that was given does not "
+            "follow from what was given away",
+            f"go on there; or, if that is lost, `vtpm state reclaim {vm} --reason WHY` takes what is here; "
+            f"after `vtpm state admit {vm} --revert --reason WHY` what was given is taken",
+        )
+
+
+class ArrivalFailed(NvstoreError):
+    """A state that came cannot be used."""
+
+    code = "arrival-failed"
+
+    def __init__(self, vm: UUID, why: str) -> None:
+        super().__init__(
+            f"the state that came for VM {vm} cannot be used: {why}", "send it again from its host"
         )
 
 

@@ -161,6 +161,7 @@ class Host:
                 self._create,
                 self._check_revertible,
                 self._word,
+                self.providers.check_stream_key,
             )
         )
 
@@ -363,17 +364,20 @@ class Host:
                 raise
         return self._put_in_force(revert, "revert", vm, generation, reason)
 
-    def admit_revert(self, vm: UUID | str) -> None:
+    def admit_revert(self, vm: UUID | str, *, is_admitted: bool = False) -> None:
         """
         Note that a hypervisor puts another state in the place of the stored one, as a snapshot of it does.
 
-        RevertRefused: the policy of this VM forbids it.
+        RevertRefused: the policy of this VM forbids it, and it is not what an operator has admitted.
         """
         uuid = self._registry.uuid_of(vm)
         with self.audit.entry(
             "revert", vm=uuid, name=self._registry.name_of(uuid), reason="by the hypervisor"
-        ):
-            self._check_revertible(uuid)
+        ) as facts:
+            if is_admitted:
+                facts["admitted"] = "by an operator"
+            else:
+                self._check_revertible(uuid)
 
     def rename(self, vm: UUID | str, name: str) -> None:
         """Give a VM another name; StateExists where that is another's."""

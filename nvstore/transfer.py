@@ -4,12 +4,12 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from nvstore.audit import Audit
 from nvstore.document import timestamp
-from nvstore.errors import BundleExists, BundleMissing, BundleOfOther, NvstoreError
+from nvstore.errors import BundleExists, BundleMissing, BundleOfOther, NvstoreError, UnknownState
 from nvstore.files import Files, create_file, host_name, read_file
 from nvstore.keys import Entropy, KeySource, check_succession
 from nvstore.seal.passphrase import Cost
@@ -24,14 +24,17 @@ from nvstore.state.bundle import (
 from nvstore.state.file import FileStore
 from nvstore.state.place import Place, find_current
 from nvstore.state.record import Record
-from nvstore.state.stream import Part, is_sealed, open_part, seal_part
+from nvstore.state.stream import Part, is_sealed, key_of, open_part, seal_part
 from nvstore.state.vm import Vm
 
 Change = Callable[[Mapping[str, bytes]], Mapping[str, bytes]]
 """Makes the blobs of a clone from those of its origin."""
 
-Amendment = Callable[[Mapping[str, bytes]], Mapping[str, bytes | None]]
-"""Gives what is to change of the blobs of a state."""
+Generation = tuple[bytes, int]
+"""The incarnation of a state on this host, and the number of a generation of it."""
+
+Amendment = Callable[[Mapping[str, bytes], Generation], Mapping[str, bytes | None]]
+"""Gives what is to change of the blobs of a state, in the generation that it becomes by that."""
 
 
 class Creator(Protocol):
@@ -68,6 +71,8 @@ class Surroundings:
     """Raises RevertRefused."""
     word: Callable[[UUID], tuple[Vm, bytes]]
     """Gives what a state says of its VM, and the id of its key."""
+    check_key: Callable[[UUID, str, str, bytes], None]
+    """Raises StreamKeyRefused, or KeyMissing, unless a key may have sealed what comes of a VM's state."""
 
 
 class Transfers:
@@ -217,18 +222,20 @@ class Transfers:
         """Make the state of a VM that is to come, with what its user notes of that."""
         self._host.create(vm, name, blobs, provider, "expect", allow_unverified=allow_unverified).close()
 
-    def amend(self, vm: UUID | str, operation: str, change: Amendment, reason: str | None = None) -> None:
+    def amend(
+        self, vm: UUID | str, operation: str, change: Amendment, reason: str | None = None, **more: Any
+    ) -> None:
         """
-        Change a state that nobody has open, and note it under a name; Locked where somebody has.
+        Change a state that nobody has open, and note it under a name, with `more`; Locked where somebody has.
 
         What changes nothing is not noted.
         """
         host = self._host
         uuid, name, place = host.locate(vm)
         with FileStore.open(place, uuid, host.keys) as store:
-            if not (changes := change(store.load())):
+            if not (changes := change(store.load(), (store.incarnation, store.generation + 1))):
                 return
-            with host.audit.entry(operation, vm=uuid, name=name, reason=reason) as facts:
+            with host.audit.entry(operation, vm=uuid, name=name, reason=reason, **more) as facts:
                 store.commit(changes)
                 facts |= {"provider": store.provider, "generation": store.generation}
 
@@ -241,7 +248,7 @@ class Transfers:
         known, kdk_id = self._host.word(vm)
         current = self._host.keys.current(known.provider)
         check_succession(self._host.keys, known.provider, kdk_id, current)
-        return seal_part(self._host.keys, known.provider, vm, Part(content, not known.reverts))
+        return seal_part(self._host.keys, known.provider, vm, Part(content, not known.reverts, host_name()))
 
     @staticmethod
     def is_wrapped(octets: bytes) -> bool:
@@ -249,7 +256,19 @@ class Transfers:
         return is_sealed(octets)
 
     def unwrap(self, vm: UUID, octets: bytes) -> Part:
-        """Open a part of a VM's state that came with it; KeyMissing names the key that is not here."""
+        """
+        Open a part of a VM's state that came with it; KeyMissing names the key that is not here.
+
+        Its header names a key, and does not choose: StreamKeyRefused unless that is one of the provider of
+        the state on this host.
+        """
+        named, kdk_id = key_of(octets)
+        try:
+            self._host.locate(vm)
+            provider = self._host.word(vm)[0].provider
+        except UnknownState:
+            provider = ""
+        self._host.check_key(vm, provider, named, kdk_id)
         return open_part(self._host.keys, vm, octets)
 
     def _newest(self, vm: UUID, place: Place) -> tuple[Record, dict[str, bytes]]:

@@ -5,11 +5,12 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
+from uuid import UUID
 
 from nvstore.document import seconds_of, timestamp
-from nvstore.errors import AuditBroken, AuditFailed, AuditUnwritable, NvstoreError
+from nvstore.errors import AuditBroken, AuditFailed, AuditUnwritable, NvstoreError, StreamKeyRefused
 from nvstore.files import create_file, host_name, read_file
-from nvstore.keys import KEY_SIZE, kdk_id_of
+from nvstore.keys import KEY_SIZE, check_succession, kdk_id_of
 from nvstore.provider.backup import Backup, BackupReport, KeyEntry, check_host_tpm
 from nvstore.provider.backup_file import Format, open_backup, write_backup
 from nvstore.provider.files import check_new_name, check_provider_name
@@ -25,6 +26,7 @@ from nvstore.provider_errors import (
     KeyFileDamaged,
     KeyFileMissing,
     KeyMissing,
+    KeyUncertified,
     NoSealOpens,
     ProviderAltered,
     ProviderDamaged,
@@ -373,6 +375,28 @@ class Providers:
         name = self._name_of(provider, kdk_id)
         self._chain.open(name)
         return name
+
+    def check_stream_key(self, vm: UUID, provider: str, named: str, kdk_id: bytes) -> None:
+        """
+        Refuse what comes of a VM's state unless its key is one of the provider of the state on this host.
+
+        `named` is what the provider is called where it comes from.
+        Without `provider` the VM has no state here, and any key of this host is one.
+        StreamKeyRefused: it is another provider's; KeyMissing: it is not on this host, or no more.
+        """
+        holder = self._name_of(provider or named, kdk_id)
+        if provider and holder != provider:
+            raise StreamKeyRefused(
+                vm,
+                kdk_id,
+                f"of the provider {holder!r}, but the TPM is under {provider!r} here",
+                f"if it belongs under the other one, `vtpm rekey {vm} --provider {holder}`, then try again",
+            )
+        current = self.current(holder)
+        try:
+            check_succession(self, holder, kdk_id, current)
+        except KeyUncertified:
+            check_succession(self, holder, current, kdk_id)
 
     def _name_of(self, provider: str, kdk_id: bytes) -> str:
         known = self._book.with_key(kdk_id, provider)

@@ -3,6 +3,7 @@ A part of a VM's state on its way: in a hypervisor's stream to another host, in 
 
 It opens wherever the provider's key is, for this VM alone, and says before that which key it needs.
 Equal content gives equal octets, so that a hypervisor may ask for it in pieces.
+Suite 2, which is written, says from which host it comes; suite 1 is read.
 """
 
 import struct
@@ -11,10 +12,23 @@ from uuid import UUID
 
 from nvstore import box
 from nvstore.errors import StreamAltered, StreamDamaged, StreamOfOther
-from nvstore.keys import KEY_SIZE, STATE_STREAM, STREAM_KEY, STREAM_SALT, KeySource, expand
+from nvstore.keys import (
+    KEY_SIZE,
+    STATE_STREAM,
+    STATE_STREAM_1,
+    STREAM_KEY,
+    STREAM_KEY_1,
+    STREAM_SALT,
+    KeySource,
+    expand,
+)
 
 MAGIC: Final = b"nvstream"
-SUITE: Final = 1
+SUITE: Final = 2
+LABELS: Final = {1: (STREAM_KEY_1, STATE_STREAM_1), 2: (STREAM_KEY, STATE_STREAM)}
+"""Of each suite: what derives its key, and what its box is for."""
+
+MAX_ORIGIN: Final = 255
 FRONT: Final = struct.Struct(">8sH16s16sBB")
 """Magic, suite, kdk_id, VM, policy, length of the provider's name, which follows."""
 
@@ -27,6 +41,10 @@ class Part(NamedTuple):
 
     content: bytes
     denies_reverts: bool
+    origin: str = ""
+    """The name of the host that it comes from, as that calls itself; empty if it is not said."""
+    kdk_id: bytes = b""
+    """The key that it was sealed under."""
 
     def __repr__(self) -> str:
         return "Part()"
@@ -39,7 +57,9 @@ def is_sealed(octets: bytes) -> bool:
 
 def seal_part(keys: KeySource, provider: str, vm: UUID, part: Part) -> bytes:
     """Return a part of a VM's state, sealed under the current key of a provider."""
-    policy, content = DENIES_REVERTS if part.denies_reverts else 0, part.content
+    policy = DENIES_REVERTS if part.denies_reverts else 0
+    origin = part.origin.encode()[:MAX_ORIGIN]
+    content = bytes((len(origin),)) + origin + part.content
     kdk_id = keys.current(provider)
     name = provider.encode()
     header = FRONT.pack(MAGIC, SUITE, kdk_id, vm.bytes, policy, len(name)) + name
@@ -49,27 +69,46 @@ def seal_part(keys: KeySource, provider: str, vm: UUID, part: Part) -> bytes:
     return header + box.seal(key, STATE_STREAM, salt, content, header)
 
 
+def key_of(octets: bytes) -> tuple[str, bytes]:
+    """Return the provider, as its host calls it, and the id of the key that a part needs; StreamDamaged."""
+    header = _header_of(octets)
+    return header[FRONT.size :].decode(), FRONT.unpack_from(header)[2]
+
+
+def _header_of(octets: bytes) -> bytes:
+    """Return the header of a part, which is of a suite that is known; StreamDamaged if it is not whole."""
+    if len(octets) < FRONT.size:
+        raise StreamDamaged("it is incomplete")
+    magic, suite, *_, size = FRONT.unpack_from(octets)
+    if magic != MAGIC or suite not in LABELS:
+        raise StreamDamaged(f"its format, {suite}, is not known here: a newer version may know it")
+    header = octets[: FRONT.size + size]
+    try:
+        header[FRONT.size :].decode()
+    except UnicodeDecodeError:
+        raise StreamDamaged("the name of its provider is malformed") from None
+    return header
+
+
 def open_part(keys: KeySource, vm: UUID, octets: bytes) -> Part:
     """
     Return what `seal_part` sealed for this VM, or raise the error that says why not.
 
     KeyMissing names the key that is not on this host.
     """
-    if len(octets) < FRONT.size:
-        raise StreamDamaged("it is incomplete")
-    magic, suite, kdk_id, owner, policy, size = FRONT.unpack_from(octets)
-    if magic != MAGIC or suite != SUITE:
-        raise StreamDamaged(f"its format, {suite}, is not known here: a newer version may know it")
-    header, sealed = octets[: FRONT.size + size], octets[FRONT.size + size :]
-    try:
-        provider = header[FRONT.size :].decode()
-    except UnicodeDecodeError:
-        raise StreamDamaged("the name of its provider is malformed") from None
+    header = _header_of(octets)
+    _, suite, kdk_id, owner, policy, _ = FRONT.unpack_from(header)
+    provider, sealed = header[FRONT.size :].decode(), octets[len(header) :]
     if owner != vm.bytes:
         raise StreamOfOther(UUID(bytes=owner), vm)
-    key = expand(keys.key(provider, kdk_id), KEY_SIZE, STREAM_KEY, kdk_id, vm.bytes)
+    key_label, box_label = LABELS[suite]
+    key = expand(keys.key(provider, kdk_id), KEY_SIZE, key_label, kdk_id, vm.bytes)
     try:
-        content = box.unseal(key, STATE_STREAM, sealed, header)
+        content = box.unseal(key, box_label, sealed, header)
     except box.BoxError:
         raise StreamAltered(vm) from None
-    return Part(content, bool(policy & DENIES_REVERTS))
+    origin = b""
+    if suite > 1:
+        size = content[0]
+        origin, content = content[1 : 1 + size], content[1 + size :]
+    return Part(content, bool(policy & DENIES_REVERTS), origin.decode(errors="replace"), kdk_id)

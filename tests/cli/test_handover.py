@@ -9,7 +9,7 @@ import pytest
 from nvstore import Host
 from tests.cli.test_vm import Installation
 from vtpm.daemon.admin import AdminError, ask
-from vtpm.daemon.device.custody import Custody, Holding, custody_of
+from vtpm.daemon.device.custody import Admitted, Custody, Holding, custody_of
 
 pytestmark = pytest.mark.slow
 
@@ -99,6 +99,32 @@ def test_somebody_else(source: Installation, target: Installation, offered: str)
     assert "is called guest on this host" in target.run("state", "expect", offered, status=1)
 
 
+@pytest.mark.parametrize("is_served", [True, False])
+def test_admitted(source: Installation, *, is_served: bool) -> None:
+    """An operator's word is in the state, in the audit log, and ends."""
+    words = ("state", "admit", "guest", "--in-the-clear", "--reason", "a save file of May", "--minutes", "5")
+    if is_served:
+        with source.serving():
+            said = source.run(*words)
+    else:
+        said = source.run(*words)
+    assert said == "guest: the next such state is admitted, within 5 minutes\n"
+    word = custody(source).word
+    assert word.at(word.until) is Admitted.IN_THE_CLEAR
+    assert word.at(word.until + 1) is Admitted.NOTHING
+    assert "reason=a save file of May" in source.run("audit", "show")
+    assert "say what is admitted" in source.run("state", "admit", "guest", "--reason", "x", status=1)
+
+
+def test_expected_in_the_clear(source: Installation, target: Installation, offered: str) -> None:
+    """A TPM may be expected in the clear; the end of a run that brought nothing does not take that back."""
+    give_key(source, target)
+    target.run("state", "expect", offered, "--in-the-clear")
+    assert custody(target).word.admitted is Admitted.IN_THE_CLEAR
+    assert ask(target.run_dir, "withdraw", name="guest") is False
+    assert custody(target).holding is Holding.EXPECTED
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"vm": "guest"}'])
 def test_no_offer(target: Installation, text: str) -> None:
     """What is no offer is refused."""
@@ -127,7 +153,7 @@ def test_given_away(source: Installation, *, is_served: bool) -> None:
     if not is_served:
         source.run("state", "reclaim", "guest", "--reason", "host b burnt")
 
-    assert custody(source) == Custody(Holding.HERE, 2)
+    assert custody(source)[:2] == (Holding.HERE, 2)
     log = source.run("audit", "show")
     assert "give-away: done" in log
     assert "reason=host b burnt" in log

@@ -15,11 +15,11 @@ from tests.compat.runs import LIMIT, serving
 from tests.scenarios import Caller, Client
 from vtpm.compat.arguments import ArgumentError
 from vtpm.compat.directory import make_directory
-from vtpm.compat.foreign_state import StreamForm, is_for_swtpm, take_over
+from vtpm.compat.foreign_state import StreamForm, is_for_swtpm, take_over, takes_clear
 from vtpm.compat.keys import Key, key_of, read_key
 from vtpm.compat.storage import StateDirectory
 from vtpm.control import blobs
-from vtpm.control.blobs import BlobError, BlobKeyError
+from vtpm.control.blobs import BlobError, BlobKeyError, Opened
 from vtpm.control.messages import PTM_BLOB_TYPE
 from vtpm.daemon.device.stateblobs import digest_of_state, pack_run, powered_off, run_in, suspended_in
 from vtpm.daemon.errors import DeviceError
@@ -141,7 +141,7 @@ class TestBlobs:
     def test_permanent(self, made: Tpm, permanent: bytes) -> None:
         """A permanent blob becomes one of this TPM's."""
         form = StreamForm(SWTPM_COMPATIBLE, None, None)
-        state, _ = blobs.unpack(PERMANENT, form.unwrap(PERMANENT, wrapped(permanent)))
+        state, _ = blobs.unpack(PERMANENT, form.unwrap(PERMANENT, wrapped(permanent)).blob)
         assert Tpm.restore(state, bytes).owner.seed == made.owner.seed
 
     def test_keys(self, permanent: bytes) -> None:
@@ -172,8 +172,8 @@ class TestBlobs:
         assert sent == [sender.wrap(blob) for blob in (permanent, volatile)]
         assert all(file.is_state(octets) for octets in sent)
         assert all(file.is_encrypted(octets) is (key is not None) for octets in sent)
-        state, _ = blobs.unpack(PERMANENT, receiver.unwrap(PERMANENT, sent[0]))
-        parts, companion = blobs.unpack(VOLATILE, receiver.unwrap(VOLATILE, sent[1]))
+        state, _ = blobs.unpack(PERMANENT, receiver.unwrap(PERMANENT, sent[0]).blob)
+        parts, companion = blobs.unpack(VOLATILE, receiver.unwrap(VOLATILE, sent[1]).blob)
         run, saved_at = run_in(parts)
         assert (companion, saved_at) == (digest_of_state(state), SAVED_AT)
         tpm = Tpm.restore(state | run, os.urandom)
@@ -212,9 +212,23 @@ class TestEncryption:
         sent = sender.wrap(blob)
         assert b"secret" not in sent
         assert sent == sender.wrap(blob)
-        assert receiver.unwrap(PERMANENT, sent) == blob
+        assert receiver.unwrap(PERMANENT, sent) == Opened(blob, is_sealed=True)
         assert receiver.wrap(blob) != sent
-        assert receiver.unwrap(PERMANENT, blob) == blob
+
+    @pytest.mark.parametrize("of_swtpm", [False, True])
+    def test_in_the_clear(self, permanent: bytes, monkeypatch: pytest.MonkeyPatch, *, of_swtpm: bool) -> None:
+        """Beside a migration key nothing is taken in the clear, unless the environment says so."""
+        octets = wrapped(permanent) if of_swtpm else blobs.pack(PERMANENT, {"name": b"anybody's"})
+        receiver = StreamForm(SWTPM_COMPATIBLE, SECRET, None)
+        with pytest.raises(BlobError, match="VTPM_CLEAR_STATE_BLOBS=accept"):
+            receiver.unwrap(PERMANENT, octets)
+        assert not StreamForm(SWTPM_COMPATIBLE, None, SECRET).unwrap(PERMANENT, octets).is_sealed
+        monkeypatch.setenv("VTPM_CLEAR_STATE_BLOBS", "accept")
+        receiver = StreamForm(SWTPM_COMPATIBLE, SECRET, None, takes_clear=takes_clear())
+        assert not receiver.unwrap(PERMANENT, octets).is_sealed
+        monkeypatch.setenv("VTPM_CLEAR_STATE_BLOBS", "yes")
+        with pytest.raises(ArgumentError, match="VTPM_CLEAR_STATE_BLOBS=yes"):
+            takes_clear()
 
     def test_refusals(self) -> None:
         """Another key, no key, and an altered blob."""
@@ -351,15 +365,22 @@ class TestProcesses:
                 assert target.pcr_read(pcr_selection_in=PCR_16).pcr_values == before
                 assert target.startup(startup_type=TPM_SU.CLEAR).rc == TPM_RC.INITIALIZE
 
-    def test_shared_storage(self, place: Path) -> None:
-        """The lock goes to the destination once everything has been read, and the source cannot go on."""
+    @pytest.mark.parametrize("is_used", [True, False])
+    def test_shared_storage(self, place: Path, *, is_used: bool) -> None:
+        """The lock goes to the destination; once the TPM is used there, the source cannot go on."""
         programs = make_directory([place / "programs"])
         state = place / "state"
         state.mkdir()
         options = ["--migration", "release-lock-outgoing", "--flags", "startup-clear"]
         with serving(programs, state, *options) as source:
             source.ioctl("-e")
-            incoming = ["--migration", "incoming,release-lock-outgoing"]
+            data = place / "data"
+            incoming = [
+                "--migration",
+                "incoming,release-lock-outgoing",
+                "--server",
+                f"type=unixio,path={data}",
+            ]
             with serving(programs, state, *incoming, name="target") as target:
                 assert "PTM_LOCK_STORAGE: 0x9" in target.ioctl("--lock-storage", "2", status=1)
                 for kind in ("permanent", "volatile", "savestate"):
@@ -368,9 +389,16 @@ class TestProcesses:
                 target.ioctl("--load", "volatile", str(place / "volatile"))
                 target.ioctl("-i")
                 assert "PTM_LOCK_STORAGE: 0x9" in source.ioctl("--lock-storage", "2", status=1)
+                if is_used:
+                    with connected(data) as guest:
+                        guest.pcr_read(pcr_selection_in=PCR_16).check()
                 target.shut_down()
-            assert "PTM_LOCK_STORAGE: 0x9" in source.ioctl("--lock-storage", "2", status=1)
-            assert "another host has changed" in source.shut_down()
+            if is_used:
+                assert "PTM_LOCK_STORAGE: 0x9" in source.ioctl("--lock-storage", "2", status=1)
+                assert "another host has changed" in source.shut_down()
+            else:
+                source.ioctl("--lock-storage", "2")
+                assert "another host has changed" not in source.shut_down()
 
     def test_setup(self, place: Path) -> None:
         """swtpm_setup does not overwrite it; told to, it makes a new TPM beside it."""

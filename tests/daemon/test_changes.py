@@ -9,6 +9,7 @@ from tests.daemon.fake import STARTUP, SUCCESS, LastingStore
 from vtpm import Tpm
 from vtpm.daemon.clock import entropy
 from vtpm.daemon.device.changes import ChangeError, alteration, altered
+from vtpm.daemon.device.custody import CUSTODY, Stretch, custody_of
 from vtpm.daemon.device.device import Device
 from vtpm.daemon.device.stateblobs import SUSPENDED
 from vtpm.daemon.device.views import VIEWS, ViewError, shown
@@ -16,6 +17,9 @@ from vtpm.daemon.errors import DeviceError
 
 GET_RANDOM = bytes.fromhex("80010000000c0000017b0010")
 FAILURES = 2
+
+HERE = Stretch(bytes(range(16)), 7)
+"""The generation of a store in which it changes."""
 
 
 class FullStore(LastingStore):
@@ -95,13 +99,14 @@ class TestChange:
     def test_stored(self, device: Device, store: FullStore) -> None:
         """A stored TPM is changed in one blob; one that was stored while it ran is not."""
         device.close()
-        tries, changes = altered(store.load(), "lockout-reset")
-        assert (tries, set(changes)) == (FAILURES, {"permanent"})
+        tries, changes = altered(store.load(), HERE, "lockout-reset")
+        assert (tries, set(changes)) == (FAILURES, {"permanent", CUSTODY})
+        assert custody_of({CUSTODY: changes[CUSTODY] or b""}).lineage == (HERE,)
 
         with pytest.raises(ChangeError, match="start the VM"):
-            altered({**store.load(), SUSPENDED: b"a run"}, "lockout-reset")
+            altered({**store.load(), SUSPENDED: b"a run"}, HERE, "lockout-reset")
         with pytest.raises(ChangeError, match="restore the state from a backup"):
-            altered({}, "lockout-reset")
+            altered({}, HERE, "lockout-reset")
 
     def test_unknown(self) -> None:
         """A change that is none, or with other arguments, is refused before it comes near a TPM."""

@@ -6,26 +6,48 @@ from uuid import UUID
 
 import pytest
 
-from nvstore import Host, RevertRefused
+from nvstore import Cost, Host, InTheClear, NotNewer, RevertRefused
 from tests.daemon.fake import INCREMENT, READ, STARTUP, FakeTpm, LastingStore, value_of
 from vtpm.control import blobs
 from vtpm.control.messages import PTM_BLOB_TYPE
-from vtpm.daemon.device.custody import CUSTODY, Custody, Holding, custody_of, give_away, keep, reclaim
+from vtpm.daemon.clock import since_1970
+from vtpm.daemon.device.custody import (
+    CUSTODY,
+    MAX_LINEAGE,
+    Admitted,
+    Custody,
+    Holding,
+    Stretch,
+    Word,
+    custody_of,
+    following,
+    give_away,
+    keep,
+    reclaim,
+)
 from vtpm.daemon.device.device import Device
+from vtpm.daemon.device.stateblobs import powered_off
 from vtpm.daemon.errors import DeviceError
+from vtpm.daemon.handover import HandoverError, HostGate, ProviderForm, admit
 from vtpm.state.clock import Instant
 
 KINDS = (PTM_BLOB_TYPE.PERMANENT, PTM_BLOB_TYPE.VOLATILE)
 VM = UUID("6c1f3d6e-54d0-4d6a-8f0e-3b1d4a7c9e21")
+PASSPHRASE = b"a long passphrase"
+CHEAP = Cost(64, 1, 1)
 Blobs = Mapping[PTM_BLOB_TYPE, bytes]
 
 
 class Site:
     """A host with the state of one VM."""
 
-    def __init__(self, directory: Path, state: Mapping[str, bytes]) -> None:
-        self.host = Host(directory)
-        self.host.providers.init("main")
+    def __init__(self, directory: Path, state: Mapping[str, bytes], like: "Site | None" = None) -> None:
+        self.host = Host(directory, passphrase_cost=CHEAP, backup_cost=CHEAP)
+        if like is None:
+            self.host.providers.init("main")
+        else:
+            like.host.providers.backup("main", directory / "backup", PASSPHRASE)
+            self.host.providers.restore(directory / "backup", PASSPHRASE)
         self.host.create_state(VM, "guest", state, allow_unverified=True).close()
         self.running: Device | None = None
 
@@ -35,8 +57,9 @@ class Site:
             "guest",
             FakeTpm,
             lambda: self.host.open_state("guest"),
+            form=ProviderForm(self.host, VM),
+            gate=HostGate(self.host, VM),
             clock=lambda: Instant(0),
-            admit_revert=lambda: self.host.admit_revert("guest"),
         )
         try:
             for kind, blob in (given or {}).items():
@@ -57,12 +80,23 @@ class Site:
     def commit(self, change: object) -> None:
         """Change who has the TPM."""
         with self.host.open_state("guest") as store:
-            store.commit(change(store.load()))  # type: ignore[operator]
+            here = Stretch(store.incarnation, store.generation + 1)
+            store.commit(change(store.load(), here))  # type: ignore[operator]
 
     @property
-    def custody(self) -> Custody:
+    def custody(self) -> tuple[Holding, int]:
+        """Who has it, and how often it has moved."""
+        return custody_of(self.host.read_state("guest"))[:2]
+
+    @property
+    def holding(self) -> Holding:
         """Who has it."""
-        return custody_of(self.host.read_state("guest"))
+        return self.custody[0]
+
+    def arrivals(self) -> list[tuple[str, str]]:
+        """What came, and how that ended, as the audit log has it."""
+        entries = [entry for entry in self.host.audit.entries() if entry["op"] == "arrive"]
+        return [(entry.get("outcome", ""), entry["result"]) for entry in entries]
 
     def reverts(self) -> int:
         """How often a revert was noted."""
@@ -71,7 +105,7 @@ class Site:
 
 def saved(device: Device) -> Blobs:
     """What goes into the stream, after which QEMU ends."""
-    return {kind: device.state_blob(kind) for kind in KINDS}
+    return {kind: device.form.wrap(device.state_blob(kind)) for kind in KINDS}
 
 
 @pytest.fixture
@@ -85,11 +119,21 @@ def first(tmp_path: Path) -> Iterator[Site]:
 
 
 @pytest.fixture
-def second(tmp_path: Path) -> Iterator[Site]:
+def second(tmp_path: Path, first: Site) -> Iterator[Site]:
     """The host that expects it."""
     expected = Custody(Holding.EXPECTED).blob()
-    site = Site(tmp_path / "second", {name: blob for name, blob in expected.items() if blob})
+    site = Site(tmp_path / "second", {name: blob for name, blob in expected.items() if blob}, first)
     site.host.set_policy("guest", reverts=False)
+    yield site
+    if site.running is not None:
+        site.running.close()
+
+
+@pytest.fixture
+def third(tmp_path: Path, first: Site) -> Iterator[Site]:
+    """Another one that expects it."""
+    expected = Custody(Holding.EXPECTED).blob()
+    site = Site(tmp_path / "third", {name: blob for name, blob in expected.items() if blob}, first)
     yield site
     if site.running is not None:
         site.running.close()
@@ -117,7 +161,8 @@ class TestMigration:
 
         assert second.running is not None
         assert value_of(second.running.execute(READ)) == 1
-        assert (first.custody, second.custody) == (Custody(Holding.AWAY), Custody(Holding.HERE, 1))
+        assert (first.custody, second.custody) == ((Holding.AWAY, 0), (Holding.HERE, 1))
+        assert second.arrivals() == [("arrives", "done")]
         with pytest.raises(DeviceError, match="went to another host with its run"):
             first.started()
         assert (first.reverts(), second.reverts()) == (0, 0)
@@ -133,7 +178,7 @@ class TestMigration:
         assert second.running is not None
         assert value_of(second.running.execute(READ)) == 3
         second.running.close()
-        assert second.custody == Custody(Holding.HERE, 3)
+        assert second.custody == (Holding.HERE, 3)
         second.started()
 
     def test_unnoted(self, first: Site, second: Site) -> None:
@@ -154,8 +199,9 @@ class TestMigration:
         stream = move(first, second)
         first.host.set_policy("guest", reverts=True)
 
-        with pytest.raises(DeviceError, match="the state that was given is from before"):
+        with pytest.raises(NotNewer, match="does not follow"):
             first.device(given=stream)
+        assert first.arrivals() == [("refused", "not-newer")]
 
     def test_older_at_destination(self, first: Site, second: Site) -> None:
         """At the destination, what is from before it came is a revert."""
@@ -169,6 +215,157 @@ class TestMigration:
             second.device(given=stream)
         second.host.set_policy("guest", reverts=True)
         assert value_of(second.device(given=stream).execute(READ)) == 0
+
+
+class TestAttacks:
+    """What was stored comes back by no way, where reverts are denied"""
+
+    def test_by_a_second_host(self, first: Site, second: Site) -> None:
+        """An older state does not become newer by a stay elsewhere."""
+        device = first.started()
+        older = saved(device)
+        device.execute(INCREMENT)
+        device.close()
+        with pytest.raises(RevertRefused):
+            first.device(given=older)
+
+        second.device(given=older).execute(READ)
+        assert second.running is not None
+        laundered = saved(second.running)
+        with pytest.raises(RevertRefused):
+            first.device(given=laundered)
+        assert value_of(first.started().execute(INCREMENT)) == 2
+        assert first.arrivals() == [("reverts", "revert-refused")] * 2
+        assert second.arrivals() == [("arrives", "done")]
+
+    def test_by_the_second_host_after_it_went(self, first: Site, second: Site, third: Site) -> None:
+        """Nor does it where the TPM was given away since."""
+        device = first.started()
+        older = saved(device)
+        device.execute(INCREMENT)
+        move(first, second)
+        third.device(given=older).execute(READ)
+        assert third.running is not None
+        with pytest.raises(NotNewer):
+            first.device(given=saved(third.running))
+        assert second.running is not None
+        second.running.close()
+        stream = saved(third.running)
+        with pytest.raises(RevertRefused):
+            second.device(given=stream)
+        assert first.holding is Holding.AWAY
+
+    def test_started_in_between(self, first: Site, second: Site) -> None:
+        """Nor after a start that had no time to say so."""
+        device = first.started()
+        older = saved(device)
+        device.close()
+        second.device(given=older).execute(READ)
+        first.started().execute(INCREMENT)
+        assert first.running is not None
+        first.running.close()
+        assert second.running is not None
+        with pytest.raises(RevertRefused):
+            first.device(given=saved(second.running))
+
+    def test_used_twice(self, first: Site) -> None:
+        """A saved run goes on once, even if it has changed nothing that is permanent."""
+        device = first.started()
+        state = saved(device)
+        device.close()
+        first.device(given=state).close()
+        first.device(given=state).execute(READ)
+        assert first.running is not None
+        first.running.close()
+        with pytest.raises(RevertRefused):
+            first.device(given=state)
+
+    @pytest.mark.parametrize("moves", [0, 1, 1 << 31])
+    @pytest.mark.parametrize("holding", list(Holding))
+    def test_in_the_clear(self, first: Site, moves: int, holding: Holding) -> None:
+        """Nobody's state takes the place of the TPM, whatever it says of itself."""
+        if holding is not Holding.HERE:
+            first.commit(lambda _stored, _here: Custody(holding).blob())
+        before = first.host.read_state("guest")
+        forged = blobs.pack(PTM_BLOB_TYPE.PERMANENT, {"permanent": b"66", **Custody(moves=moves).part()})
+        with pytest.raises(InTheClear, match=f"vtpm state admit {VM} --in-the-clear --reason"):
+            first.device(given={PTM_BLOB_TYPE.PERMANENT: forged})
+        assert first.host.read_state("guest") == before
+        assert first.arrivals() == [("", "in-the-clear")]
+
+    def test_a_run_in_the_clear(self, first: Site) -> None:
+        """Nor is a run, beside what is stored."""
+        run = blobs.pack(PTM_BLOB_TYPE.VOLATILE, {"ram": b"66"})
+        with pytest.raises(InTheClear):
+            first.device(given={PTM_BLOB_TYPE.VOLATILE: run})
+
+
+class TestAdmitted:
+    """What an operator admits, once"""
+
+    @staticmethod
+    def clear(value: bytes = b"7") -> Blobs:
+        """A save file of before."""
+        return {PTM_BLOB_TYPE.PERMANENT: blobs.pack(PTM_BLOB_TYPE.PERMANENT, {"permanent": value})}
+
+    def test_in_the_clear(self, first: Site) -> None:
+        """One state in the clear, where reverts are allowed; the next one is refused again."""
+        first.host.set_policy("guest", reverts=True)
+        admit(first.host, "guest", reason="from before", in_the_clear=True)
+        first.device(given=self.clear()).close()
+        assert powered_off(first.host.read_state("guest")) == {"permanent": b"7"}
+        with pytest.raises(InTheClear):
+            first.device(given=self.clear())
+        assert first.arrivals() == [("reverts", "done"), ("", "in-the-clear")]
+        assert first.reverts() == 1
+
+    def test_not_a_revert(self, first: Site) -> None:
+        """That admits no revert where those are denied; the word is still good after that."""
+        admit(first.host, "guest", reason="from before", in_the_clear=True)
+        with pytest.raises(RevertRefused):
+            first.device(given=self.clear())
+        admit(first.host, "guest", reason="from before", in_the_clear=True, revert=True)
+        first.device(given=self.clear()).close()
+        assert powered_off(first.host.read_state("guest")) == {"permanent": b"7"}
+
+    def test_revert(self, first: Site) -> None:
+        """One older state, whatever the policy; it stays denied after that."""
+        device = first.started()
+        older = saved(device)
+        device.execute(INCREMENT)
+        device.close()
+        admit(first.host, "guest", reason="the upgrade failed", revert=True)
+        assert value_of(first.device(given=older).execute(INCREMENT)) == 1
+        assert first.running is not None
+        first.running.close()
+        with pytest.raises(RevertRefused):
+            first.device(given=older)
+        noted = [entry for entry in first.host.audit.entries() if entry["op"] == "admit"]
+        assert [(entry["reason"], entry["revert"]) for entry in noted] == [("the upgrade failed", "True")]
+
+    def test_given_away(self, first: Site, second: Site) -> None:
+        """One that does not follow from what was given away."""
+        first.started()
+        stream = move(first, second)
+        admit(first.host, "guest", reason="that host burnt down", revert=True)
+        first.device(given=stream).execute(READ)
+        assert first.holding is Holding.HERE
+
+    def test_expires(self, first: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It is good for so many minutes."""
+        admit(first.host, "guest", reason="from before", in_the_clear=True, revert=True, minutes=5)
+        later = since_1970() + 5 * 60_000 + 2000
+        monkeypatch.setattr("vtpm.daemon.device.bringup.Loader.now", lambda _self: later // 1000)
+        with pytest.raises(InTheClear):
+            first.device(given=self.clear())
+
+    @pytest.mark.parametrize(
+        "words", [{}, {"revert": True, "minutes": 0}, {"revert": True, "minutes": 1 << 20}]
+    )
+    def test_unclear(self, first: Site, words: dict[str, int]) -> None:
+        """It says what is admitted, and for how long."""
+        with pytest.raises(HandoverError, match="--"):
+            admit(first.host, "guest", reason="why", **words)
 
 
 class TestFailure:
@@ -185,7 +382,7 @@ class TestFailure:
         second.device(given=saved(device)).close()
 
         assert value_of(device.execute(INCREMENT)) == 1
-        assert second.custody == Custody(Holding.ARRIVED, 1)
+        assert second.custody == (Holding.ARRIVED, 1)
         with pytest.raises(DeviceError, match="a migration that may have failed"):
             second.device()
         move(first, second)
@@ -197,17 +394,17 @@ class TestFailure:
         """The first command at the destination makes the TPM its own."""
         device = first.started()
         arrived = second.device(given=saved(device))
-        assert second.custody.holding is Holding.ARRIVED
+        assert second.holding is Holding.ARRIVED
 
         arrived.execute(READ)
-        assert second.custody == Custody(Holding.HERE, 1)
+        assert second.custody == (Holding.HERE, 1)
 
     def test_reset(self, first: Site, second: Site) -> None:
         """So does a reset."""
         arrived = second.device(given=saved(first.started()))
         arrived.stop()
         arrived.init()
-        assert second.custody.holding is Holding.HERE
+        assert second.holding is Holding.HERE
 
     @pytest.mark.parametrize("is_loaded", [True, False])
     def test_idle(self, first: Site, second: Site, *, is_loaded: bool) -> None:
@@ -219,15 +416,16 @@ class TestFailure:
         else:
             arrived.close()
             second.commit(keep)
-        assert second.custody == Custody(Holding.HERE, 1)
+        assert second.custody == (Holding.HERE, 1)
         second.device()
 
     def test_kept_when_full(self, first: Site) -> None:
         """Where the store takes no changes, that waits for the next one that it takes."""
         store = Full({CUSTODY: Custody(Holding.EXPECTED).blob()[CUSTODY] or b""})
         device = Device("guest", FakeTpm, lambda: store, clock=lambda: Instant(0))
-        for kind, blob in saved(first.started()).items():
-            device.set_state_blob(kind, blob)
+        source = first.started()
+        for kind in KINDS:
+            device.set_state_blob(kind, source.state_blob(kind))
         device.init()
 
         store.is_full = True
@@ -235,7 +433,7 @@ class TestFailure:
         assert custody_of(store.load()).holding is Holding.ARRIVED
         store.is_full = False
         device.execute(INCREMENT)
-        assert custody_of(store.load()) == Custody(Holding.HERE, 1)
+        assert custody_of(store.load())[:2] == (Holding.HERE, 1)
 
 
 class Full(LastingStore):
@@ -276,23 +474,59 @@ class TestReclaim:
         first.started()
         move(first, second)
         first.commit(give_away)
-        assert first.custody == Custody(Holding.AWAY)
+        assert first.custody == (Holding.AWAY, 0)
         assert second.running is not None
         second.running.close()
         second.commit(keep)
-        assert second.custody == Custody(Holding.HERE, 1)
+        assert second.custody == (Holding.HERE, 1)
 
 
 class TestForm:
     """What is kept"""
 
-    def test_absent(self, first: Site) -> None:
-        """A TPM that never moved has none of it, in its store and in its blobs."""
+    def test_kept(self, first: Site) -> None:
+        """A stretch is written with the first change, or before its state leaves; blobs carry no more."""
         device = first.started()
-        permanent, _ = blobs.unpack(PTM_BLOB_TYPE.PERMANENT, saved(device)[PTM_BLOB_TYPE.PERMANENT])
-        assert CUSTODY not in {*permanent, *first.host.read_state("guest")}
+        assert CUSTODY not in first.host.read_state("guest")
+        device.execute(INCREMENT)
+        custody = custody_of(first.host.read_state("guest"))
+        assert len(custody.lineage) == 1
+        permanent, _ = blobs.unpack(PTM_BLOB_TYPE.PERMANENT, device.state_blob(PTM_BLOB_TYPE.PERMANENT))
+        assert custody_of(permanent) == custody
 
-    @pytest.mark.parametrize("octets", [b"", b"\0\x02\0\0\0\0\0", b"\0\x01\x04\0\0\0\0", bytes(8)])
+    @pytest.mark.parametrize(
+        "custody",
+        [
+            Custody(),
+            Custody(Holding.AWAY, 3),
+            Custody(
+                Holding.ARRIVED, 1, (Stretch(bytes(16), 5), Stretch(b"b" * 16, 1)), Stretch(bytes(16), 5)
+            ),
+            Custody(word=Word(Admitted.IN_THE_CLEAR | Admitted.REVERT, 1 << 40)),
+        ],
+    )
+    def test_there_and_back(self, custody: Custody) -> None:
+        """What is written is read."""
+        kept = {name: blob for name, blob in custody.blob().items() if blob is not None}
+        assert custody_of(kept) == custody
+
+    def test_first_version(self) -> None:
+        """So is what an earlier version has written."""
+        assert custody_of({CUSTODY: bytes.fromhex("00010300000007")}) == Custody(Holding.AWAY, 7)
+        assert Custody(moves=7).first_part() == {CUSTODY: bytes.fromhex("00010000000007")}
+
+    def test_bounded(self) -> None:
+        """A lineage has the last stretch of each host, and forgets the host of longest ago."""
+        lineage: tuple[Stretch, ...] = ()
+        for number in range(300):
+            lineage = following(lineage, Stretch(number.to_bytes(16), number))
+        assert len(lineage) == MAX_LINEAGE
+        again = following(lineage, Stretch(lineage[0].site, 1000))
+        assert (len(again), again[-1].number, again[0]) == (MAX_LINEAGE, 1000, lineage[1])
+
+    @pytest.mark.parametrize(
+        "octets", [b"", b"\0\x02\0\0\0\0\0", b"\0\x03" + bytes(16), b"\0\x01\x04\0\0\0\0", bytes(8)]
+    )
     def test_unknown(self, octets: bytes) -> None:
         """What is not known is an error."""
         with pytest.raises(DeviceError, match="update this host first"):

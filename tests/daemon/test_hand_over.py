@@ -14,7 +14,7 @@ from vtpm.control.messages import PTM_BLOB_TYPE
 from vtpm.control.transitions import Phase
 from vtpm.daemon.carried import Carried
 from vtpm.daemon.clock import entropy
-from vtpm.daemon.device.custody import Custody, Holding
+from vtpm.daemon.device.custody import Custody, Holding, Stretch
 from vtpm.daemon.device.device import Device
 from vtpm.daemon.device.stateblobs import state_blob
 from vtpm.daemon.errors import DeviceError
@@ -129,12 +129,15 @@ def test_given_state(old: Side, new: Side) -> None:
 def test_custody(old: Side, new: Side) -> None:
     """A TPM that came from another host is one that came, until it has executed a command here."""
     old.device.stop()
+    elsewhere = Custody(moves=7, lineage=(*old.device._custody.lineage, Stretch(bytes(16), 3)))
     for kind in KINDS:
-        old.device.set_state_blob(kind, state_blob(rich().tpm, kind, Custody(moves=7), 0))
+        old.device.set_state_blob(kind, state_blob(rich().tpm, kind, elsewhere, 0))
     old.device.init()
-    assert old.device._custody == Custody(Holding.ARRIVED, 8)
+    assert old.device._custody[:2] == (Holding.ARRIVED, 8)
     pass_on(old, new)
-    assert new.device._custody == Custody(Holding.ARRIVED, 8)
+    assert new.device._custody == old.device._custody
+    new.device.execute(READ_CLOCK)
+    assert new.device._custody.holding is Holding.HERE
 
 
 def test_failure_mode(old: Side, new: Side) -> None:

@@ -8,9 +8,18 @@ import pytest
 from nvstore import Cost, Host, KeyMissing, StreamAltered, StreamOfOther
 from tests.daemon.fake import INCREMENT, READ, STARTUP, FakeTpm, value_of
 from vtpm.control import blobs
+from vtpm.control.blobs import Opened
 from vtpm.control.messages import PTM_BLOB_TYPE
 from vtpm.daemon.device.device import Device
-from vtpm.daemon.handover import HandoverError, ProviderForm, change_custody, expect, is_expected, offer_of
+from vtpm.daemon.handover import (
+    HandoverError,
+    HostGate,
+    ProviderForm,
+    change_custody,
+    expect,
+    is_expected,
+    offer_of,
+)
 from vtpm.state.clock import Instant
 
 PERMANENT, VOLATILE = PTM_BLOB_TYPE.PERMANENT, PTM_BLOB_TYPE.VOLATILE
@@ -53,7 +62,7 @@ def device_of(host: Host) -> Device:
         lambda: host.open_state(VM),
         form=ProviderForm(host, VM),
         clock=lambda: Instant(0),
-        admit_revert=lambda: host.admit_revert(VM),
+        gate=HostGate(host, VM),
     )
 
 
@@ -108,7 +117,7 @@ def test_policy_of_this_host(source: Host) -> None:
 
 
 def test_refused(source: Host, tmp_path: Path) -> None:
-    """What does not open is refused with the reason, and what is in the clear is taken."""
+    """What does not open is refused with the reason, and what is in the clear is known as that."""
     device = started(source)
     stream = stream_of(device)
     other = host_at(tmp_path / "other")
@@ -120,7 +129,7 @@ def test_refused(source: Host, tmp_path: Path) -> None:
     with pytest.raises(StreamAltered):
         ProviderForm(source, VM).unwrap(PERMANENT, stream[PERMANENT][:-1])
     clear = device.state_blob(PERMANENT)
-    assert ProviderForm(source, VM).unwrap(PERMANENT, clear) == clear
+    assert ProviderForm(source, VM).unwrap(PERMANENT, clear) == Opened(clear)
     assert ProviderForm(source, VM).is_encrypted
     device.close()
 

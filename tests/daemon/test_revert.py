@@ -10,6 +10,8 @@ from nvstore import Host, RevertRefused
 from tests.daemon.fake import INCREMENT, READ, STARTUP, FakeTpm, value_of
 from vtpm.control.messages import PTM_BLOB_TYPE
 from vtpm.daemon.device.device import Device
+from vtpm.daemon.device.stateblobs import powered_off
+from vtpm.daemon.handover import HostGate, ProviderForm
 from vtpm.state.clock import Instant
 
 KINDS = (PTM_BLOB_TYPE.PERMANENT, PTM_BLOB_TYPE.VOLATILE)
@@ -31,14 +33,15 @@ def device_of(host: Host) -> Device:
         "guest",
         FakeTpm,
         lambda: host.open_state("guest"),
+        form=ProviderForm(host, vm := host.show_state("guest").vm),
+        gate=HostGate(host, vm),
         clock=lambda: Instant(0),
-        admit_revert=lambda: host.admit_revert("guest"),
     )
 
 
 def saved(device: Device) -> Blobs:
     """What `virsh save` takes, after which QEMU ends."""
-    return {kind: device.state_blob(kind) for kind in KINDS}
+    return {kind: device.form.wrap(device.state_blob(kind)) for kind in KINDS}
 
 
 def restored(host: Host, state: Blobs) -> Device:
@@ -89,7 +92,7 @@ def test_allowed(host: Host) -> None:
     device.close()
 
     restored(host, state).close()
-    assert host.read_state("guest") == {"permanent": b"0"}
+    assert powered_off(host.read_state("guest")) == {"permanent": b"0"}
     assert reverts(host) == ["done"]
 
 
@@ -103,7 +106,7 @@ def test_refused(host: Host) -> None:
 
     with pytest.raises(RevertRefused):
         restored(host, state)
-    assert host.read_state("guest") == {"permanent": b"1"}
+    assert powered_off(host.read_state("guest")) == {"permanent": b"1"}
     assert reverts(host) == ["revert-refused"]
 
 

@@ -35,15 +35,16 @@ class TestFormat:
     def test_document(self) -> None:
         """A part is what the document alone says."""
         kdk_id = OneKey(KDK).current("main")
-        header = b"nvstream" + struct.pack(">H", 1) + kdk_id + VM.bytes + b"\x01\x04main"
-        names = [b"nvstore v1 state stream" + suffix for suffix in (b"", b" key", b" salt")]
+        header = b"nvstream" + struct.pack(">H", 2) + kdk_id + VM.bytes + b"\x01\x04main"
+        names = [b"nvstore v2 state stream" + suffix for suffix in (b"", b" key", b" salt")]
         key, salt_key = (expanded(KDK, 32, name, kdk_id, VM.bytes) for name in names[1:])
-        salt = expanded(salt_key, 32, header, CONTENT)
+        content = b"\x06a-host" + CONTENT
+        salt = expanded(salt_key, 32, header, content)
         both = expanded(key, 64, names[0], salt)
-        sealed = AESGCM(both[:32]).encrypt(bytes(12), CONTENT, header)
+        sealed = AESGCM(both[:32]).encrypt(bytes(12), content, header)
 
         assert (
-            seal_part(OneKey(KDK), "main", VM, Part(CONTENT, denies_reverts=True))
+            seal_part(OneKey(KDK), "main", VM, Part(CONTENT, denies_reverts=True, origin="a-host"))
             == header + salt + both[32:] + sealed
         )
 

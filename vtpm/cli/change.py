@@ -36,7 +36,9 @@ def change(
             ask(place.run_dir, "release", name=status.name)
             try:
                 with host.open_state(status.name) as store:
-                    result, changes = altered(store.load(), name, **arguments)
+                    result, changes = altered(
+                        store.load(), (store.incarnation, store.generation + 1), name, **arguments
+                    )
                     store.commit(changes)
             finally:
                 ask(place.run_dir, "rescan")

@@ -1,4 +1,4 @@
-"""`vtpm state offer`, `expect` and `reclaim`: TPMs that go to another host with the run of their VM."""
+"""`vtpm state offer`, `expect`, `admit` and `reclaim`: TPMs that go to another host with a run."""
 
 import json
 from typing import TYPE_CHECKING, Any, TextIO
@@ -49,8 +49,11 @@ def offer(
 @click.argument("file", type=click.File(), default="-")
 @click.option("--dry-run", is_flag=True, help="Only say whether it could be opened here.")
 @click.option("--allow-unverified", is_flag=True, help="Accept a provider without a verified backup.")
+@click.option(
+    "--in-the-clear", is_flag=True, help="Admit, once and within an hour, a state that comes without a seal."
+)
 @click.pass_obj
-def expect(place: Place, file: TextIO, *, dry_run: bool, allow_unverified: bool) -> None:
+def expect(place: Place, file: TextIO, *, dry_run: bool, allow_unverified: bool, in_the_clear: bool) -> None:
     """
     Prepare for a TPM that comes with the run of its VM: check that its key is here, and serve its socket.
 
@@ -62,8 +65,51 @@ def expect(place: Place, file: TextIO, *, dry_run: bool, allow_unverified: bool)
     except (ValueError, KeyError, TypeError):
         raise click.ClickException("this is no offer; give what `vtpm state offer` prints") from None
     with explained():
-        socket = expect_tpm(place, **chosen, dry_run=dry_run, allow_unverified=allow_unverified)
+        how = {"dry_run": dry_run, "allow_unverified": allow_unverified, "in_the_clear": in_the_clear}
+        socket = expect_tpm(place, **chosen, **how)
     click.echo(f"{chosen['name']}: " + ("could come" if dry_run else f"is expected at {socket}"))
+
+
+@click.command(short_help="Admit one state that would be refused when it comes.")
+@click.argument("vm")
+@click.option("--in-the-clear", is_flag=True, help="One without a seal, as in save files of before.")
+@click.option(
+    "--revert", is_flag=True, help="One that does not follow from what is here, whatever the policy."
+)
+@click.option("--reason", required=True, help="Why; it is noted in the audit log.")
+@click.option("--minutes", type=int, default=60, show_default=True, help="How long it is admitted.")
+@click.option("--provider", help="The key provider that the passphrase unlocks.")
+@passphrase_options
+@click.pass_obj
+def admit(
+    place: Place,
+    vm: str,
+    reason: str,
+    minutes: int,
+    provider: str | None,
+    passphrase_file: "Path | None",
+    passphrase_fd: int | None,
+    *,
+    in_the_clear: bool,
+    revert: bool,
+) -> None:
+    """
+    Let the hypervisor bring one state of a VM that is off which would be refused otherwise.
+
+    It is used up by the first arrival that needs it.
+    What is in the clear, anybody may have made: admit only a save file or a snapshot that you know.
+    """
+    with explained():
+        from vtpm.daemon.admin import ask  # noqa: PLC0415 - help needs neither
+        from vtpm.daemon.handover import admit as admit_one  # noqa: PLC0415
+
+        host = place.host()
+        name = host.show_state(vm).name
+        unlock(host, provider, passphrase_of(passphrase_file, passphrase_fd))
+        what: dict[str, Any] = {"in_the_clear": in_the_clear, "revert": revert, "minutes": minutes}
+        if not ask(place.run_dir, "admit", name=name, reason=reason, **what):
+            admit_one(host, name, reason=reason, **what)
+    click.echo(f"{name}: the next such state is admitted, within {minutes} minutes")
 
 
 @click.command(short_help="Take what is stored here, if a TPM is lost elsewhere.")

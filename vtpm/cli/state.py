@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from vtpm.cli.errors import explained
-from vtpm.cli.handover import expect, offer, reclaim
+from vtpm.cli.handover import admit, expect, offer, reclaim
 from vtpm.cli.passphrase import passphrase_of, passphrase_options
 from vtpm.cli.place import Place
 from vtpm.cli.vm import check_socket_name
@@ -40,7 +40,7 @@ def noted(place: Place, vm: str, what: str, value: str) -> None:
             raise
 
 
-for command in (offer, expect, reclaim):
+for command in (offer, expect, admit, reclaim):
     state.add_command(command)
 
 

@@ -10,7 +10,7 @@ from typing import Final
 from nvstore import NvstoreError
 from vtpm.compat.arguments import TRUE, ArgumentError, Arguments, number, state_uri
 from vtpm.compat.ending import LogHandler, log_to
-from vtpm.compat.foreign_state import StreamForm, is_for_swtpm, take_over
+from vtpm.compat.foreign_state import StreamForm, is_for_swtpm, take_over, takes_clear
 from vtpm.compat.keys import read_key
 from vtpm.compat.listeners import Listeners
 from vtpm.compat.profiles import profile_of
@@ -60,7 +60,7 @@ class Emulator:
             allow_set_locality=arguments.has("locality", "allow-set-locality")
             or "vtpm-proxy" in arguments.switches,
             profile=profile,
-            form=StreamForm(profile, migration_key, key, for_swtpm=is_for_swtpm()),
+            form=StreamForm(profile, migration_key, key, for_swtpm=is_for_swtpm(), takes_clear=takes_clear()),
             releases_storage=arguments.has("migration", "release-lock-outgoing"),
         )
         lane = Lane(self._process.loop, self._process.executor, self._device.fail)

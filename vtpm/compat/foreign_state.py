@@ -14,7 +14,7 @@ from vtpm.compat.arguments import ArgumentError
 from vtpm.compat.keys import Key
 from vtpm.compat.storage import Storage
 from vtpm.control import blobs, envelope
-from vtpm.control.blobs import BlobError, BlobKeyError, Form
+from vtpm.control.blobs import BlobError, BlobKeyError, Form, Opened
 from vtpm.control.messages import PTM_BLOB_TYPE
 from vtpm.daemon.clock import entropy
 from vtpm.daemon.device.stateblobs import SUSPENDED, digest_of_state, pack_run, run_in
@@ -26,6 +26,14 @@ from vtpm.state.profile import Profile
 BLOBS: Final = "VTPM_STATE_BLOBS"
 """The variable of the environment that says in whose form state blobs are sent."""
 
+CLEAR_BLOBS: Final = "VTPM_CLEAR_STATE_BLOBS"
+"""The variable that says whether state blobs in the clear are taken where there is a migration key."""
+
+ACCEPT: Final = "accept"
+
+MAX_KEYS: Final = 8
+"""Envelopes' keys that are remembered."""
+
 log = logging.getLogger(__name__)
 
 
@@ -35,6 +43,14 @@ def is_for_swtpm() -> bool:
     if value not in ("", "vtpm", "swtpm"):
         raise ArgumentError(f"{BLOBS}={value}: give vtpm or swtpm")
     return value == "swtpm"
+
+
+def takes_clear() -> bool:
+    """Does the environment allow state blobs in the clear beside a migration key? ArgumentError if not so."""
+    value = os.environ.get(CLEAR_BLOBS, "")
+    if value not in ("", ACCEPT):
+        raise ArgumentError(f"{CLEAR_BLOBS}={value}: give {ACCEPT}, or unset it")
+    return value == ACCEPT
 
 
 class Taken(NamedTuple):
@@ -93,14 +109,20 @@ class StreamForm(Form):
     """
 
     def __init__(
-        self, profile: Profile, migration_key: Key | None, file_key: Key | None, *, for_swtpm: bool = False
+        self,
+        profile: Profile,
+        migration_key: Key | None,
+        file_key: Key | None,
+        *,
+        for_swtpm: bool = False,
+        takes_clear: bool = False,
     ) -> None:
         self._profile = profile
         self._migration_key = migration_key
         self._file_key = file_key
-        self._for_swtpm = for_swtpm
-        self._salt = entropy(envelope.SALT_SIZE)
-        self._keys: dict[bytes, bytes] = {}
+        self._for_swtpm, self._takes_clear = for_swtpm, takes_clear
+        self._front = envelope.Front(envelope.VERSION, envelope.COST, entropy(envelope.SALT_SIZE))
+        self._keys: dict[envelope.Front, bytes] = {}
         self._taken: Taken | None = None
         """What the last permanent blob of swtpm has become: a volatile one follows it."""
         self._permanent: bytes = b""
@@ -119,21 +141,36 @@ class StreamForm(Form):
             return self._wrap_for_swtpm(blob)
         if self._migration_key is None:
             return blob
-        return envelope.seal(self._key_of(self._salt, self._migration_key), self._salt, blob)
+        return envelope.seal(self._keys_of(self._front, self._migration_key), self._front, blob)
 
-    def unwrap(self, kind: PTM_BLOB_TYPE, octets: bytes) -> bytes:
-        """The blob in octets that came; BlobError if they hold none."""
+    def unwrap(self, kind: PTM_BLOB_TYPE, octets: bytes) -> Opened:
+        """
+        The blob in octets that came; BlobError if they hold none.
+
+        With a migration key, one in the clear is refused: whoever has the stream would replace the TPM by it.
+        """
         if envelope.is_envelope(octets):
             if self._migration_key is None:
                 return super().unwrap(kind, octets)
-            return envelope.unseal(self._key_of(envelope.salt_of(octets), self._migration_key), octets)
-        if octets.startswith(blobs.IDENTIFIER) or not file.is_state(octets):
-            return octets
+            keys = self._keys_of(envelope.front_of(octets), self._migration_key)
+            return Opened(envelope.unseal(keys, octets), is_sealed=True)
+        is_foreign = not octets.startswith(blobs.IDENTIFIER) and file.is_state(octets)
+        if self._migration_key is not None and not (is_foreign and file.is_encrypted(octets)):
+            if not self._takes_clear:
+                raise BlobError(
+                    "the state blob is in the clear, although there is a migration key: anybody may have "
+                    "made it; give its source the same --migration-key, or, if you know where it is from, "
+                    f"start this program once with {CLEAR_BLOBS}={ACCEPT} in its environment"
+                )
+            log.warning("a %s state blob in the clear is taken beside the migration key", kind.name.lower())
+        if not is_foreign:
+            return Opened(octets)
         key = self._migration_key or self._file_key
         if key is None and file.is_encrypted(octets):
             raise BlobKeyError("swtpm has encrypted the state blob; give the same --migration-key here")
         try:
-            return self._taken_over(kind, file.unwrap(octets, None if key is None else key.of_size))
+            state = file.unwrap(octets, None if key is None else key.of_size)
+            return Opened(self._taken_over(kind, state), is_sealed=file.is_encrypted(octets))
         except ForeignStateError as error:
             raise BlobError(f"a state blob of swtpm: {error}") from None
 
@@ -180,8 +217,10 @@ class StreamForm(Form):
         run, suspended_at = run_in(volatile)
         return export_run(permanent | run, suspended_at, entropy)
 
-    def _key_of(self, salt: bytes, key: Key) -> bytes:
-        """The key of an envelope; those that were made are remembered, because making them is costly."""
-        if salt not in self._keys:
-            self._keys[salt] = envelope.key_of(key.secret, salt)
-        return self._keys[salt]
+    def _keys_of(self, front: envelope.Front, key: Key) -> bytes:
+        """The key of an envelope; the last ones are remembered, because making them is costly."""
+        if front not in self._keys:
+            if len(self._keys) >= MAX_KEYS:
+                self._keys.clear()
+            self._keys[front] = envelope.key_of(key.secret, front)
+        return self._keys[front]

@@ -14,7 +14,7 @@ Version 1 never changes; a new version reads every older one.
 import hashlib
 import hmac
 from collections.abc import Mapping
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 
 from vtpm.control.messages import BLOB32, PTM_BLOB_TYPE
 from vtpm.wire.error import TpmError
@@ -39,6 +39,18 @@ class BlobKeyError(BlobError):
     """A state blob is encrypted, and there is no key for it."""
 
 
+class Opened(NamedTuple):
+    """A blob out of octets that came, and what they say of where it is from."""
+
+    blob: bytes
+    is_sealed: bool = False
+    """Did only somebody with the key make it?"""
+    origin: str = ""
+    """The host that it comes from, as that calls itself; empty if it is not said."""
+    key: str = ""
+    """The id of the key, in hexadecimal, if it has one."""
+
+
 class Form:
     """How state blobs travel: as they are."""
 
@@ -51,11 +63,11 @@ class Form:
         """The octets to send for a blob."""
         return blob
 
-    def unwrap(self, kind: PTM_BLOB_TYPE, octets: bytes) -> bytes:  # noqa: ARG002 - other forms differ by kind
+    def unwrap(self, kind: PTM_BLOB_TYPE, octets: bytes) -> Opened:  # noqa: ARG002 - other forms differ by kind
         """The blob in octets that came; BlobError if they hold none."""
         if octets.startswith(ENVELOPE):
             raise BlobKeyError("the state blob is encrypted; start this host's TPM with the migration key")
-        return octets
+        return Opened(octets)
 
     def arrived(self) -> None:
         """What was unwrapped came to stay: what its host has ordered holds here, too."""

@@ -56,6 +56,7 @@ class Server:
                 "expect": self._supervisor.expect,
                 "withdraw": self._supervisor.withdraw,
                 "custody": self._supervisor.custody,
+                "admit": self._supervisor.admit,
             },
             {REQUEST: self._predecessor.hand_over},
             (OperatorError, NvstoreError),

@@ -19,7 +19,7 @@ from vtpm.daemon.device.changes import alteration
 from vtpm.daemon.device.views import copy_of, shown
 from vtpm.daemon.endpoint import Endpoint, passed_socket
 from vtpm.daemon.errors import OperatorError
-from vtpm.daemon.handover import ProviderForm, change_custody, expect, is_expected
+from vtpm.daemon.handover import HostGate, ProviderForm, admit, change_custody, expect, is_expected
 from vtpm.daemon.lane import DEFECT, Lane, complete, refuse
 from vtpm.daemon.noting import changed
 from vtpm.daemon.peer import Gate, Peers
@@ -164,6 +164,15 @@ class Supervisor:
             return True
         await self._end_of_use(name, endpoint)
         await self._between_commands(endpoint, partial(change_custody, self._host, name, change, reason))
+        return True
+
+    async def admit(self, name: str, reason: str, **admitted: Any) -> bool:
+        """Admit one arrival that would be refused, of a VM that nobody uses; False if it is not here."""
+        endpoint = self._endpoints.get(name)
+        if endpoint is None:
+            return False
+        await self._end_of_use(name, endpoint)
+        await self._between_commands(endpoint, partial(admit, self._host, name, reason=reason, **admitted))
         return True
 
     async def _end_of_use(self, name: str, endpoint: Endpoint) -> None:
@@ -336,7 +345,7 @@ class Supervisor:
             open_store,
             is_encrypted=True,
             form=ProviderForm(self._host, vm),
-            admit_revert=partial(self._host.admit_revert, name),
+            gate=HostGate(self._host, vm),
         )
         lane = Lane(self._process.loop, self._process.executor, device.fail, self._process.computer)
         endpoint = Endpoint(

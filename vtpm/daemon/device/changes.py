@@ -7,7 +7,7 @@ from inspect import signature
 from typing import Any, Final
 
 from vtpm.daemon.clock import entropy
-from vtpm.daemon.device.custody import custody_of
+from vtpm.daemon.device.custody import Stretch, custody_of
 from vtpm.daemon.device.stateblobs import SUSPENDED
 from vtpm.daemon.errors import OperatorError
 from vtpm.state.saved import SavedStateError
@@ -57,9 +57,16 @@ def alteration(change: str, **arguments: Any) -> Callable[[TpmState], Any]:
     return partial(CHANGES[change], **arguments)
 
 
-def altered(blobs: Mapping[str, bytes], change: str, **arguments: Any) -> tuple[Any, dict[str, bytes | None]]:
-    """What a change of a stored TPM gives, and the blobs that it changes."""
-    custody_of(blobs).check_start()
+def altered(
+    blobs: Mapping[str, bytes], here: tuple[bytes, int], change: str, **arguments: Any
+) -> tuple[Any, dict[str, bytes | None]]:
+    """
+    What a change of a stored TPM gives, and the blobs that it changes in the generation `here`.
+
+    What was handed out before does not follow from it.
+    """
+    custody = custody_of(blobs)
+    custody.check_start()
     if SUSPENDED in blobs:
         raise ChangeError(
             "the state was stored while the TPM ran, and goes on only with what is stored beside it; "
@@ -70,4 +77,4 @@ def altered(blobs: Mapping[str, bytes], change: str, **arguments: Any) -> tuple[
     except SavedStateError as error:
         raise ChangeError(f"{error}; restore the state from a backup") from None
     result = alteration(change, **arguments)(tpm)
-    return result, tpm.changes()
+    return result, tpm.changes() | custody.gone_on(Stretch(*here)).blob()

@@ -17,11 +17,11 @@ from vtpm.control.messages import CMD, PTM_BLOB_TYPE, TPM_RESULT
 from vtpm.control.transitions import Phase, phase_after
 from vtpm.daemon.carried import Carried
 from vtpm.daemon.clock import Clock, Entropy, entropy, monotonic, since_1970
-from vtpm.daemon.device.bringup import Factory, Loader
-from vtpm.daemon.device.custody import Custody, Holding
+from vtpm.daemon.device.bringup import Factory, Gate, Loader
+from vtpm.daemon.device.custody import CUSTODY, Custody, Holding
 from vtpm.daemon.device.durability import Durability, are_marks, is_derived
 from vtpm.daemon.device.sleep import asleep, awakened
-from vtpm.daemon.device.stateblobs import IN_THE_CLEAR, SUSPENDED, GivenState, state_blob
+from vtpm.daemon.device.stateblobs import IN_THE_CLEAR, SUSPENDED, GivenState, state_blob, suspended_blob
 from vtpm.daemon.device.storage import Storage
 from vtpm.daemon.errors import DeviceError, OperatorError
 from vtpm.spec.constants import TPM_CC, TPM_ST, TPM_SU
@@ -31,8 +31,9 @@ from vtpm.state.saved import SavedStateError
 from vtpm.wire.error import TPM_RC
 
 RUNNING: Final = Phase.RUNNING
-HERE: Final = Holding.HERE
 """What every command is asked: to find a member in an Enum costs as much as a function call."""
+
+OPEN: Final = Gate()
 
 MIN_BUFFER_SIZE: Final = 0xAF8
 """The smallest buffer in octets that can be set, the same as libtpms'."""
@@ -73,8 +74,7 @@ class Device:
 
     `open_store` opens the stored state, or raises DeviceError; it is called at the first INIT.
     A store without state is an error, unless the device `may_manufacture`.
-    `admit_revert` is asked before a state that was given takes the place of another one;
-    it raises NvstoreError to refuse that.
+    `gate` is asked before a state that was given is used.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Device:
         profile: Profile = DEFAULT,
         form: Form = IN_THE_CLEAR,
         releases_storage: bool = False,
-        admit_revert: Callable[[], None] = lambda: None,
+        gate: Gate = OPEN,
         clock: Clock = monotonic,
         calendar: Callable[[], int] = since_1970,
         random: Entropy = entropy,
@@ -107,11 +107,15 @@ class Device:
         self._profile = profile
         self._clock = clock
         self._calendar = calendar
-        self._loader = Loader(tpms, random, clock, calendar, may_manufacture, admit_revert)
+        self._loader = Loader(tpms, random, clock, calendar, may_manufacture, gate)
         self._tpm: Any = None
         self._suspended: bytes | None = None
         self._given = GivenState(name, form)
         self._custody = Custody()
+        self._stored_custody = Custody()
+        """The same as the store has it, until what waits is written."""
+        self._begins = False
+        """Does the next command begin a stretch (custody.py)?"""
         self._last_command = b""
         self._is_suspended = False
         self._suspended_at = 0
@@ -164,8 +168,8 @@ class Device:
             orderly
             and self.auto_shutdown
             and not self._is_suspended
+            and not self._begins  # what came, and was not used here, may come again
             and not self._storage.is_released
-            and self._custody.holding is Holding.HERE
             and code_of(self._last_command) != TPM_CC.Shutdown
         ):
             for kind in (TPM_SU.STATE, TPM_SU.CLEAR):
@@ -182,7 +186,7 @@ class Device:
         finally:
             self._tpm, self._suspended, self._checkpoint = None, None, None
             self._given.clear()
-            self._custody = Custody()
+            self._custody, self._begins = Custody(), False
             self._durability.end()
             self.locality, self.buffer_size = 0, None
             self.phase = Phase.BEFORE_INIT
@@ -201,11 +205,11 @@ class Device:
             return Result(self._set_locality(request), {})
         self._last_command = request
         self._is_suspended = False
-        if self._custody.holding is not HERE:
-            self.keep()
         if self._storage.is_released:
             with suppress(DeviceError, NvstoreError):  # what the command changes is refused, then
                 self.lock_storage()
+        if self._begins:
+            self._go_on()
         tpm, now = self._tpm, self._clock()
         if self._durability.alarm:
             self._durability.retry(now)
@@ -245,12 +249,25 @@ class Device:
 
     def keep(self) -> None:
         """Have a TPM that came with its run, which goes on here, belong to this host."""
-        if self._tpm is None or self._custody.holding is Holding.HERE:
+        if self._tpm is not None and self._custody.holding is not Holding.HERE:
+            self._go_on()
+
+    def _go_on(self, *, at_once: bool = True) -> None:
+        """Begin a stretch here: durable `at_once` if the store takes it, or with the next change."""
+        self._begins = False
+        before, self._custody = self._custody, self._custody.gone_on(self._storage.next_stretch)
+        if self._custody == before:
             return
-        self._custody = Custody(Holding.HERE, self._custody.moves)
+        if not self._durability.is_waiting(CUSTODY):
+            self._stored_custody = before
         change = self._custody.blob()
-        if not self._durability.commit(change):
+        if not at_once or not self._durability.commit(change):
             self._durability.defer(change)
+
+    def _custody_to_send(self) -> Custody:
+        """Who has the TPM, as the store has it: no stretch that it may forget leaves this host."""
+        self._durability.commit_deferred()
+        return self._stored_custody if self._durability.is_waiting(CUSTODY) else self._custody
 
     def set_physical_presence(self, *, asserted: bool) -> None:
         """Assert or deassert physical presence."""
@@ -276,6 +293,8 @@ class Device:
     def hash_start(self) -> None:
         """_TPM_Hash_Start."""
         self._is_suspended = False
+        if self._begins:
+            self._go_on()
         self._tpm.hash_start()
 
     def hash_data(self, octets: bytes) -> None:
@@ -313,10 +332,18 @@ class Device:
 
         The run may go on elsewhere, so that a loss of power before the next command is no shutdown here.
         """
-        if kind is not PTM_BLOB_TYPE.SAVESTATE and not self._is_suspended:
+        if kind is PTM_BLOB_TYPE.SAVESTATE:
+            return b""
+        self._suspend()
+        custody = self._custody_to_send()
+        self._begins = True
+        return state_blob(self._tpm, kind, custody, self._suspended_at)
+
+    def _suspend(self) -> None:
+        """Note when the TPM was suspended, if it is not."""
+        if not self._is_suspended:
             since = self._clock().milliseconds - self._tpm.clock.last
             self._is_suspended, self._suspended_at = True, self._calendar() - since
-        return state_blob(self._tpm, kind, self._custody, self._suspended_at)
 
     def set_state_blob(self, kind: PTM_BLOB_TYPE, blob: bytes) -> None:
         """The state for the next INIT, which makes it durable; BlobError if it cannot be one."""
@@ -324,7 +351,8 @@ class Device:
 
     def store_volatile(self) -> TPM_RESULT:
         """Make the volatile state durable; until the next command, a loss of power loses nothing."""
-        blob = self.state_blob(PTM_BLOB_TYPE.VOLATILE)
+        self._suspend()
+        blob = suspended_blob(self._tpm, self._suspended_at)
         if not self._durability.commit({**self._tpm.snapshot(), SUSPENDED: blob}):
             return TPM_RESULT.FAIL
         self._suspended, self._is_suspended = blob, True
@@ -367,7 +395,9 @@ class Device:
             "last_command": self._last_command[: HEADER.size],
             "is_suspended": self._is_suspended,
             "suspended_at": self._suspended_at,
+            "begins": self._begins,
             "given": self._given.blobs(),
+            "given_by": self._given.ways(),
         }
         if self._tpm is not None:
             facts["tpm"] = self._settled()
@@ -380,14 +410,15 @@ class Device:
         self.locality, self.buffer_size = facts["locality"], facts["buffer_size"]
         self._last_command, self._is_suspended = facts["last_command"], facts["is_suspended"]
         self._suspended_at = facts.get("suspended_at", 0)
-        self._given.put_all(facts["given"])
+        self._begins = facts.get("begins", facts["is_suspended"])
+        self._given.put_all(facts["given"], facts.get("given_by", {}))
         if store is None:
             return
         stored = self._storage.borrow(store, facts["stored"]["digest"])
         if "tpm" not in facts:
             return
         self._suspended = stored.pop(SUSPENDED, None)
-        self._custody = Custody.taken_from(stored)
+        self._custody = self._stored_custody = Custody.taken_from(stored)
         try:
             self._tpm = awakened(self._loader, stored, facts["tpm"])
         except SavedStateError as error:
@@ -417,6 +448,8 @@ class Device:
         if tpm is None or self.has_failed:
             return None
         self._is_suspended = False
+        if self._begins:
+            self._go_on()
         checkpoint = Checkpoint(tpm)
         try:
             result = alter(tpm)
@@ -438,12 +471,16 @@ class Device:
         """Bring the TPM up from blobs that were given, or else from the stored ones; durable on return."""
         self.lock_storage()
         store = self._storage.opened()
-        loaded = self._loader.load(store.load(), self._given, delete_volatile=delete_volatile)
+        here = self._storage.next_stretch
+        loaded = self._loader.load(store.load(), self._given, here, delete_volatile=delete_volatile)
         if loaded.custody.holding is Holding.ARRIVED:
             self.form.arrived()
         if loaded.changes:
             store.commit(loaded.changes)
-        self._tpm, self._suspended, self._custody = loaded.tpm, loaded.suspended, loaded.custody
-        self._is_suspended = False
+        self._tpm, self._suspended = loaded.tpm, loaded.suspended
+        self._custody = self._stored_custody = loaded.custody
+        self._is_suspended, self._begins = False, bool(self._given)
         self._given.clear()
         self._durability.begin(self._tpm)
+        if not self._begins:
+            self._go_on(at_once=False)

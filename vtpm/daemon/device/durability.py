@@ -80,6 +80,10 @@ class Durability:
         """Let changes wait for the next commit."""
         self._deferred |= changes
 
+    def is_waiting(self, name: str) -> bool:
+        """Does a change of this blob wait?"""
+        return name in self._deferred
+
     def settle(self, changes: Mapping[str, bytes | None]) -> bool:
         """Make changes durable with all that waits; False if the store does not take them."""
         self.defer(changes)

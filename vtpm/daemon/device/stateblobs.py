@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from vtpm.control import blobs
-from vtpm.control.blobs import BlobError, Form
+from vtpm.control.blobs import BlobError, Form, Opened
 from vtpm.control.messages import PTM_BLOB_TYPE
 from vtpm.daemon.device.custody import CUSTODY, Custody, custody_of
 from vtpm.daemon.device.durability import is_derived
@@ -34,8 +34,10 @@ class Given(NamedTuple):
     state: dict[str, bytes]
     companion: bytes
     digest: bytes
-    moves: int
-    """How often the TPM had come to another host."""
+    custody: Custody
+    """What it says of itself."""
+    opened: Opened
+    """How it came; without its octets."""
 
 
 def powered_off(stored: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -61,10 +63,20 @@ def state_blob(tpm: Any, kind: PTM_BLOB_TYPE, custody: Custody, suspended_at: in
     """The state of a TPM as a blob; empty for the kind that a TPM 2.0 does not have."""
     if kind is PTM_BLOB_TYPE.SAVESTATE:
         return b""
-    permanent = blobs.pack(PTM_BLOB_TYPE.PERMANENT, tpm.snapshot() | custody.part())
+    permanent = permanent_blob(tpm, custody)
     if kind is PTM_BLOB_TYPE.PERMANENT:
         return permanent
     return pack_run(tpm.snapshot_volatile(), suspended_at, blobs.digest_of(permanent))
+
+
+def permanent_blob(tpm: Any, custody: Custody) -> bytes:
+    """The permanent state of a TPM as a blob."""
+    return blobs.pack(PTM_BLOB_TYPE.PERMANENT, tpm.snapshot() | custody.part())
+
+
+def suspended_blob(tpm: Any, suspended_at: int) -> bytes:
+    """The volatile state of a TPM as the store keeps it, beside the permanent one."""
+    return pack_run(tpm.snapshot_volatile(), suspended_at, digest_of_state(tpm.snapshot()))
 
 
 def pack_run(run: Mapping[str, bytes], suspended_at: int, companion: bytes) -> bytes:
@@ -88,9 +100,14 @@ def suspended_in(stored: Mapping[str, bytes]) -> tuple[dict[str, bytes], int]:
     if SUSPENDED not in stored:
         return {}, 0
     parts, companion = blobs.unpack(PTM_BLOB_TYPE.VOLATILE, stored[SUSPENDED])
-    if not hmac.compare_digest(companion, digest_of_state(powered_off(stored) | custody_of(stored).part())):
+    if companion not in companions_of(powered_off(stored), custody_of(stored)):
         return {}, 0
     return run_in(parts)
+
+
+def companions_of(stored: Mapping[str, bytes], custody: Custody) -> set[bytes]:
+    """What a stored volatile state may say of the permanent one beside it; earlier versions said more."""
+    return {digest_of_state(stored), digest_of_state({**stored, **custody.first_part()})}
 
 
 class GivenState:
@@ -120,36 +137,56 @@ class GivenState:
             )
         self._take(kind, self._form.unwrap(kind, blob))
 
-    def _take(self, kind: PTM_BLOB_TYPE, blob: bytes) -> None:
-        state, companion = blobs.unpack(kind, blob)
-        moves = Custody.taken_from(state).moves
-        self._given[kind] = Given(state, companion, blobs.digest_of(blob), moves)
+    def _take(self, kind: PTM_BLOB_TYPE, opened: Opened) -> None:
+        state, companion = blobs.unpack(kind, opened.blob)
+        custody = Custody.taken_from(state)
+        digest = blobs.digest_of(opened.blob)
+        self._given[kind] = Given(state, companion, digest, custody, opened._replace(blob=b""))
+
+    @property
+    def is_sealed(self) -> bool:
+        """Did every one of them come sealed?"""
+        return all(given.opened.is_sealed for given in self._given.values())
+
+    @property
+    def opened(self) -> Opened:
+        """How they came; what the permanent one says counts, if there is one."""
+        first = self.permanent or next(iter(self._given.values()))
+        return first.opened._replace(is_sealed=self.is_sealed)
 
     def blobs(self) -> dict[str, bytes]:
         """The blobs by kind, for another process to go on from."""
         return {
-            kind.name: blobs.pack(kind, given.state | Custody(moves=given.moves).part(), given.companion)
+            kind.name: blobs.pack(kind, given.state | given.custody.part(), given.companion)
             for kind, given in self._given.items()
         }
 
-    def put_all(self, given: Mapping[str, bytes]) -> None:
-        """Go on from `blobs`."""
+    def ways(self) -> dict[str, list[Any]]:
+        """How each of them came, by kind, beside `blobs`."""
+        return {kind.name: list(given.opened[1:]) for kind, given in self._given.items()}
+
+    def put_all(self, given: Mapping[str, bytes], ways: Mapping[str, Any]) -> None:
+        """Go on from `blobs` and `ways`; an earlier version does not say how they came."""
         for name, blob in given.items():
-            self._take(PTM_BLOB_TYPE[name], blob)
+            self._take(PTM_BLOB_TYPE[name], Opened(blob, *ways.get(name, ())))
 
     def clear(self) -> None:
         """Forget what was given."""
         self._given.clear()
 
-    def volatile_for(self, stored: Mapping[str, bytes], suspended: bytes | None) -> dict[str, bytes]:
+    def volatile_for(
+        self, stored: Mapping[str, bytes], custody: Custody, suspended: bytes | None
+    ) -> dict[str, bytes]:
         """
         The volatile state that belongs to the permanent one, given or `stored`; empty if there is none.
 
         DeviceError if the one that was given belongs to another permanent state.
         """
-        permanent = self.permanent.digest if self.permanent else digest_of_state(stored)
         given = self._given.get(PTM_BLOB_TYPE.VOLATILE)
         if given is not None:
+            permanent = (
+                self.permanent.digest if self.permanent else digest_of_state({**stored, **custody.part()})
+            )
             if not hmac.compare_digest(given.companion, permanent):
                 raise DeviceError(
                     "the volatile state belongs to another permanent state; send both blobs of one snapshot"
@@ -158,7 +195,8 @@ class GivenState:
         if suspended is None:
             return {}
         state, companion = blobs.unpack(PTM_BLOB_TYPE.VOLATILE, suspended)
-        if not hmac.compare_digest(companion, permanent):
+        permanents = {self.permanent.digest} if self.permanent else companions_of(stored, custody)
+        if companion not in permanents:
             log.warning(
                 "%s: the stored volatile state is older than the permanent one: not resumed", self._name
             )

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from nvstore import FileStore, NvstoreError, Store
 from vtpm.daemon.carried import Carried
+from vtpm.daemon.device.custody import Stretch
 from vtpm.daemon.device.stateblobs import digest_of_state
 from vtpm.daemon.errors import DeviceError
 
@@ -60,6 +61,12 @@ class Storage:
     def vm(self) -> str:
         """The UUID of the VM whose state is open; empty if none is."""
         return str(self._store.vm) if isinstance(self._store, FileStore) else ""
+
+    @property
+    def next_stretch(self) -> Stretch | None:
+        """The stretch that begins with the next commit; None if the open store counts no generations."""
+        store = self._store
+        return Stretch(store.incarnation, store.generation + 1) if isinstance(store, FileStore) else None
 
     def lend(self) -> Carried:
         """What another process needs of the open store: its lock, a digest; nothing if it is closed."""
