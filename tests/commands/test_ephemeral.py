@@ -240,6 +240,23 @@ class TestTwoFutures:
             again = put_ecc(future, "sign", TPM_ALG.ECDAA, curve=BN)
             assert self.signed(future, again, counter, DIGEST).rc == TPM_RC.VALUE
 
+    @pytest.mark.parametrize("lost", [False, True])
+    def test_snapshot_of_saved_run(self, tpm: Client, key: int, *, lost: bool) -> None:
+        """Nor does a snapshot taken after such a Shutdown, at the start that follows."""
+        counter = tpm.commit(key, p1=EMPTY, s2=b"", y2=b"").counter
+        assert tpm.shutdown(shutdown_type=TPM_SU.STATE).rc == TPM_RC.SUCCESS
+        blobs = {**tpm.tpm.snapshot(), **tpm.tpm.snapshot_volatile()}
+
+        for future in self.futures(tpm, blobs):
+            future.durable.update({name: blob for name, blob in future.tpm.changes().items() if blob})
+            if lost:
+                future.lose_power()
+            else:
+                future.tpm.power_on(Instant(future.now))
+            assert future.startup(startup_type=TPM_SU.STATE).rc == TPM_RC.SUCCESS
+            again = put_ecc(future, "sign", TPM_ALG.ECDAA, curve=BN)
+            assert self.signed(future, again, counter, DIGEST).rc == TPM_RC.VALUE
+
     def test_reverted(self, tpm: Client, key: int) -> None:
         """Nor are the numbers the same after two starts from one saved state with none open."""
         counter = tpm.commit(key, p1=EMPTY, s2=b"", y2=b"").counter

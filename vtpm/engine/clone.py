@@ -14,7 +14,7 @@ from vtpm.spec.constants import TPM_RH
 from vtpm.state.hierarchy import PROOF_SIZE
 from vtpm.state.live import Entropy
 from vtpm.state.saved import CLEAR, RESET
-from vtpm.state.suspended import load_reset, save_reset
+from vtpm.state.suspended import closed_reset
 
 EK_CERTIFICATES = range(0x01C00000, 0x01C10000)
 """The NV Indices of endorsement keys: certificates, templates, nonces (TCG EK Credential Profile)."""
@@ -23,14 +23,11 @@ Blobs = Mapping[str, bytes]
 Change = Callable[[Blobs, Entropy], dict[str, bytes]]
 
 
-def copy(blobs: Blobs, entropy: Entropy) -> dict[str, bytes]:
+def copy(blobs: Blobs, entropy: Entropy) -> dict[str, bytes]:  # noqa: ARG001 - a copy draws nothing
     """The same TPM again, but for commitments that are open: their numbers would sign twice."""
     if RESET not in blobs:
         return dict(blobs)
-    tpm = Tpm.restore(blobs, entropy)
-    load_reset(tpm, blobs[RESET])
-    tpm.reset.close_commitments()
-    return {**blobs, RESET: save_reset(tpm)}
+    return {**blobs, RESET: closed_reset(blobs[RESET])}
 
 
 def replace(blobs: Blobs, entropy: Entropy) -> dict[str, bytes]:

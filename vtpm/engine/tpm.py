@@ -75,7 +75,7 @@ class Tpm(TpmState):
             raise SavedStateError(VOLATILE, "it is missing")
         resume(self, self.suspended, now)
         if not sole:
-            self.reset.close_commitments()
+            self.close_commitments()
         self.suspended = None
         self._test_first()
 

@@ -6,6 +6,7 @@ All of it together is a snapshot, for suspension or migration.
 The rules of `saved` hold here, too.
 """
 
+from dataclasses import replace
 from typing import Annotated
 
 from vtpm.crypto.digest import NAMES
@@ -273,6 +274,12 @@ def load_reset(tpm: LiveState, blob: bytes) -> None:
         commit_nonce=form.commit_nonce,
         commit_used=int.from_bytes(form.commit_used, "big"),
     )
+
+
+def closed_reset(blob: bytes) -> bytes:
+    """The blob `reset` without the commitments (TPM2_Commit) that were open in it."""
+    form: SavedReset = read(RESET, blob, {1: SavedReset})
+    return versioned(1, replace(form, commit_used=b"")) if form.commit_used else blob
 
 
 def save_banks(tpm: LiveState) -> tuple[SavedPcrBank, ...]:

@@ -139,6 +139,15 @@ class TpmState(LiveState):
         self.ahead.discard(index.handle)
         self._changed[saved.nv_blob(index.handle)] = None
 
+    def close_commitments(self) -> None:
+        """Let no commitment (TPM2_Commit) be used that is open now, nor after a start from the saved run."""
+        self.reset.close_commitments()
+        if saved.RESET in self.saved:
+            closed = suspended.closed_reset(self.saved[saved.RESET])
+            if closed != self.saved[saved.RESET]:
+                self.saved[saved.RESET] = closed
+                self._changed[saved.RESET] = lambda: closed
+
     def touch_object(self, item: Object) -> None:
         """A persistent object is new."""
         self._changed[saved.object_blob(item.handle)] = lambda: saved.save_object(item)
