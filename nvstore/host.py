@@ -507,7 +507,7 @@ class Host:
             lock.release(remove=True)
 
     def _status(self, vm: UUID) -> StateStatus:
-        registration, place = self._registry.registration(vm), self._registry.place(vm)
+        registration, place = self._registry.readable(vm), self._registry.place(vm)
         name = registration.name if registration else str(vm)
         provider = registration.provider if registration else ""
         kdk_id, generation, written, size, records, problem = "", 0, "", 0, 0, ""

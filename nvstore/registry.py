@@ -16,6 +16,7 @@ from nvstore.errors import (
     StateExists,
     StoreUnavailable,
     UnknownState,
+    UnsafeFile,
 )
 from nvstore.files import Files, read_file, replace_file
 from nvstore.keys import Entropy
@@ -61,7 +62,7 @@ class Registry:
 
     def register(self, vm: Vm) -> None:
         """Write the registration of a VM, new or changed."""
-        before = self.registration(vm.uuid)
+        before = self.readable(vm.uuid)
         self._names.note(vm.name, vm.uuid)
         replace_file(self._files, self._path_of(vm.uuid), vm.encode())
         if before is not None and before.name != vm.name:
@@ -70,7 +71,7 @@ class Registry:
     def forget(self, vm: UUID) -> None:
         """Remove the registration of a VM for good."""
         with self.exclusive():
-            before = self.registration(vm)
+            before = self.readable(vm)
             self._files.remove(self._path_of(vm))
             self._files.flush_directory(self._vms)
             if before is not None:
@@ -153,8 +154,8 @@ class Registry:
         return found
 
     def registered(self) -> list[Vm]:
-        """Return all registrations."""
-        return [vm for uuid in self.uuids() if (vm := self.registration(uuid))]
+        """Return all registrations that can be read."""
+        return [vm for uuid in self.uuids() if (vm := self.readable(uuid))]
 
     def registration(self, vm: UUID) -> Vm | None:
         """Return what was noted of a VM, if it was registered."""
@@ -163,6 +164,14 @@ class Registry:
             return read_vm(read_file(self._files, path), path)
         except FileNotFoundError:
             return None
+        except UnsafeFile as error:
+            raise CorruptState(path, error.cause) from None
+
+    def readable(self, vm: UUID) -> Vm | None:
+        """Return what was noted of a VM, or None where it is unknown or damaged: that hinders no other VM."""
+        with suppress(CorruptState):
+            return self.registration(vm)
+        return None
 
     def existing(self, vm: UUID) -> Vm:
         """Return what was noted of a VM, or raise UnknownState."""
@@ -221,12 +230,12 @@ class Registry:
         """Register VMs under another provider."""
         with self.exclusive():
             for vm in vms:
-                if registration := self.registration(vm):
-                    self.register(replace(registration, provider=provider))
+                if registration := self.readable(vm):
+                    self.register(replace(registration, uuid=vm, provider=provider))
 
     def name_of(self, vm: UUID) -> str:
         """Return the name of a VM, or else its UUID."""
-        registration = self.registration(vm)
+        registration = self.readable(vm)
         return registration.name if registration else str(vm)
 
     def needs(self, vm: UUID, kdk_ids: Collection[bytes], provider: str) -> bool:
@@ -237,7 +246,7 @@ class Registry:
                 needed.add(marks.mark.kdk_id)
         if needed:
             return not needed.isdisjoint(kdk_ids)
-        registration = self.registration(vm)  # nothing can be read: its registration decides
+        registration = self.readable(vm)  # nothing can be read: its registration decides
         return registration is not None and registration.provider == provider
 
     @contextmanager

@@ -16,7 +16,7 @@ from nvstore.audit import Audit
 from nvstore.document import BadDocument, canonical, pretty, read_document, timestamp
 from nvstore.errors import NvstoreError
 from nvstore.files import Files, read_file, replace_file
-from nvstore.keys import KEY_SIZE, SECRET, SECRET_KEY, Entropy, KeySource, expand
+from nvstore.keys import KEY_SIZE, SECRET, SECRET_KEY, Entropy, KeySource, check_succession, expand
 from nvstore.provider.files import check_provider_name
 from nvstore.provider.providers import Providers
 from nvstore.provider_errors import SecretAltered, SecretDamaged, SecretMissing
@@ -123,7 +123,7 @@ class Vault:
         """Put a secret under the current key of another provider, or of its own."""
         with self._audit.entry("secret-move", secret=name, provider=provider) as facts, self._exclusive():
             chosen = self._providers.choose(provider, allow_unverified=False)
-            facts["kdk_id"] = self._write(name, self.get(name), chosen)
+            facts["kdk_id"] = self._carry(name, chosen)
         return self.show(name)
 
     def renew(self, provider: str | None = None) -> list[str]:
@@ -132,7 +132,7 @@ class Vault:
         for name in renewed:
             with self._audit.entry("secret-renew", secret=name) as facts, self._exclusive():
                 of = self.show(name).provider
-                facts |= {"provider": of, "kdk_id": self._write(name, self.get(name), of)}
+                facts |= {"provider": of, "kdk_id": self._carry(name, of)}
         return renewed
 
     def remove(self, name: str) -> None:
@@ -180,6 +180,14 @@ class Vault:
             return box.unseal(key, SECRET, sealed.box, canonical(sealed.fields))
         except box.BoxError:
             raise SecretAltered(self._path(name)) from None
+
+    def _carry(self, name: str, provider: str) -> str:
+        """Write a secret as `_write` does; KeyUncertified if its provider has no successor of its key."""
+        secret, status = self.get(name), self.show(name)
+        if status.provider == provider:
+            after = self._providers.current(provider)
+            check_succession(self._providers, provider, bytes.fromhex(status.kdk_id), after)
+        return self._write(name, secret, provider)
 
     def _write(self, name: str, secret: bytes, provider: str) -> str:
         """Write a secret under the current key of a provider; the key's id."""

@@ -72,7 +72,7 @@ class Audit:
         AuditFailed: the operation succeeded, and could not be noted.
         """
         try:
-            self._begin()
+            self._begin(operation)
             if begun:
                 self._append(operation, facts, BEGUN)
         except OSError as failure:
@@ -103,6 +103,8 @@ class Audit:
                 if self.is_due() or next(self._segments.lines(), None) is not None:
                     raise AuditBroken(self._segments.head, 0, "it is missing")
                 head = Head()
+            elif head.end.lines == 0 and self.is_due():
+                raise AuditBroken(self._segments.head, 0, "it counts no line, and there must have been some")
             try:
                 return Walk(keys, seen or {}).follow(self._segments.lines(), head)
             except Broken as broken:
@@ -133,24 +135,31 @@ class Audit:
             pass
         return aside
 
-    def _begin(self) -> None:
+    def _begin(self, operation: str) -> None:
         """
         Begin the log of a new host.
 
         AuditBroken where there are lines and no head.
         Where nothing is left of a log that must have been, the first line says so, and `verify` by it.
+        A head that counts no line says as little as none, but where a restart has just written it.
         """
-        if self._files.exists(self._segments.head):
+        if self._counts_lines():
             return
         with self._locked():
-            if self._files.exists(self._segments.head):
+            if self._counts_lines():
                 return
-            if self._files.exists(self._segments.newest) or self._segments.older():
-                raise AuditBroken(self._segments.head, 0, "it is missing")
-            self._segments.write_head(Head())
-            is_lost = self.is_due()
+            if not self._files.exists(self._segments.head):
+                if self._files.exists(self._segments.newest) or self._segments.older():
+                    raise AuditBroken(self._segments.head, 0, "it is missing")
+                self._segments.write_head(Head())
+            is_lost = operation != RESTART and self.is_due()
         if is_lost:
             self._append(LOST, {}, "missing")
+
+    def _counts_lines(self) -> bool:
+        """Tell whether a head says that there are lines."""
+        head = self._segments.read_head()
+        return head is not None and head.end.lines > 0
 
     def _note(self, operation: str, facts: Mapping[str, Any], result: str, *, may_count: bool) -> None:
         if not may_count or self._repeats.admit(operation, result, facts, self._clock()):

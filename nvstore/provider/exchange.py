@@ -169,7 +169,7 @@ class Exchange:
             here = self._here(backup)
             self._authenticate(path, package, backup, here, kdk_id)
             after = received(here, backup, backup.provider, has_certificates="macs" in package)
-            if here is not None:
+            if here is not None and here.keys:
                 after = replace(after, default_for=here.default_for)
             sealing = self._sealing(backup, here, passphrase, key_file, seals)
             self._providers.install(after, backup, sealing, backups)

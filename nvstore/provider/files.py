@@ -3,11 +3,11 @@
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from nvstore.document import BadDocument, pretty, read_document
+from nvstore.document import BadDocument, pretty, read_document, read_timestamp
 from nvstore.errors import BadName
 from nvstore.files import Files, read_file, replace_file
 from nvstore.provider.provider import Provider, read_provider
@@ -112,7 +112,9 @@ class ProviderFiles:
         claims: dict[str, list[str]] = {}
         providers = {provider.name: provider for provider in self.all()}
         for provider in providers.values():
-            for group in provider.default_for:
+            for group in (
+                provider.default_for if provider.keys else ()
+            ):  # without keys, nothing vouches for it
                 claims.setdefault(group, []).append(provider.name)
         default, groups = self.noted_defaults()
         for group, name in {**groups, **({"": default} if default else {})}.items():
@@ -144,8 +146,11 @@ class ProviderFiles:
     def alarms(self) -> dict[str, str]:
         """Return when the last alarm of each provider was raised."""
         document = self._document("alarms", _ALARMS) or {}
-        raised = document.get("raised", {})
-        return {str(name): str(when) for name, when in raised.items()} if isinstance(raised, dict) else {}
+        raised, found = document.get("raised", {}), {}
+        for name, when in raised.items() if isinstance(raised, dict) else ():
+            with suppress(ValueError):  # nothing authenticates it: one that cannot be read is raised again
+                found[str(name)] = read_timestamp(when) or ""
+        return {name: when for name, when in found.items() if when}
 
     def write_alarms(self, raised: Mapping[str, str]) -> None:
         """Write when the last alarms were raised; within `exclusive`."""

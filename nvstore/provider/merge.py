@@ -80,6 +80,8 @@ def received(here: Provider | None, package: Backup, name: str, *, has_certifica
 def _with_keys(here: Provider | None, backup: Backup, name: str) -> Provider:
     """Return a provider that has the keys of a backup beside its own; what is known here stays as it is."""
     before = here or Provider(name, backup.current, ())
+    if not before.keys:  # nothing authenticates the rest of such a file
+        before = Provider(name, backup.current, (), retired=before.retired)
     entries = {key.entry.kdk_id: key.entry for key in before.keys}
     for entry in backup.keys:
         known = entries.get(entry.kdk_id)
@@ -87,7 +89,6 @@ def _with_keys(here: Provider | None, backup: Backup, name: str) -> Provider:
     return replace(
         before,
         keys=tuple(SealedKey(entry, ()) for entry in sorted(entries.values(), key=lambda e: e.epoch)),
-        state=State.CREATED if before.state is State.DESTROYED else before.state,
         require_host_tpm=before.require_host_tpm or backup.require_host_tpm,
         retired=tuple(entry for entry in before.retired if entry.kdk_id not in backup.kdk_ids),
     )

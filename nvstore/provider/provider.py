@@ -12,7 +12,7 @@ from nvstore.document import BadDocument, canonical, pretty, read_document, read
 from nvstore.provider.backup import KeyEntry
 from nvstore.provider.lifecycle import State, Step, state_after
 from nvstore.provider_errors import HostTpmRequired, ProviderAltered, ProviderDamaged
-from nvstore.seal.sealing_key import HOST_TPM
+from nvstore.seal.sealing_key import BINDING, HOST_TPM
 
 FORMAT: Final = "nvstore provider"
 VERSION: Final = 2
@@ -259,6 +259,8 @@ def read_provider(octets: bytes, path: object) -> Provider:
         raise ProviderDamaged(path, "it has a key twice")
     if provider.keys and bool(provider.mac) is not (fields["version"] == VERSION):
         raise ProviderAltered(provider.name, "what authenticates it was removed, or its version changed")
+    if not provider.mac and any(BINDING in seal for key in provider.keys for seal in key.seals):
+        raise ProviderAltered(provider.name, "what authenticates it was removed: its seals are of later")
     return provider
 
 

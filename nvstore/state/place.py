@@ -120,7 +120,7 @@ class Found(NamedTuple):
             raise place.damage
         header = self.record.header
         known = place.registration or Vm(header.vm, str(header.vm), "", timestamp(place.clock()))
-        return replace(known, provider=header.provider)
+        return replace(known, uuid=header.vm, provider=header.provider)
 
     def check_name(self, place: Place) -> None:
         """Raise NameDiffers where the index has the state under another name than its own."""
