@@ -258,7 +258,9 @@ class Locked(NvstoreError):
 
     def __init__(self, what: object, owner: str) -> None:
         super().__init__(
-            f"{what} is in use by {owner or 'a process that left no record'}", "end that process first"
+            f"{what} is in use by {owner or 'a process that left no record'}",
+            "shut the VM down, or wait until that command is done; "
+            "do not end a daemon for it, which other guests need",
         )
         self.owner = owner
 

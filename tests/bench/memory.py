@@ -100,7 +100,7 @@ def serving(directory: Path, vms: int) -> Iterator[int]:
         host.create_state(vm, f"vm-{number}", blobs, provider="bench", allow_unverified=True).close()
     places = ["--state-dir", str(directory / "state"), "--run-dir", str(directory / "run")]
     with subprocess.Popen(
-        [str(VTPM), *places, "serve"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [str(VTPM), *places, "serve", "--stop-guests"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
         deadline = time.monotonic() + START_SECONDS
         while not (directory / "run" / f"vm-{vms - 1}.sock").exists():

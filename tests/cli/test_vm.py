@@ -118,7 +118,7 @@ def test_daemon(unverified: Installation) -> None:
         assert {vm["running"] for vm in json.loads(unverified.run("list", "--json"))} == {False}
         unverified.run("delete", "first", "--yes")
         assert [path.name for path in unverified.run_dir.glob("*.sock")] == ["second.sock"]
-        assert "another process" in unverified.run("serve", status=1)
+        assert "vtpm serve --replace" in unverified.run("serve", status=1)
         process.send_signal(signal.SIGTERM)
         assert process.wait(LIMIT) == 0
     assert list(unverified.run_dir.iterdir()) == []

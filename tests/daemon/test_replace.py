@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import threading
@@ -23,6 +22,7 @@ from tests.objects import SIGN_ECC, primary
 from tests.sessions import start_session
 from vtpm.caller.caller import Caller
 from vtpm.daemon.replacement.messages import LENGTH, decode, encode
+from vtpm.daemon.stopping import AGAIN
 from vtpm.spec.attributes import TPMA_NV
 from vtpm.spec.constants import TPM_ALG, TPM_NT, TPM_RH, TPM_SE
 from vtpm.spec.nv import TPMS_NV_PUBLIC
@@ -126,6 +126,15 @@ def host(made: Host, tmp_path: Path) -> Host:
     """The same host at another place."""
     shutil.copytree(made.state, tmp_path / "state")
     return Host(tmp_path)
+
+
+def end(process: "subprocess.Popen[str]") -> None:
+    """Have a daemon end that refuses the first signal, since a guest runs."""
+    process.terminate()
+    assert process.stderr is not None
+    assert any("SIGTERM is refused" in line for line in process.stderr)
+    time.sleep(AGAIN[0])
+    process.terminate()
 
 
 class Daemons:
@@ -236,7 +245,7 @@ class TestReplaced:
         """What the new daemon writes is found by one that starts after it has ended."""
         daemons.replace()
         tpm.increment()
-        daemons.old.terminate()
+        daemons.host.vtpm("stop", "--stop-guests")
         assert daemons.old.wait(LIMIT) == 0
         new = daemons.start()
         assert is_ready(new)
@@ -422,7 +431,7 @@ class TestRefused:
             sock.recv(4096)
             say(sock, "begin")
             assert [frame(sock), frame(sock)] == ["vm", "end"]
-            daemons.old.terminate()
+            end(daemons.old)
             assert frame(sock) == "stayit was told to end"
         assert daemons.old.wait(LIMIT) == 0
         after = daemons.start()
@@ -443,7 +452,7 @@ class TestService:
             told = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
             told.bind(str(tmp_path / "notify"))
             told.settimeout(LIMIT)
-            daemons.old.terminate()
+            end(daemons.old)
             daemons.old.wait(LIMIT)
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
@@ -458,7 +467,7 @@ class TestService:
                 (main,) = messages - {"READY=1"}
                 assert main.startswith("MAINPID=")
                 assert int(main[8:]) not in (starter.pid, first.pid)
-            os.kill(int(main[8:]), signal.SIGTERM)
+            daemons.host.vtpm("stop", "--stop-guests", "--process", main[8:])
         del tpm
 
     def test_background_fails(self, host: Host) -> None:

@@ -2,13 +2,16 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from vtpm.cli.errors import explained
 from vtpm.cli.passphrase import passphrase_of, passphrase_options
 from vtpm.cli.place import Place
+
+if TYPE_CHECKING:
+    from vtpm.daemon.guests import Guest
 
 
 @click.command(short_help="Check everything, and say what to do.")
@@ -31,18 +34,28 @@ def doctor(
     """
     with explained():
         from nvstore import Checkup, examine  # noqa: PLC0415 - help needs no store
-        from vtpm.cli.vm import daemon_status, unlock  # noqa: PLC0415
+        from vtpm.cli.vm import looked_after, unlock  # noqa: PLC0415
 
         host = place.host()
         unlock(host, provider, passphrase_of(passphrase_file, passphrase_fd))
         found = examine(host)
-        running = running_findings(daemon_status(place))
+        served, lost = looked_after(place)
+        running = [*lost_findings(lost), *running_findings(served)]
         checkup = Checkup(found.vms, [*running, *found.findings])
     if as_json:
         click.echo(json.dumps(checkup.to_json()))
     else:
         print_page(checkup)
     raise click.exceptions.Exit(int(checkup.level))
+
+
+def lost_findings(lost: "dict[str, Guest]") -> list[Any]:
+    """The guests that run without their TPM."""
+    from nvstore.doctor import Finding, Level  # noqa: PLC0415 - help needs no store
+
+    return [
+        Finding(Level.ERROR, f"VM {guest.name}", guest.complaint, guest.remedy) for guest in lost.values()
+    ]
 
 
 def running_findings(served: dict[str, Any]) -> list[Any]:
@@ -57,9 +70,10 @@ def running_findings(served: dict[str, Any]) -> list[Any]:
             findings.append(Finding(Level.ERROR, f"VM {name}", problem, remedy))
         if vm["failed"]:
             problem = "its TPM is in failure mode"
-            findings.append(
-                Finding(Level.ERROR, f"VM {name}", problem, "look into the daemon's log; restart it")
+            remedy = (
+                "look into the daemon's log, then restart the guest; the daemon itself need not end for that"
             )
+            findings.append(Finding(Level.ERROR, f"VM {name}", problem, remedy))
     return findings
 
 

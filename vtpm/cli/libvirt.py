@@ -16,7 +16,7 @@ from vtpm.cli.passphrase import passphrase_of, passphrase_options
 from vtpm.cli.place import Place
 from vtpm.cli.profile_choice import profile_option
 from vtpm.cli.provisioning import DEFAULT_KEYS, Wishes, manufactured, provisioning_options
-from vtpm.cli.vm import as_json_option, check_socket_name, daemon_status, tell, unlock
+from vtpm.cli.vm import as_json_option, check_socket_name, looked_after, tell, unlock
 
 if TYPE_CHECKING:
     from nvstore import Host
@@ -279,13 +279,20 @@ def status(place: Place, domain: str, uri: str | None, *, as_json: bool) -> None
 
 def facts_of(place: Place, hypervisor: "Hypervisor", domain: "Domain") -> dict[str, Any]:
     """What is known of a domain and its TPM, and what is wrong with it."""
+    from vtpm.daemon.guests import REMEDY  # noqa: PLC0415 - help needs no daemon
+
     host, definition, running = place.host(), domain.definition(), domain.running_definition()
     name = known_name(host, domain.uuid)
     socket = socket_of(place, name or domain.name)
     defined = definition.tpm
     is_ours = defined is not None and defined.socket == str(socket)
     problems = []
-    served = daemon_status(place).get(name or "", {})
+    all_served, lost = looked_after(place)
+    served = all_served.get(name or "", {})
+    if name in lost:
+        problems.append(f"{lost[name].complaint}; {lost[name].remedy}")
+    elif is_without_tpm(running, socket, served):
+        problems.append(f"it runs without its TPM, to which it has no connection; {REMEDY}")
     if is_ours and name is None:
         problems.append(f"there is no TPM for {domain.uuid}: attach it")
     if name is not None:
@@ -295,7 +302,11 @@ def facts_of(place: Place, hypervisor: "Hypervisor", domain: "Domain") -> dict[s
         if custody := custody_problem(host, name):
             problems.append(custody)
         if is_ours and not served:
-            problems.append(f"{name} is not served: start `vtpm serve`")
+            problems.append(
+                f"{name} is not served, though a daemon runs: look into its log"
+                if all_served
+                else f"{name} is not served: start `vtpm serve`"
+            )
     complaint = access_problem(socket, hypervisor.user_of_guests()) if is_ours and served else ""
     return {
         "domain": domain.name,
@@ -310,6 +321,12 @@ def facts_of(place: Place, hypervisor: "Hypervisor", domain: "Domain") -> dict[s
         "connected": served.get("connected"),
         "problems": [*problems, complaint] if complaint else problems,
     }
+
+
+def is_without_tpm(running: "Definition | None", socket: Path, served: dict[str, Any]) -> bool:
+    """Does a run have a TPM by its definition, which no daemon has a connection for?"""
+    tpm = None if running is None else running.tpm
+    return tpm is not None and tpm.socket == str(socket) and not served.get("connected")
 
 
 def custody_problem(host: "Host", name: str) -> str:

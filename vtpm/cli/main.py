@@ -37,6 +37,7 @@ COMMANDS: Final = {
     "simulator": ("vtpm.cli.simulator", "simulator"),
     "state": ("vtpm.cli.state", "state"),
     "status": ("vtpm.cli.libvirt", "status"),
+    "stop": ("vtpm.cli.stop", "stop"),
     "trace": ("vtpm.cli.trace", "trace"),
 }
 

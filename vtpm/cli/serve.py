@@ -14,7 +14,7 @@ from vtpm.cli.errors import explained
 from vtpm.cli.passphrase import passphrase_of, passphrase_options
 from vtpm.cli.place import Place
 from vtpm.daemon.activation import passed_sockets
-from vtpm.daemon.admin import NAME, admin_path
+from vtpm.daemon.admin import NAME, TIMEOUT, admin_path, connect
 from vtpm.daemon.loading import loading
 from vtpm.daemon.peer import Peers
 from vtpm.daemon.readiness import tell_ready
@@ -52,6 +52,11 @@ RUN_DIR_MODE = 0o711
 )
 @click.option("--replace", is_flag=True, help="Take over from the daemon that runs, guests and all.")
 @click.option("--background", is_flag=True, help="Return once it serves; it goes on by itself.")
+@click.option(
+    "--stop-guests",
+    is_flag=True,
+    help="End at the first signal, though guests that run lose their TPM by it.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Say more on standard error.")
 @click.pass_obj
 def serve(
@@ -68,12 +73,15 @@ def serve(
     require_host_tpm: bool,
     replace: bool,
     background: bool,
+    stop_guests: bool,
     verbose: bool,
 ) -> None:
     """
     Serve every VM's TPM at a control socket of its own, <run dir>/<vm>.sock, until a signal ends it.
 
     VMs that are created meanwhile are served at once.
+    While guests run, a signal that asks it to end is refused, and says so, until it is sent again: a guest
+    whose daemon has ended gets no answers from its TPM until it is powered off and on.
     The line "ready …" on standard output says that the sockets are there.
 
     With --replace it takes the place of the daemon that runs, as for an update: guests notice nothing.
@@ -90,20 +98,32 @@ def serve(
         check_run_dir(place.run_dir)
         passed = passed_sockets(place.run_dir)
         successor = successor_of(place.run_dir) if replace else None
-        admin = passed.get(NAME) or (
-            listen_unix(admin_path(place.run_dir), Access()) if successor is None else None
-        )
+        admin = passed.get(NAME)
+        if admin is None and successor is None:
+            check_alone(place)
+            admin = listen_unix(admin_path(place.run_dir), Access())
         with loading():
             from vtpm.cli.vm import unlock  # noqa: PLC0415 - loaded after the socket is bound
             from vtpm.daemon.server import Server  # noqa: PLC0415
 
         host = place.host(require_host_tpm=require_host_tpm)
         unlock(host, provider, passphrase_of(passphrase_file, passphrase_fd))
-        server = Server(host, place.run_dir, access, trace_dir, passed, Peers(peers))
+        server = Server(host, place.run_dir, access, trace_dir, passed, Peers(peers), stop_guests=stop_guests)
         if successor is not None:
             admin = server.succeed(successor)
     assert admin is not None
     server.run(admin, partial(tell_served, place, tell))
+
+
+def check_alone(place: Place) -> None:
+    """ClickException if a daemon serves the run directory already."""
+    sock = connect(place.run_dir, TIMEOUT)
+    if sock is not None:
+        sock.close()
+        raise click.ClickException(
+            f"a daemon serves {place.run} already, and goes on; `vtpm serve --replace`, with the options "
+            "that this one was given, takes over from it while guests run"
+        )
 
 
 def tell_served(place: Place, tell: Callable[[], None] | None, count: int) -> None:

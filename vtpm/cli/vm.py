@@ -4,7 +4,7 @@ import json
 import re
 import uuid
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -13,6 +13,9 @@ from vtpm.cli.passphrase import passphrase_of, passphrase_options
 from vtpm.cli.place import Place
 from vtpm.cli.profile_choice import profile_option
 from vtpm.cli.provisioning import Wishes, manufactured, provisioning_options
+
+if TYPE_CHECKING:
+    from vtpm.daemon.guests import Guest
 
 NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@:-]{0,79}")
 
@@ -74,8 +77,11 @@ def list_vms(place: Place, *, as_json: bool) -> None:
     """List the TPMs of this host, and whether they are in use."""
     with explained():
         statuses = [with_socket(place, status.to_json()) for status in place.host().list_states()]
-        served = daemon_status(place)
-    vms = [{**status, **served.get(status["name"], {})} for status in statuses]
+        served, lost = looked_after(place)
+    vms = [
+        {**status, **served.get(status["name"], {}), **without(lost.get(status["name"]))}
+        for status in statuses
+    ]
     if as_json:
         click.echo(json.dumps(vms))
         return
@@ -94,6 +100,8 @@ def list_vms(place: Place, *, as_json: bool) -> None:
             for vm in vms
         ],
     )
+    for guest in lost.values():
+        click.echo(f"{guest.name}: {guest.complaint}; {guest.remedy}", err=True)
 
 
 @click.command(short_help="Show the TPM of a VM.")
@@ -150,7 +158,9 @@ def unlock(host: Any, provider: str | None, passphrase: bytes | None) -> None:
 def describe(place: Place, vm: str) -> dict[str, Any]:
     """What is known of a VM's TPM."""
     status: dict[str, Any] = place.host().inspect_state(vm).to_json()
-    return {**with_socket(place, status), **daemon_status(place).get(status["name"], {})}
+    served, lost = looked_after(place)
+    name = status["name"]
+    return {**with_socket(place, status), **served.get(name, {}), **without(lost.get(name))}
 
 
 def with_socket(place: Place, status: dict[str, Any]) -> dict[str, Any]:
@@ -165,8 +175,28 @@ def daemon_status(place: Place) -> dict[str, Any]:
     return ask(place.run_dir, "status") or {}
 
 
+def looked_after(place: Place) -> tuple[dict[str, Any], "dict[str, Guest]"]:
+    """What the daemon says of its VMs, and the guests that run without a TPM that it or another one had."""
+    from vtpm.daemon.guests import noted_guests, without_tpm  # noqa: PLC0415 - help needs no daemon
+
+    noted = noted_guests(place.run_dir)
+    served = daemon_status(place)
+    return served, without_tpm(noted, served)
+
+
+def without(guest: "Guest | None") -> dict[str, Any]:
+    """What a view says of a guest that runs without its TPM."""
+    return (
+        {}
+        if guest is None
+        else {"without_tpm": guest.process, "problem": f"{guest.complaint}; {guest.remedy}"}
+    )
+
+
 def state_of(vm: dict[str, Any], *, is_served: bool) -> str:
     """A word for what a TPM does."""
+    if "without_tpm" in vm:
+        return "runs without its TPM"
     if "running" not in vm:
         return "not served" if is_served else "no daemon"
     if vm["failed"]:

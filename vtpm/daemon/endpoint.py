@@ -17,6 +17,7 @@ from nvstore import Store
 from vtpm.control import messages
 from vtpm.control.messages import SUCCESS, TPM_RESULT, Request, Result
 from vtpm.daemon import nowait, requests
+from vtpm.daemon.admin import peer_of
 from vtpm.daemon.carried import Carried
 from vtpm.daemon.channel import DataChannel
 from vtpm.daemon.control_client import ControlClient
@@ -45,6 +46,7 @@ class Endpoint:
 
     `ended` is called when the control client has gone; with True, after SHUTDOWN.
     `data_ended` is called when the data client has gone.
+    `begun` is called with the number of the process that has the TPM from now on.
     `gate` says who may connect; without one, everybody whom the socket's mode lets connect.
     """
 
@@ -60,6 +62,7 @@ class Endpoint:
         others_wait: Callable[[], bool],
         ended: Callable[[bool], None] = lambda _: None,
         data_ended: Callable[[], None] = lambda: None,
+        begun: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.device = device
         self.lane = lane
@@ -70,6 +73,8 @@ class Endpoint:
         self._others_wait = others_wait
         self._ended = ended
         self._data_ended = data_ended
+        self._begun = begun
+        self._process = 0
         self._client: ControlClient | None = None
         self._disposer = nowait.Disposer(loop, self._disposed)
         self._door = (
@@ -93,6 +98,11 @@ class Endpoint:
     def is_in_use(self) -> bool:
         """Is a hypervisor connected, or the TPM powered?"""
         return self._client is not None or self.device.is_running
+
+    @property
+    def has_guest(self) -> bool:
+        """Would somebody lose the TPM if this process ended?"""
+        return self._client is not None and (self.data is not None or self.device.is_running)
 
     def pause(self) -> None:
         """Read nothing from anybody and begin nothing for now; the command under way ends."""
@@ -144,13 +154,16 @@ class Endpoint:
         self.device.go_on(facts["device"], store)
         if "control" in facts:
             passed = passed_socket(carried, "passed") if "passed" in carried.descriptors else None
-            self._client = ControlClient(self._loop, passed_socket(carried, "control"), self, self._disposer)
+            control = passed_socket(carried, "control")
+            self._process = peer_of(control)[0]
+            self._client = ControlClient(self._loop, control, self, self._disposer)
             self._client.pause()
             self._client.go_on(facts["control"], passed)
         if "data" in facts:
             self.serve_data(passed_socket(carried, "data"))
             assert self.data is not None
             self.data.go_on(facts["data"])
+            self._begun(self._process)
         for number in range(facts.get("waiting", 0)):  # a daemon of before let them wait at the socket
             sock = passed_socket(carried, f"waiting{number}")
             if self._door is None:
@@ -164,6 +177,7 @@ class Endpoint:
         """Serve a client that is connected already."""
         if self._door is None:
             self._stop_listening()
+        self._process = peer_of(sock)[0] if sock.family == socket.AF_UNIX else 0
         self._client = ControlClient(self._loop, sock, self, self._disposer)
         self._limit_silence()
 
@@ -260,6 +274,7 @@ class Endpoint:
         if not self.serve_data(descriptor):
             self._disposer.dispose(descriptor)
             return Result(TPM_RESULT.IOERROR)
+        self._begun(self._process)
         return SUCCESS
 
     def _listen(self) -> None:

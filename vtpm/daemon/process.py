@@ -38,6 +38,7 @@ class Process:
         """No more threads than processors: each one that computes in Python delays the event loop."""
         self.tpms = PrimeStock(self.loop, profile)
         self._stopping = self.loop.create_future()
+        self._held: list[int] = []
         for number in ENDING:
             signal.signal(number, lambda *_: sys.exit(0))  # the loop sees signals only while it runs
 
@@ -46,20 +47,38 @@ class Process:
         if not self._stopping.done():
             self._stopping.set_result(None)
 
-    def run(self, close: Callable[[], Awaitable[None]], ready: Callable[[], Any] = lambda: None) -> None:
-        """Serve until told to stop, then `close`; `ready` is called when signals are heeded."""
+    def hold_signals(self) -> None:
+        """Heed signals from now on only once `run` serves: what this process has must not end with it."""
+        for number in ENDING:
+            signal.signal(number, lambda received, _frame: self._held.append(received))
+
+    def run(
+        self,
+        close: Callable[[], Awaitable[None]],
+        ready: Callable[[], Any] = lambda: None,
+        heed: Callable[[int], None] | None = None,
+    ) -> None:
+        """
+        Serve until told to stop, then `close`; `ready` is called when signals are heeded.
+
+        `heed` decides what a signal that asks for the end does; without it, that is the end.
+        """
         asyncio.set_event_loop(self.loop)
         try:
-            self.loop.run_until_complete(self._run(close, ready))
+            self.loop.run_until_complete(self._run(close, ready, heed or (lambda _: self.stop())))
         finally:
             self.tpms.close()
             self.executor.shutdown(wait=True)
             self.computer.shutdown(wait=True)
             self.loop.close()
 
-    async def _run(self, close: Callable[[], Awaitable[None]], ready: Callable[[], Any]) -> None:
+    async def _run(
+        self, close: Callable[[], Awaitable[None]], ready: Callable[[], Any], heed: Callable[[int], None]
+    ) -> None:
         for number in ENDING:
-            self.loop.add_signal_handler(number, self.stop)
+            self.loop.add_signal_handler(number, heed, number)
         ready()
+        for held in self._held:
+            heed(held)
         await self._stopping
         await close()

@@ -19,6 +19,7 @@ from vtpm.daemon.device.changes import alteration
 from vtpm.daemon.device.views import copy_of, shown
 from vtpm.daemon.endpoint import Endpoint, passed_socket
 from vtpm.daemon.errors import OperatorError
+from vtpm.daemon.guests import GuestRecord
 from vtpm.daemon.handover import HostGate, ProviderForm, admit, change_custody, expect, is_expected
 from vtpm.daemon.lane import DEFECT, Lane, complete, refuse
 from vtpm.daemon.noting import changed
@@ -52,6 +53,7 @@ class Supervisor:
         passed: Mapping[str, socket.socket] | None = None,
         peers: Peers = Peers.AUTO,
     ) -> None:
+        self.record = GuestRecord(run_dir)
         self._process = process
         self._host = host
         self._run_dir = run_dir
@@ -96,12 +98,17 @@ class Supervisor:
             name: {
                 "socket": str(socket_path(self._run_dir, name)),
                 "connected": endpoint.is_in_use,
+                "process": self.record.process_of(name),
                 "running": endpoint.device.is_running,
                 "failed": endpoint.device.has_failed,
                 "alarm": endpoint.device.alarm,
             }
             for name, endpoint in self._endpoints.items()
         }
+
+    def guests(self) -> list[str]:
+        """The VMs whose guests would lose their TPM with this process."""
+        return sorted(name for name, endpoint in self._endpoints.items() if endpoint.has_guest)
 
     async def release(self, name: str) -> None:
         """Stop serving a VM, so that its state can be deleted; refused while a hypervisor is connected."""
@@ -294,7 +301,8 @@ class Supervisor:
         return Carried(facts, carried.descriptors)
 
     async def close(self) -> None:
-        """End every VM's run."""
+        """End every VM's run; what is noted of the guests that have a TPM stays."""
+        self.record.end()
         for name in list(self._endpoints):
             await self._forget(name)
 
@@ -355,6 +363,8 @@ class Supervisor:
             listener,
             gate=Gate(name, vm, self._peers, self._process.loop.time),
             others_wait=self._others_wait(name),
+            ended=lambda _: self.record.went(name),
+            begun=partial(self.record.came, name),
         )
         self._endpoints[name] = endpoint
         return endpoint

@@ -63,7 +63,7 @@ def common_version(versions: Any) -> int:
     if not known:
         raise ReplacementError(
             f"the daemon that runs hands over by version {max(VERSIONS)} of its protocol, which the new one "
-            "does not know; power the guests off, then end the one and start the other"
+            "does not know; shut the guests down, end that one by `vtpm stop`, then start the other"
         )
     return max(known)
 

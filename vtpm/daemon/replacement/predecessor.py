@@ -114,9 +114,14 @@ class Predecessor:
         """Does the new process serve?"""
         return self.course is Course.REPLACED
 
+    @property
+    def is_ongoing(self) -> bool:
+        """Is a new process about to take over, or has one?"""
+        return self._ongoing is not None or self.is_replaced
+
     async def hand_over(self, sock: socket.socket, versions: list[int]) -> None:
         """Answer the request to hand over, and do it."""
-        if self._ongoing is not None or self.is_replaced:
+        if self.is_ongoing:
             raise ReplacementError("another new daemon is about to take over; wait until it has, or end it")
         version = common_version(versions)
         self._ongoing = self._loop.create_task(self._hand_over(sock, version))

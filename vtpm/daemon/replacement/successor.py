@@ -61,7 +61,10 @@ class Successor:
         except AdminError as error:
             raise ReplacementError(f"the daemon that runs goes on: {error}") from None
         if len(descriptors) != (2 if facts["version"] >= WITH_WORD else 1):
-            raise ReplacementError("the daemon that runs does not say what process it is; end it first")
+            raise ReplacementError(
+                "the daemon that runs does not say what process it is, and goes on; shut the guests down, "
+                "end it by `vtpm stop`, then start this one"
+            )
         self._process, self._word = (*descriptors, -1)[:2]
         self.states = facts["states"]
         if facts["notify"] is not None:
@@ -93,7 +96,8 @@ class Successor:
         except (OSError, ConnectionEndedError):
             if not select.select([self._process], [], [], DEATH)[0]:
                 raise ReplacementError(
-                    "the connection to the daemon has ended, and it has not; end it, then start this one"
+                    "the connection to the daemon has ended, and it has not: it goes on; look into its log, "
+                    "then try again"
                 ) from None
             if self._word != -1 and os.pread(self._word, 1, 0) == WENT_ON:
                 raise ReplacementError(
@@ -115,7 +119,8 @@ class Successor:
         (length,) = LENGTH.unpack(octets)
         if length > MAX_FRAME:
             raise ReplacementError(
-                "the daemon that runs does not keep to the protocol; end it when no guest runs"
+                "the daemon that runs does not keep to the protocol, and goes on; shut the guests down, "
+                "end it by `vtpm stop`, then start this one"
             )
         frame, _ = self._receive(length)
         step, carried = decode(frame, descriptors)
