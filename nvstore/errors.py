@@ -33,7 +33,7 @@ class StateMissing(StateError):
             else "since its creation was interrupted"
         )
         remedy = (
-            "put the file back from a backup, or delete the state and create it anew"
+            "put the file back from a backup; delete and create it only if what was sealed to it may be lost"
             if seen
             else "create it again"
         )

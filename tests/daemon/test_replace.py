@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import nvstore
-from tests.daemon.living import LIMIT, STARTUP, Guest, Host, is_ready, said
+from tests.daemon.living import LIMIT, STARTUP, VTPM, Guest, Host, is_ready, said
 from tests.daemon.relay import STEPS, Relay
 from tests.objects import SIGN_ECC, primary
 from tests.sessions import start_session
@@ -441,6 +441,57 @@ class TestRefused:
         assert guest.execute(STARTUP)[6:10] == bytes(4)
         assert again.counted() == tpm.count
         guest.close()
+
+
+class TestStopped:
+    """A daemon is to end while another one takes over: the guest is served on in any case."""
+
+    def test_by_request(self, daemons: Daemons, tpm: GuestTpm) -> None:
+        """`vtpm stop`, even with --stop-guests, is refused while a new daemon loads."""
+        with connection(daemons.host) as sock:
+            sock.sendall(json.dumps({"do": "replace", "versions": [1]}).encode() + b"\n")
+            sock.recv(4096)
+            refused = subprocess.run(
+                [VTPM, *daemons.host.places, "stop", "--stop-guests"],
+                check=False,
+                capture_output=True,
+                text=True,
+                timeout=LIMIT,
+            )
+            assert refused.returncode == 1
+            assert "about to take over" in refused.stderr
+        tpm.increment()
+        daemons.replace()
+        tpm.increment()
+        tpm.check()
+
+    @pytest.mark.parametrize("step", [step for _, step in STEPS])
+    @pytest.mark.parametrize("side", ["old", "new"])
+    def test_by_signal(self, daemons: Daemons, tpm: GuestTpm, side: str, step: str) -> None:
+        """A signal to either side at any step leaves one daemon that serves."""
+        old = daemons.old
+        sent: list[subprocess.Popen[str]] = []
+
+        def at(reached: str) -> None:
+            if reached == step:
+                (old if side == "old" else sent[0]).terminate()
+
+        def hand_over() -> None:
+            with Relay(daemons.host.socket.parent) as relay:
+                sent.append(daemons.start("--replace"))
+                relay.run(at)
+
+        tpm.during, tpm.cut = hand_over, 17
+        tpm.increment()
+        tpm.cut = None
+        tpm.increment()
+        tpm.check()
+        (new,) = sent
+        if new.poll() is None and is_ready(new):
+            assert old.wait(LIMIT) == 0
+        else:
+            assert (side, old.poll()) == ("new", None)
+            assert step not in NEW_GOES_ON[1:], "it had everything, and has ended by a signal"
 
 
 class TestService:

@@ -27,7 +27,10 @@ def access_problem(socket: Path, user: "User | None") -> str:
         may = facts.st_mode & stat.S_IWOTH
     if may:
         return ""
-    return f"QEMU runs as {name}, which may not connect to {socket}: start `vtpm serve --owner {name}`"
+    return (
+        f"QEMU runs as {name}, which may not connect to {socket}: run `chown {name} {socket}`, and have "
+        f"`vtpm serve` make it so by --owner {name} from its next start on"
+    )
 
 
 def named_user(user: "User") -> tuple[str, set[int]]:

@@ -173,7 +173,10 @@ class Gate:
 
     def turned_away(self, sock: socket.socket) -> None:
         """Note a peer that found another client connected."""
-        self.note(f"turned {self._reader(sock)} away: another client is connected; end that one first")
+        self.note(
+            f"turned {self._reader(sock)} away: another client is connected, and is served on; "
+            "a domain whose QEMU that is must not be started twice"
+        )
 
     def note(self, text: str) -> None:
         """Log a line about this TPM, unless it was logged just now."""

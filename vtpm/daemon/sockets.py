@@ -43,7 +43,8 @@ def check_run_dir(path: Path) -> None:
         raise SocketError(f"{path} is a link or no directory; name the directory itself")
     if facts.st_uid not in {0, os.geteuid()}:
         raise SocketError(
-            f"{path} belongs to user {facts.st_uid}; run this as that user, or remove it and start this again"
+            f"{path} belongs to user {facts.st_uid}; run this as that user, "
+            "or name another directory by --run-dir; a daemon may be serving guests in this one"
         )
     if facts.st_mode & WRITABLE_BY_OTHERS:
         raise SocketError(f"others can write to {path}; make it yours alone: chmod go-w {path}")

@@ -122,7 +122,9 @@ class Predecessor:
     async def hand_over(self, sock: socket.socket, versions: list[int]) -> None:
         """Answer the request to hand over, and do it."""
         if self.is_ongoing:
-            raise ReplacementError("another new daemon is about to take over; wait until it has, or end it")
+            raise ReplacementError(
+                "another new daemon is about to take over; wait until it has, then try again"
+            )
         version = common_version(versions)
         self._ongoing = self._loop.create_task(self._hand_over(sock, version))
         try:
