@@ -51,6 +51,7 @@ class Named:
 
     def __init__(self, paths: Collection[Path], service: Path) -> None:
         self._service = _plain(service)
+        self._words = {path.absolute() for path in paths}
         self._paths = [path for path in map(_plain, paths) if not self._service.is_relative_to(path)]
 
     def __contains__(self, path: Path) -> bool:
@@ -64,6 +65,12 @@ class Named:
         ):
             return True
         return any(path.is_relative_to(named) for named in self._paths)
+
+    def as_meant(self, path: Path) -> Path:
+        """Return where a path leads: `..` goes through links only in words of the caller, never in others."""
+        path, plain = path.absolute(), _plain(path)
+        word = path.with_name(path.name.removesuffix(_NEXT_FILE))
+        return path if not self._words.isdisjoint({path, word}) else plain
 
     def has_in(self, directory: Path) -> bool:
         """Whether a named path lies directly in a directory, which is flushed after it was made."""
@@ -153,6 +160,7 @@ def _carried_out(operation: str, paths: list[Path], words: dict[str, Any], named
     flushes = operation == "flush_directory"
     if not all(named.has_in(path) if flushes else path in named for path in paths):
         raise PermissionError(errno.EACCES, "it was not named on the command line")
+    paths = [path if flushes else named.as_meant(path) for path in paths]
     if operation == "read":
         return None, os.open(paths[0], os.O_RDONLY | os.O_CLOEXEC)
     if operation == "new_file":

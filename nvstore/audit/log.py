@@ -11,7 +11,7 @@ from nvstore.audit.repeats import Repeats
 from nvstore.audit.segments import Head, Segments
 from nvstore.audit.verification import Broken, Verified, Walk
 from nvstore.document import timestamp
-from nvstore.errors import AuditBroken, AuditFailed, AuditIntact, AuditUnwritable, NvstoreError
+from nvstore.errors import AuditBroken, AuditFailed, AuditIntact, AuditUnwritable, NvstoreError, UnsafeFile
 from nvstore.files import File, Files, actor, replace_file
 from nvstore.keys import Entropy, KeySource
 
@@ -126,7 +126,7 @@ class Audit:
 
         AuditIntact: it verifies.
         """
-        with suppress(AuditBroken):
+        with suppress(AuditBroken, UnsafeFile):
             raise AuditIntact(self._segments.newest, self.verify(keys).lines)
         with self._locked():
             aside = self._segments.put_aside(int(self._clock()))

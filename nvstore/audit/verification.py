@@ -22,6 +22,8 @@ class Verified(NamedTuple):
     """How many of the lines a key vouches for, from the first; 0 if none."""
     why: str = ""
     """Why a key vouches for no more; empty if it does for all."""
+    unkeyed: int = 0
+    """How many of the lines, from the first, come before any chain of keys: nobody needed a key for them."""
 
 
 class Broken(Exception):  # noqa: N818 - an error is called by what is wrong
@@ -40,6 +42,7 @@ class Walk:
         self._end = End()
         self._root: Root | None = None
         self._is_keyed = False
+        self._unkeyed = 0
         self._missing: tuple[int, str] | None = None
         """The last of the lines that are not here any more, until one says that they were dropped."""
         self._authentic = 0
@@ -63,7 +66,7 @@ class Walk:
         beyond = [number for number in self._seen if number > self._end.lines]
         if beyond:
             raise Broken(max(beyond), "it is missing: a copy of the head has it")
-        return Verified(self._end.lines, self._end.hash, self._authentic, self._why)
+        return Verified(self._end.lines, self._end.hash, self._authentic, self._why, self._unkeyed)
 
     def _begin(self, line: bytes) -> None:
         """Begin with the first line that is kept: after line 1, one that begins a chain of keys."""
@@ -90,6 +93,8 @@ class Walk:
                 self._end = self._end.after(line)
         except Misfit as error:
             raise Broken(number, str(error)) from None
+        if not self._is_keyed:
+            self._unkeyed = number
         if self._end.key:
             self._authentic = number
         if self._seen.get(number, self._end.hash) != self._end.hash:

@@ -279,9 +279,9 @@ class TestKeys:
         fields = json.loads(head.read_text())
         kept = {name: fields[name] for name in ("lines", "size", "hash", "version")}
         head.write_text(json.dumps({"format": "nvstore audit head", **kept}))
-        assert before.verify(OneKey())[::2] == (3, 0)
+        assert before.verify(OneKey())[::2] == (3, 0, 3)
         note(keyed(tmp_path / "audit"), 1)
-        assert before.verify(OneKey())[::2] == (5, 5)
+        assert before.verify(OneKey())[::2] == (5, 5, 3)
 
 
 class TestCopies:

@@ -9,7 +9,9 @@ from uuid import UUID
 
 import pytest
 
-from nvstore import AuditBroken, Host, KeyUncertified, ProviderAltered, UnknownState
+from nvstore import AuditBroken, Host, KeyUncertified, ProviderAltered, UnknownState, UnsafeFile
+from nvstore.audit.line import End
+from nvstore.courier import Named
 from nvstore.document import pretty
 from tests.nvstore.conftest import BLOBS, OTHER, PASSPHRASE, VM, host_at, verify
 
@@ -71,6 +73,49 @@ def test_an_emptied_log(directory: Path, *, is_there: bool) -> None:
         again.audit.verify(again.providers)
     again.audit.restart("it was emptied", again.providers)
     assert again.audit.verify(again.providers).lines > 0
+
+
+@pytest.mark.usefixtures("sealed")
+def test_a_forged_beginning(directory: Path) -> None:
+    """Lines that needed no key are told apart from those that did."""
+    again = host_at(directory)
+    again.providers.unlock("main", SEAL)
+    assert again.audit.verify(again.providers).unkeyed == 0
+    fields = {"time": "2026-01-01T00:00:00Z", "actor": "root", "op": "provider-init", "result": "done"}
+    line = End().line(fields)
+    end = {"lines": 1, "size": len(line), "first": 1, "hash": End().after(line).hash}
+    (directory / "audit/log.jsonl").write_bytes(line)
+    head = pretty("nvstore audit end", {**end, "provider": "", "kdk_id": "", "key": ""})
+    (directory / "audit/head").write_bytes(head)
+    again.rename(VM, "renamed")
+    verified = again.audit.verify(again.providers)
+    assert (verified.lines, verified.authentic, verified.unkeyed) == (3, 3, 1)
+
+
+@pytest.mark.usefixtures("host")
+@pytest.mark.parametrize("name", ["head", "log.jsonl"])
+def test_a_log_that_is_no_file(directory: Path, name: str) -> None:
+    """It is put aside as any other that is broken."""
+    path = directory / "audit" / name
+    path.unlink()
+    os.mkfifo(path)
+    again = host_at(directory)
+    with pytest.raises(UnsafeFile):
+        again.audit.verify()
+    aside = again.audit.restart("it was replaced")
+    assert (aside / name).is_fifo()
+    assert again.audit.verify().lines > 0
+
+
+def test_dots_through_a_link(tmp_path: Path) -> None:
+    """A path out of a file leads where its text does, so that no link of the service's takes part."""
+    service, out = tmp_path / "service", tmp_path / "out"
+    named = Named([out / "file", out / "link/../word"], service)
+    through = service / "link/../../out/file"
+    assert through in named
+    assert named.as_meant(through) == out / "file"
+    assert named.as_meant(out / "link/../word") == out / "link/../word"
+    assert named.as_meant(out / "link/../word.new") == out / "link/../word.new"
 
 
 @pytest.mark.parametrize("kind", ["empty", "noise", "fields", "fifo", "directory", "link"])

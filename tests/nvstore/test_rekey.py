@@ -184,7 +184,11 @@ class TestRotation:
         assert (report.done, report.busy, report.failed) == (["guest", "other"], [], [])
         assert host.rekeying.stale() == []
         assert {s.kdk_id for s in host.list_states()} == {new.hex()}
-        assert (host.providers.show("main").state, host.providers.show("main").warnings) == ("active", [])
+        after = host.providers.show("main")
+        assert after.state == "active"
+        assert [w for w in after.warnings if "before the key" not in w] == []
+        verify(host, "main", tmp_path / "after.backup")
+        assert host.providers.show("main").warnings == []
         with host.open_state(VM) as store:
             assert store.load() == BLOBS
 

@@ -58,6 +58,10 @@ def verify(
     click.echo(f"{verified.lines} lines are intact; the head is {verified.lines} {verified.hash}")
     if verified.authentic < verified.lines:
         click.echo(f"a key vouches for the first {verified.authentic} of them: {verified.why}")
+    if verified.authentic and verified.unkeyed:
+        click.echo(
+            f"the first {verified.unkeyed} come before any key: whoever had the disk by then could write them"
+        )
 
 
 def seen_in(heads: IO[str] | None) -> dict[int, str]:
