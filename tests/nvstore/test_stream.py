@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from nvstore import Host, KeyMissing, NvstoreError, StreamAltered, StreamDamaged, StreamOfOther
+from nvstore import (
+    Host,
+    KeyMissing,
+    KeyUncertified,
+    NvstoreError,
+    StreamAltered,
+    StreamDamaged,
+    StreamKeyRefused,
+    StreamOfOther,
+)
 from nvstore.state.stream import Part, is_sealed, open_part, seal_part
 from tests.nvstore.conftest import OTHER, PASSPHRASE, VM, host_at, verify
 from tests.nvstore.test_format import OneKey
@@ -47,6 +56,19 @@ class TestFormat:
             seal_part(OneKey(KDK), "main", VM, Part(CONTENT, denies_reverts=True, origin="a-host"))
             == header + salt + both[32:] + sealed
         )
+
+    def test_suite_1(self) -> None:
+        """What an earlier version has sealed opens, and does not say where it is from."""
+        kdk_id = OneKey(KDK).current("main")
+        header = b"nvstream" + struct.pack(">H", 1) + kdk_id + VM.bytes + b"\x01\x04main"
+        key = expanded(KDK, 32, b"nvstore v1 state stream key", kdk_id, VM.bytes)
+        salt = bytes(range(32))
+        both = expanded(key, 64, b"nvstore v1 state stream", salt)
+        sealed = header + salt + both[32:] + AESGCM(both[:32]).encrypt(bytes(12), CONTENT, header)
+
+        assert open_part(OneKey(KDK), VM, sealed) == Part(CONTENT, denies_reverts=True, kdk_id=kdk_id)
+        with pytest.raises(StreamAltered):
+            open_part(OneKey(KDK), VM, sealed[:9] + b"\x02" + sealed[10:])
 
     def test_equal(self, host: Host, part: bytes) -> None:
         """Equal content gives equal octets, other content other ones, and none of it shows."""
@@ -88,6 +110,39 @@ class TestElsewhere:
         """It is no state of another VM."""
         with pytest.raises(StreamOfOther, match=f"is of VM {VM}, not of VM {OTHER}"):
             host.transfers.unwrap(OTHER, part)
+
+
+class TestKeys:
+    """The header names a key, and the state decides"""
+
+    def test_other_provider(self, host: Host, part: bytes) -> None:
+        """Whoever has the key of another provider of this host makes no state of this VM."""
+        host.providers.init("theirs")
+        forged = seal_part(host.providers, "theirs", VM, Part(b"made up", denies_reverts=False))
+        renamed = seal_part(host.providers, "theirs", VM, Part(b"made up", denies_reverts=False)).replace(
+            b"\x06theirs", b"\x04main"
+        )
+        for octets in (forged, renamed):
+            with pytest.raises(StreamKeyRefused, match=f"vtpm rekey {VM} --provider theirs"):
+                host.transfers.unwrap(VM, octets)
+        assert host.transfers.unwrap(VM, part).content == CONTENT
+
+    def test_successor(
+        self, host: Host, state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What is under a successor opens before that is promoted; what no chain leads to does not."""
+        assert state.exists()
+        former = host.providers.current("main")
+        host.rotations.begin("main")
+        verify(host, "main", tmp_path / "second.backup")
+        host.rotations.promote("main")
+        part = host.transfers.wrap(VM, CONTENT)
+
+        monkeypatch.setattr(host.providers, "current", lambda _provider: former)
+        assert host.transfers.unwrap(VM, part).content == CONTENT
+        monkeypatch.setattr(host.providers, "current", lambda _provider: bytes(16))
+        with pytest.raises(KeyUncertified):
+            host.transfers.unwrap(VM, part)
 
 
 class TestDamage:
