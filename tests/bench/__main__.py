@@ -18,6 +18,7 @@ from subprocess import run
 from tests.bench.boots import describe_boots
 from tests.bench.channel import Channel, start_swtpm
 from tests.bench.memory import describe_memory, memory_of
+from tests.bench.neighbors import describe_neighbors
 from tests.bench.rekey import describe_rekey
 from tests.bench.store import describe_store
 from tests.bench.workloads import WORKLOADS, Remote, Workload, flush_all, start
@@ -84,7 +85,7 @@ def main() -> None:
     """Measure, and print one line for each workload."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--only", default="", help="workloads whose name contains this")
-    parser.add_argument("what", nargs="?", choices=["boots"], help="boots of a guest instead of commands")
+    parser.add_argument("what", nargs="?", choices=["boots", "neighbors"], help="this instead of commands")
     parser.add_argument("--rounds", type=int, default=7, help="boots with each TPM (default: %(default)s)")
     given = parser.parse_args()
     only = given.only
@@ -94,6 +95,9 @@ def main() -> None:
         os.sched_setaffinity(0, {cores[0]})
     if given.what == "boots":
         print("\n".join(describe_boots(given.rounds, core)))
+        return
+    if given.what == "neighbors":
+        report_neighbors(cores)
         return
     with tempfile.TemporaryDirectory(prefix="vtpm-bench-") as name:
         channels = [start_swtpm(Path(name), core), start_vtpm(Path(name), core)]
@@ -108,6 +112,14 @@ def main() -> None:
                 channel.close()
     if not only:
         print("\n".join([*describe_memory(), *describe_store(core), *describe_rekey()]))
+        report_neighbors(cores)
+
+
+def report_neighbors(cores: list[int]) -> None:
+    """How long a guest waits for others, on all processors."""
+    os.sched_setaffinity(0, cores)
+    for line in describe_neighbors():
+        print(line, flush=True)
 
 
 def report(only: str, channels: list[Channel]) -> None:

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.keys import put_hmac, signing
+from tests.objects import SIGN_ECC, SIGN_RSA, primary
 from tests.scenarios import Client, Reply
-from vtpm import Tpm
 from vtpm.commands import COMMANDS
 from vtpm.spec.constants import TPM_ALG, TPM_CC, TPM_RH, TPM_ST, TPM_SU
 from vtpm.state.profile import DEFAULT
@@ -246,9 +246,30 @@ class TestCost:
             (b"", False),
         ],
     )
-    def test_octets(self, octets: bytes, expected: bool) -> None:  # noqa: FBT001
+    def test_octets(self, tpm: Client, octets: bytes, expected: bool) -> None:  # noqa: FBT001
         """The header tells, if there is one."""
-        assert Tpm.is_costly(octets) is expected
+        assert tpm.tpm.is_costly(octets) is expected
+
+    @pytest.mark.parametrize(
+        ("public", "expected"),
+        [
+            (SIGN_RSA, False),
+            (SIGN_RSA.replace("0800", "0c00"), True),
+            (SIGN_ECC, False),
+            (SIGN_ECC.replace("0003 0010", "0011 0010"), True),
+        ],
+        ids=["RSA-2048", "RSA-3072", "P-256", "BN P-638"],
+    )
+    def test_keys(self, tpm: Client, public: str, expected: bool) -> None:  # noqa: FBT001
+        """A key in the handle area tells, transient or persistent; one that is not loaded does not."""
+        key = primary(tpm, public)
+        sign = HEADER.pack(TPM_ST.SESSIONS, 14, TPM_CC.Sign)
+        assert tpm.tpm.is_costly(sign + key.to_bytes(4, "big")) is expected
+        assert not tpm.tpm.is_costly(sign + (key + 1).to_bytes(4, "big"))
+        assert not tpm.tpm.is_costly(sign)
+        assert not tpm.tpm.is_costly(GET_RANDOM + key.to_bytes(4, "big"))
+        tpm.evict_control(TPM_RH.OWNER, key, persistent_handle=0x81000001).check()
+        assert tpm.tpm.is_costly(sign + bytes.fromhex("81000001")) is expected
 
 
 class TestAnyOctets:

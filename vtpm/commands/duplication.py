@@ -143,7 +143,7 @@ class ImportResponse:
     out_private: TPM2B_PRIVATE
 
 
-@command(TPM_CC.Import)
+@command(TPM_CC.Import, costly=True)
 def import_object(
     tpm: TpmState,
     parent: Annotated[Object, TPMI_DH_OBJECT, Role.USER],

@@ -90,7 +90,7 @@ class EcEphemeralResponse:
     counter: UINT16
 
 
-@command(TPM_CC.EC_Ephemeral)
+@command(TPM_CC.EC_Ephemeral, costly=True)
 def ec_ephemeral(tpm: TpmState, /, curve_id: TPMI_ECC_CURVE) -> EcEphemeralResponse:
     """19.3: an ephemeral public key, whose private key ZGen_2Phase will use."""
     curve = CURVES[curve_id]

@@ -144,7 +144,7 @@ def forget_objects(tpm: TpmState, hierarchies: set[int]) -> None:
             tpm.erase_object(item)
 
 
-@command(TPM_CC.ChangePPS, nv=True, extensive=True, physical_presence=True, read_only=False)
+@command(TPM_CC.ChangePPS, nv=True, extensive=True, physical_presence=True, read_only=False, costly=True)
 def change_pps(tpm: TpmState, auth: Platform, /) -> None:
     """24.4: a new platform seed; the platform's objects and its policy are gone, but not its authValue."""
     renew_seed(tpm, tpm.platform)
@@ -155,7 +155,7 @@ def change_pps(tpm: TpmState, auth: Platform, /) -> None:
     tpm.touch_permanent()
 
 
-@command(TPM_CC.ChangeEPS, nv=True, extensive=True, physical_presence=True, read_only=False)
+@command(TPM_CC.ChangeEPS, nv=True, extensive=True, physical_presence=True, read_only=False, costly=True)
 def change_eps(tpm: TpmState, auth: Platform, /) -> None:
     """24.5: a new endorsement seed; the endorsement keys and their authorization are gone."""
     endorsement = tpm.endorsement
@@ -169,7 +169,7 @@ def change_eps(tpm: TpmState, auth: Platform, /) -> None:
     tpm.touch_permanent()
 
 
-@command(TPM_CC.Clear, nv=True, extensive=True, physical_presence=True, read_only=False)
+@command(TPM_CC.Clear, nv=True, extensive=True, physical_presence=True, read_only=False, costly=True)
 def clear(tpm: TpmState, auth: Annotated[Hierarchy | Lockout, TPMI_RH_CLEAR, Role.USER], /) -> None:
     """
     24.6: the owner's objects, Indices and authorizations are gone.

@@ -131,7 +131,7 @@ def load(
     return LoadResponse(object_handle=tpm.volatile.add(item), name=item.name)
 
 
-@command(TPM_CC.LoadExternal)
+@command(TPM_CC.LoadExternal, costly=True)
 def load_external(
     tpm: TpmState,
     /,

@@ -142,7 +142,7 @@ def command(
     `nv`, `extensive` and `flushed` are the bits of TPMA_CC; `sessions` forbids an authorization area.
     `physical_presence`: may TPM2_PP_Commands make the command need physical presence?
     `read_only`: is the command permitted in Read-Only mode (Part 3, Table 207)?
-    `costly`: may it take many milliseconds, as the making of RSA keys does?
+    `costly`: may it take many milliseconds whatever key it uses, as the making of RSA keys does?
     """
 
     def declare(run: F) -> F:

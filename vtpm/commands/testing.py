@@ -11,7 +11,7 @@ from vtpm.wire.integers import UINT32
 from vtpm.wire.structure import structure
 
 
-@command(TPM_CC.SelfTest, nv=True)
+@command(TPM_CC.SelfTest, nv=True, costly=True)
 def self_test(tpm: TpmState, /, full_test: TPMI_YES_NO) -> None:
     """10.2: test everything again if that is asked for; nothing is left that has never been tested."""
     if full_test:
@@ -25,7 +25,7 @@ class IncrementalSelfTestResponse:
     to_do_list: TPML_ALG
 
 
-@command(TPM_CC.IncrementalSelfTest, nv=True)
+@command(TPM_CC.IncrementalSelfTest, nv=True, costly=True)
 def incremental_self_test(tpm: TpmState, /, to_test: TPML_ALG) -> IncrementalSelfTestResponse:
     """10.3: no algorithm is left to test, since all are tested when the TPM gets power."""
     if not tpm.profile.algorithms.issuperset(to_test):

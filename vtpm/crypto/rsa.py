@@ -92,6 +92,10 @@ class RsaKey:
         number, n = int.from_bytes(octets, "big"), mpz(self.public.modulus)
         if number >= n:
             raise TpmError(TPM_RC.VALUE)
+        with gmpy2.context(gmpy2.get_context(), allow_release_gil=True):  # other threads may run meanwhile
+            return self._computed(octets, number, n)
+
+    def _computed(self, octets: bytes, number: int, n: mpz) -> bytes:
         p, q, dp, dq, inverse = self._crt
         mask, unmask = self._mask(octets)
         masked = number * gmpy2.powmod(mask, self.exponent, n) % n

@@ -3,7 +3,8 @@
 from vtpm.commands import COMMANDS
 from vtpm.commands.selection import commands_of
 from vtpm.crypto.known_answers import SelfTestError, check_first
-from vtpm.engine.execute import HEADER, Outcome, execute
+from vtpm.engine.cost import is_costly
+from vtpm.engine.execute import Outcome, execute
 from vtpm.engine.launch import hash_data, hash_end, hash_start
 from vtpm.spec.constants import TPM_CC
 from vtpm.state.checkpoint import Checkpoint
@@ -99,10 +100,6 @@ class Tpm(TpmState):
         """_TPM_Hash_End: the measurement is complete."""
         hash_end(self)
 
-    @staticmethod
-    def is_costly(request: bytes) -> bool:
+    def is_costly(self, request: bytes) -> bool:
         """May the command take many milliseconds, so that a server had better not wait for it?"""
-        if len(request) < HEADER.size:
-            return False
-        command = COMMANDS.get(HEADER.unpack_from(request)[2])
-        return command is not None and command.costly
+        return is_costly(self, request)

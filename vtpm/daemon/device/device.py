@@ -8,6 +8,7 @@ While the store cannot write, what would change the state ends in TPM_RC_NV_UNAV
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from time import perf_counter
 from typing import Any, Final, NamedTuple
 
 from nvstore import NvstoreError, Store
@@ -20,6 +21,7 @@ from vtpm.daemon.clock import Clock, Entropy, entropy, monotonic, since_1970
 from vtpm.daemon.device.bringup import Factory, Gate, Loader
 from vtpm.daemon.device.custody import CUSTODY, Custody, Holding
 from vtpm.daemon.device.durability import Durability, are_marks, is_derived
+from vtpm.daemon.device.pace import Pace
 from vtpm.daemon.device.sleep import asleep, awakened
 from vtpm.daemon.device.stateblobs import IN_THE_CLEAR, SUSPENDED, GivenState, state_blob, suspended_blob
 from vtpm.daemon.device.storage import Storage
@@ -117,6 +119,7 @@ class Device:
         self._begins = False
         """Does the next command begin a stretch (custody.py)?"""
         self._last_command = b""
+        self._pace = Pace()
         self._is_suspended = False
         self._suspended_at = 0
         """Milliseconds since 1970 at the TPM's Time; from then on it is suspended, or goes on elsewhere."""
@@ -214,7 +217,9 @@ class Device:
         if self._durability.alarm:
             self._durability.retry(now)
         self._checkpoint = tpm.checkpoint(request)
+        begun = perf_counter()
         result: Result = tpm.execute(request, self.locality if locality is None else locality, now)
+        self._pace.note(request, perf_counter() - begun)
         return result
 
     def _set_locality(self, request: bytes) -> bytes:
@@ -276,7 +281,7 @@ class Device:
 
     def is_costly(self, request: bytes) -> bool:
         """Will the command take long?"""
-        return self.is_running and self._tpm.is_costly(request)
+        return self.is_running and (self._pace.is_slow(request) or self._tpm.is_costly(request))
 
     @property
     def established(self) -> bool:
