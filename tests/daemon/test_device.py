@@ -382,7 +382,9 @@ class TestBlobs:
 def test_costly(device: Device) -> None:
     """The engine says which commands take long; without power none does."""
     assert device.is_costly(CREATE)
+    assert device.is_lengthy(CREATE)
     assert not device.is_costly(READ)
+    assert not device.is_lengthy(READ)
     device.stop()
     assert not device.is_costly(CREATE)
 

@@ -219,6 +219,32 @@ class TestOrders:
         assert case.steps == ["s"]
 
 
+class Names:
+    """An executor that is only compared."""
+
+
+def test_where_work_goes(cases: Callable[[], Case], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store, what computes, and what may take seconds do not wait for each other."""
+    case = cases()
+    store, short, long = Names(), Names(), Names()
+    used: list[Any] = []
+
+    def note(executor: Any, attempt: Callable[..., Any], work: Any) -> Any:
+        used.append(executor)
+        return Loop.run_in_executor(case.loop, executor, attempt, work)
+
+    monkeypatch.setattr(case.loop, "run_in_executor", note)
+    of_one_tpm = Lane(
+        cast("Any", case.loop), cast("Any", store), case.failures.append, cast("Any", (short, long))
+    )
+    of_one_tpm.enter(lambda: of_one_tpm.run(lambda: 1, case.results.append, on_thread=True))
+    of_one_tpm.enter(lambda: of_one_tpm.compute(lambda: 2, case.results.append, is_lengthy=False))
+    of_one_tpm.enter(lambda: of_one_tpm.compute(lambda: 3, case.results.append, is_lengthy=True))
+    case.finish()
+    assert used == [store, short, long]
+    assert case.results == [1, 2, 3]
+
+
 class TestFutures:
     """A result for somebody who does not wait any more."""
 

@@ -127,7 +127,8 @@ class DataChannel(Conversation):
         device = self._device
         done = partial(self._reply, frame)
         if device.is_costly(frame.command):
-            self._lane.compute(partial(device.execute, frame.command, frame.locality), done)
+            work = partial(device.execute, frame.command, frame.locality)
+            self._lane.compute(work, done, is_lengthy=device.is_lengthy(frame.command))
             return
         self._lane.run(
             partial(device.run, frame.command, frame.locality), partial(self._conclude, done), on_thread=False

@@ -48,7 +48,8 @@ class Lane:
     """
     The queue of one TPM; `failed` is told of work that raised an exception.
 
-    What computes for long goes to `computer`, what waits for the store to `executor`, by default both.
+    What waits for the store goes to `executor`, what computes to the first of `computers`, to the second
+    what may take seconds; by default all to one.
     """
 
     def __init__(
@@ -56,11 +57,11 @@ class Lane:
         loop: asyncio.AbstractEventLoop,
         executor: Executor,
         failed: Callable[[str], None],
-        computer: Executor | None = None,
+        computers: tuple[Executor, Executor] | None = None,
     ) -> None:
         self._loop = loop
         self._executor = executor
-        self._computer = computer or executor
+        self._computers = computers or (executor, executor)
         self._failed = failed
         self._waiting: deque[Callable[[], None]] = deque()
         self.is_busy = False
@@ -79,9 +80,9 @@ class Lane:
             return
         self._start(self._executor, work, done)
 
-    def compute(self, work: Work, done: Done) -> None:
-        """As `run`, for work that keeps a processor busy."""
-        self._start(self._computer, work, done)
+    def compute(self, work: Work, done: Done, *, is_lengthy: bool) -> None:
+        """As `run`, for work that keeps a processor busy; what is lengthy holds up no other such work."""
+        self._start(self._computers[is_lengthy], work, done)
 
     async def idle(self) -> None:
         """Wait until everything that has been entered is done."""

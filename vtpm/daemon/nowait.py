@@ -10,12 +10,12 @@ of a file system that its user serves, or to a socket in whose queue such descri
 Whatever a client passes is therefore received, never left for the kernel to discard, and closed on a thread.
 """
 
+import _thread
 import array
 import asyncio
 import os
 import select
 import socket
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -153,7 +153,7 @@ class Disposer:
                 with suppress(OSError):  # it is not connected any more
                     thing.shutdown(socket.SHUT_RDWR)
         self.count += 1
-        threading.Thread(target=self._close, args=(things,), name="close", daemon=True).start()
+        _thread.start_new_thread(self._close, (things,))  # Thread.start would wait until it runs
 
     def _close(self, things: tuple[Closable, ...]) -> None:
         for thing in things:

@@ -34,8 +34,11 @@ class Process:
         sys.setswitchinterval(SWITCH_INTERVAL)
         self.loop = uvloop.new_event_loop()
         self.executor = ThreadPoolExecutor(2 * (os.cpu_count() or 1) + 2, thread_name_prefix="tpm")
-        self.computer = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="compute")
-        """No more threads than processors: each one that computes in Python delays the event loop."""
+        self.computers = (
+            ThreadPoolExecutor(1, thread_name_prefix="compute"),
+            ThreadPoolExecutor(max(1, (os.cpu_count() or 1) - 1), thread_name_prefix="keys"),
+        )
+        """Few threads, for commands and for those that make keys: each delays the event loop."""
         self.tpms = PrimeStock(self.loop, profile)
         self._stopping = self.loop.create_future()
         self._held: list[int] = []
@@ -69,7 +72,8 @@ class Process:
         finally:
             self.tpms.close()
             self.executor.shutdown(wait=True)
-            self.computer.shutdown(wait=True)
+            for computer in self.computers:
+                computer.shutdown(wait=True)
             self.loop.close()
 
     async def _run(

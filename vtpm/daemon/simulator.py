@@ -136,7 +136,7 @@ class SimulatorClient(Conversation):
             return
         work = partial(self._machine.answer, signal)
         if signal.code is SIM.SEND_COMMAND and self._machine.device.is_costly(signal.data):
-            self._lane.compute(work, self._reply)
+            self._lane.compute(work, self._reply, is_lengthy=self._machine.device.is_lengthy(signal.data))
         else:
             self._lane.run(work, self._reply, on_thread=False)
 

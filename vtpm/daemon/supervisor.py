@@ -355,7 +355,7 @@ class Supervisor:
             form=ProviderForm(self._host, vm),
             gate=HostGate(self._host, vm),
         )
-        lane = Lane(self._process.loop, self._process.executor, device.fail, self._process.computer)
+        lane = Lane(self._process.loop, self._process.executor, device.fail, self._process.computers)
         endpoint = Endpoint(
             self._process.loop,
             device,

@@ -6,7 +6,7 @@ with a long RSA key or on a curve that OpenSSL does not compute fast, whatever i
 """
 
 from vtpm.commands import COMMANDS
-from vtpm.spec.constants import TPM_ECC_CURVE, TPM_HT
+from vtpm.spec.constants import TPM_CC, TPM_ECC_CURVE, TPM_HT
 from vtpm.spec.objects import TPMS_ECC_PARMS, TPMS_RSA_PARMS
 from vtpm.state.object import Object
 from vtpm.state.tpm import TpmState
@@ -27,6 +27,11 @@ OF_OBJECTS = {
     if any(Object in handle.entities for handle in command.handles)
 }
 """How many handles there are in the commands that take an object."""
+
+MAKERS = frozenset(
+    code.to_bytes(4, "big") for code in (TPM_CC.Create, TPM_CC.CreatePrimary, TPM_CC.CreateLoaded)
+)
+"""They may take seconds, for the primes of an RSA key, during which other threads run."""
 
 HANDLES = 10
 """Where the handle area begins."""
@@ -51,6 +56,11 @@ def is_costly(tpm: TpmState, request: bytes) -> bool:
         if isinstance(item, Object) and has_slow_key(item):
             return True
     return False
+
+
+def may_make_key(request: bytes) -> bool:
+    """May the command take seconds, so that others that are costly had better not wait for it either?"""
+    return request[6:10] in MAKERS
 
 
 def has_slow_key(item: Object) -> bool:

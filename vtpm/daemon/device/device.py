@@ -26,6 +26,7 @@ from vtpm.daemon.device.sleep import asleep, awakened
 from vtpm.daemon.device.stateblobs import IN_THE_CLEAR, SUSPENDED, GivenState, state_blob, suspended_blob
 from vtpm.daemon.device.storage import Storage
 from vtpm.daemon.errors import DeviceError, OperatorError
+from vtpm.engine.cost import may_make_key
 from vtpm.spec.constants import TPM_CC, TPM_ST, TPM_SU
 from vtpm.state.checkpoint import Checkpoint
 from vtpm.state.profile import DEFAULT, Profile
@@ -282,6 +283,10 @@ class Device:
     def is_costly(self, request: bytes) -> bool:
         """Will the command take long?"""
         return self.is_running and (self._pace.is_slow(request) or self._tpm.is_costly(request))
+
+    def is_lengthy(self, request: bytes) -> bool:
+        """Will the command, which is costly, take so long that other costly ones should not wait for it?"""
+        return may_make_key(request)
 
     @property
     def established(self) -> bool:
