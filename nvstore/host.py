@@ -372,7 +372,7 @@ class Host:
         """
         uuid = self._registry.uuid_of(vm)
         with self.audit.entry(
-            "revert", vm=uuid, name=self._registry.name_of(uuid), reason="by the hypervisor"
+            "revert", frequent=True, vm=uuid, name=self._registry.name_of(uuid), reason="by the hypervisor"
         ) as facts:
             if is_admitted:
                 facts["admitted"] = "by an operator"

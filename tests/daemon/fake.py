@@ -76,6 +76,9 @@ class FakeTpm:
         """What is not."""
         return {"ram": b"%d" % self.count}
 
+    def close_commitments(self) -> None:
+        """It commits to nothing."""
+
     def power_on(self, _now: Instant) -> None:
         """_TPM_Init."""
         self.log.append("power_on")

@@ -70,7 +70,7 @@ class HostGate(Gate):
         name = self._host.show_state(self.vm).name
         noted = noted_of(**facts)
         try:
-            with self._host.audit.entry("arrive", vm=self.vm, name=name) as entry:
+            with self._host.audit.entry("arrive", frequent=True, vm=self.vm, name=name) as entry:
                 entry.update(noted)
                 try:
                     yield entry

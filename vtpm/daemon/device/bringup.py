@@ -1,7 +1,7 @@
 """How a TPM comes up: from what is stored, from state blobs that were given, or as a new one."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
@@ -155,6 +155,8 @@ class Loader:
         try:
             run, suspended_at = run_in(volatile)
             tpm = self.tpms.restore({**state, **run}, self.entropy) if state else self._manufactured()
+            if state and not run:
+                _close_commitments(tpm)
             changes = tpm.changes()
             if run:
                 tpm.resume(self._since(suspended_at))
@@ -175,3 +177,14 @@ class Loader:
 
     def _manufactured(self) -> Any:
         return self.tpms.manufacture(entropy=self.entropy)
+
+
+def _close_commitments(tpm: Any) -> None:
+    """
+    Let no commitment (TPM2_Commit) be used that a stored state holds open.
+
+    That state may have been started before, if it was reverted, repaired or imported, and a number that signs
+    twice gives its key away. A guest that sleeps keeps its commitments: its TPM is not loaded again.
+    """
+    with suppress(SavedStateError):  # what cannot be read is told of where it is needed
+        tpm.close_commitments()
