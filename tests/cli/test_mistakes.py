@@ -21,7 +21,16 @@ CHEAP = Cost(64, 1, 1)
 PASSPHRASE = b"correct horse battery"
 VM = UUID(int=5)
 ENDING = sorted(LEAVES.keys() - ENDLESS)
-HARMLESS = {"audit show", "audit verify", "compat-dir", "doctor", "list", "profile list", "provider list"}
+HARMLESS = {
+    "audit show",
+    "audit verify",
+    "compat-dir",
+    "doctor",
+    "list",
+    "profile list",
+    "provider list",
+    "stop",
+}
 """Commands that need nothing."""
 
 Value = Callable[[click.Parameter], str | None]

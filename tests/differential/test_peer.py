@@ -8,6 +8,7 @@ from tests.differential.campaign import Result, run
 from tests.differential.counterparts import Counterparts
 from tests.differential.peer import VARIABLE, Peer, PeerError, chosen
 from vtpm.spec.constants import TPM_ALG, TPM_CAP
+from vtpm.state.pcr import LAYOUTS
 from vtpm.state.profile import DEFAULT, PC_CLIENT, SWTPM_COMPATIBLE, Profile
 from vtpm.testing import TpmServer
 
@@ -20,6 +21,12 @@ PEER = chosen()
 def story(result: Result) -> str:
     """The differences that no row explains, with the commands before them."""
     return "\n".join(f"{key}: {result.examples[key]}" for key in result.unexplained)
+
+
+@pytest.fixture(autouse=True)
+def layouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing else learns of the layout of the peer's PCR."""
+    monkeypatch.setitem(LAYOUTS, "peer", LAYOUTS["reference"])
 
 
 @pytest.fixture(params=[DEFAULT, PC_CLIENT, SWTPM_COMPATIBLE], ids=lambda profile: profile.name)

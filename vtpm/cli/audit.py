@@ -27,7 +27,9 @@ def audit() -> None:
 @click.option("--passphrase-file", type=click.Path(path_type=Path), help="Its passphrase.")
 @click.option("--passphrase-fd", type=int, help="Its passphrase, from this file descriptor.")
 @click.option(
-    "--against", type=click.File(), help="Heads that were kept elsewhere, such as those in the system's log."
+    "--against",
+    type=click.File(errors="replace"),
+    help="Heads that were kept elsewhere, such as those in the system's log.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
 @click.pass_obj
