@@ -133,8 +133,3 @@ def check_succession(keys: KeySource, provider: str, before: bytes, after: bytes
     """Raise KeyUncertified unless `after` is `before` or a successor of it; see KeySource."""
     if before != after:
         keys.check_succession(provider, before, after)
-
-
-def check_authenticated(keys: KeySource, provider: str, kdk_id: bytes) -> None:
-    """Raise ProviderAltered if nothing protects the file that has this key; see KeySource."""
-    keys.check_authenticated(provider, kdk_id)

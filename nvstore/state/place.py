@@ -22,7 +22,7 @@ from nvstore.errors import (
     StateMissing,
 )
 from nvstore.files import Files, Lock, LockHeld, Reader, read_file
-from nvstore.keys import Entropy, KeySource, Prf, check_authenticated, mark_key_of
+from nvstore.keys import Entropy, KeySource, Prf, mark_key_of
 from nvstore.provider_errors import KeyMissing
 from nvstore.state.anchor import Anchor
 from nvstore.state.blobs import Blobs
@@ -187,7 +187,7 @@ def find_newest(
         marks.mark if marks else None, keys, lags=marks is not None and marks.lags
     )
     if content.metadata is not None:  # it was written when providers were authenticated already
-        check_authenticated(keys, record.header.provider, record.header.kdk_id)
+        keys.check_authenticated(record.header.provider, record.header.kdk_id)
     if marks is not None and content.metadata is not None:
         notes += _notes_of(marks, place, record.header.generation)
     return Found(history, marks, record, content.blobs, notes, content.metadata)
